@@ -1,0 +1,63 @@
+# Set-up happens by itself: each target depends on the virtual environment, which is made anew only
+# when the lock file or pyproject.toml changed.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Options of `make eval`; each becomes an option of pytest.
+MODEL ?=
+PROFILES ?=
+LANES ?=
+TIER ?=
+ARGS ?=
+EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
+	$(if $(LANES),--lanes '$(LANES)') $(if $(TIER),--tier '$(TIER)') $(ARGS)
+
+.PHONY: help setup eval test check format lock model train clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo "  options of make eval: MODEL=path-or-hub-name PROFILES=a,b LANES=server,stream TIER=smoke ARGS='-k todo'"
+
+setup: $(READY) ## virtual environment and packages, once
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+eval: $(READY) ## boot the model in its server, ask every case, judge, gate, report
+	$(BIN)/evals run $(EVAL_OPTIONS)
+
+test: $(READY) ## tests of evals itself
+	$(BIN)/python -m pytest tests
+
+check: $(READY) ## format, lint, types, import contracts, schema current
+	$(BIN)/ruff format --check evals tests conftest.py
+	$(BIN)/ruff check evals tests conftest.py
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/evals validate
+	$(BIN)/evals schema --check
+
+format: $(READY) ## format the code
+	$(BIN)/ruff format evals tests conftest.py
+	$(BIN)/ruff check --fix evals tests conftest.py
+
+lock: $(READY) ## pin all packages anew, for Linux and macOS
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
+
+model: $(READY) ## build the default model from its adapter (about a minute)
+	$(BIN)/evals model
+
+train: $(READY) ## train the default model's adapter anew (about two hours on 2 cores)
+	$(BIN)/evals train
+
+clean: ## remove reports, caches and the virtual environment
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest

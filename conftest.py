@@ -1,0 +1,3 @@
+"""pytest reads YAML cases through the plugin of evals."""
+
+pytest_plugins = ["evals.plugin"]

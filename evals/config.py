@@ -1,0 +1,140 @@
+"""Targets, profiles and gates: `[tool.evals]` of pyproject.toml, or the same tables in evals.toml.
+
+```toml
+[tool.evals]                        # in evals.toml: the same without "tool.evals"
+lanes = ["server", "stream"]        # how each case travels
+in_flight = 4                       # requests at a time
+
+[tool.evals.targets.mine]           # a server and a model
+model = "path/or/hub-name"          # "default" is the model that `evals model` builds
+arguments = ["--prompt-cache-size", "20"]
+# url = "http://127.0.0.1:8080/v1"  # attach to a running server instead of booting one
+
+[tool.evals.profiles.mine]          # a way from model text to tool calls on a target
+target = "mine"
+parser = "stock"
+
+[tool.evals.gates.mine]             # rates: lower bound of the 95% interval; violations: at most
+case = 0.8
+violations = 0
+```
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evals.errors import ConfigError
+
+Lane = Literal["server", "stream", "direct", "agent"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Target(_Table):
+    """A server and a model: a model to boot, or the URL of a server that runs already."""
+
+    model: str = "default"
+    url: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    arguments: list[str] = Field(default_factory=list)
+
+
+class Profile(_Table):
+    """A way of turning model text into tool calls on a target."""
+
+    target: str = "default"
+    parser: str = "stock"
+    grammar: bool = False
+    call_format: str = "qwen3-coder-xml"
+
+
+class Gate(_Table):
+    """Least rates (lower bound of the 95% interval, or the value with `on = "value"`)."""
+
+    on: Literal["low", "value"] = "low"
+    discrimination: float | None = Field(default=None, ge=0, le=1)
+    tool_name: float | None = Field(default=None, ge=0, le=1)
+    arguments: float | None = Field(default=None, ge=0, le=1)
+    case: float | None = Field(default=None, ge=0, le=1)
+    violations: int = Field(default=0, ge=0)
+
+    def thresholds(self) -> dict[str, float]:
+        """The rates that have a threshold."""
+        names = ("discrimination", "tool_name", "arguments", "case")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class Config(_Table):
+    """Everything that a run takes from the configuration file."""
+
+    lanes: list[Lane] = ["server", "stream"]
+    in_flight: int = Field(default=4, ge=1, le=16)
+    timeout: float = Field(default=120.0, gt=0)
+    targets: dict[str, Target] = Field(default_factory=lambda: {"default": Target()})
+    profiles: dict[str, Profile] = Field(default_factory=lambda: {"default": Profile()})
+    gates: dict[str, Gate] = Field(default_factory=lambda: {"default": Gate()})
+
+    def profile(self, name: str) -> Profile:
+        """The profile of this name.
+
+        Raises:
+            ConfigError: there is none, or its target is not there.
+        """
+        profile: Profile = _named("profile", name, self.profiles)
+        _named("target", profile.target, self.targets)
+        return profile
+
+    def target(self, profile: str) -> Target:
+        """The target of the profile of this name."""
+        return self.targets[self.profile(profile).target]
+
+    def gate(self, profile: str) -> Gate:
+        """The gate of this profile; the default profile's gate where it has none of its own."""
+        return self.gates.get(profile) or self.gates.get("default") or Gate()
+
+
+def _named(what: str, name: str, table: dict[str, Any]) -> Any:
+    if name not in table:
+        known = ", ".join(sorted(table))
+        raise ConfigError(f"there is no {what} {name!r}; the configuration has: {known}")
+    return table[name]
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration in `folder`: evals.toml if there is one, else pyproject.toml's table.
+
+    Raises:
+        ConfigError: not TOML, or a key or value that is not allowed; all of them in one message.
+    """
+    path = folder / "evals.toml"
+    if not path.exists():
+        path = folder / "pyproject.toml"
+    if not path.exists():
+        return Config()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    table = content if path.name == "evals.toml" else content.get("tool", {}).get("evals", {})
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        lines = [
+            f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']} (it is {e['input']!r})"
+            for e in error.errors()
+        ]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def cache_folder() -> Path:
+    """Where models and downloads are kept: `$EVALS_CACHE`, else the user's cache folder."""
+    if chosen := os.environ.get("EVALS_CACHE"):
+        return Path(chosen).expanduser().resolve()
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(root).expanduser() / "toolcall-evals"

@@ -1,0 +1,72 @@
+"""What a run was made of, so that two runs can be told to be comparable or not."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from evals import __version__
+from evals.case import Case
+from evals.run import Opened
+from evals.training.build import quantization, weights_digest
+
+_PACKAGES = ("mlx", "mlx-lm", "openai", "pydantic-ai-slim", "pytest", "transformers")
+
+
+def suite_digest(cases: Sequence[Case]) -> str:
+    """Digest of all in the cases that an answer or a verdict can depend on."""
+    whole = hashlib.sha256()
+    for case in sorted(cases, key=lambda case: case.node):
+        content = case.model_dump(mode="json", exclude={"line", "tags", "tier", "link"})
+        whole.update(json.dumps(content, sort_keys=True).encode())
+    return whole.hexdigest()[:16]
+
+
+def fingerprint(cases: Sequence[Case], profiles: Sequence[Opened]) -> dict[str, Any]:
+    """The parts of `summary.json`'s `fingerprint`; what an attached server hides is None."""
+    return {
+        "evals": __version__,
+        "suite": suite_digest(cases),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "machine": {
+            "system": platform.system(),
+            "arch": platform.machine(),
+            "python": platform.python_version(),
+            "cores": psutil.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        },
+        "profiles": {opened.name: _profile(opened) for opened in profiles},
+    }
+
+
+def _profile(opened: Opened) -> dict[str, Any]:
+    folder = Path(opened.model) if opened.model and Path(opened.model).is_dir() else None
+    template = getattr(opened.tokenizer, "chat_template", None)
+    text = template if isinstance(template, str) else None
+    return {
+        "model": folder.name if folder else opened.model,
+        "weights": weights_digest(folder) if folder else None,
+        "quantization": _served_bits(folder) if folder else None,
+        "template": hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
+        "parser": _parser(opened),
+    }
+
+
+def _served_bits(folder: Path) -> str:
+    """The quantisation; a float32 copy of a quantised model names the one that it holds."""
+    source = folder.with_name(folder.name.removesuffix("-float32"))
+    if source != folder and source.is_dir():
+        return f"{quantization(source)}, served as float32"
+    return quantization(folder)
+
+
+def _parser(opened: Opened) -> str | None:
+    """The parser that the server really has: what mlx_lm infers from this tokenizer."""
+    function = getattr(opened.tokenizer, "tool_parser", None)
+    module = getattr(function, "__module__", None)
+    return str(module).removeprefix("mlx_lm.tool_parsers.") if module else None

@@ -1,0 +1,275 @@
+"""Readers of the formats in which models write calls: strict, and independent of any server.
+
+A server's parser may be forgiving; this one says what the model meant where that is certain, and
+names every piece of markup that does not keep to its format.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evals.case import Tool
+from evals.json_text import parse_strict, to_text
+from evals.reading import Format, Malformed, ReadCall, Reading, json_call
+from evals.xml_format import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    FUNCTION,
+    Broken,
+    read_functions,
+    skip_space,
+)
+
+_THINK = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+MARKUP = (
+    CALL_OPEN,
+    CALL_CLOSE,
+    "<function=",
+    "</function>",
+    "<parameter=",
+    "</parameter>",
+    *(tag for pair in _THINK for tag in pair),
+    "[TOOL_CALLS]",
+    "<|tool_call_start|>",
+    "<|tool_call_end|>",
+)
+"""Text that belongs to calls and reasoning and has no place in an answer."""
+
+_CLOSERS = (CALL_CLOSE, "</function>", "</parameter>")
+_FENCE = re.compile(r"```(?:json|tool_call|tool_code)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_MARKER = re.compile(
+    "|".join(
+        map(re.escape, (CALL_OPEN, "<function=", "[TOOL_CALLS]", "<|tool_call_start|>", "```"))
+    )
+)
+_MISTRAL = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*(?=\{)")
+
+
+@dataclass
+class _Found:
+    """What has been read so far."""
+
+    read: list[ReadCall] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+    ambiguous: list[str] = field(default_factory=list)
+
+
+def read_model_text(raw: str, tools: Sequence[Tool]) -> Reading:
+    """Read raw model text, without its end token, strictly. Never raises.
+
+    Formats: Qwen3-Coder XML (`<tool_call><function=…>`), Hermes JSON (`<tool_call>{…}`), JSON in a
+    code fence or as the whole text, a function tag without `<tool_call>`, Mistral
+    (`[TOOL_CALLS]`), and pythonic (`[f(x=1)]` as the whole text, or between its tags). Formats
+    without tags count only for names of `tools`: else an example in an answer were a call.
+    """
+    reasoning, body = _split_reasoning(raw)
+    found = _Found()
+    if reasoning and (CALL_OPEN in reasoning or FUNCTION.search(reasoning)):
+        found.ambiguous.append("a call stands inside the reasoning")
+    _read_tagged(body, tools, found)
+    if not found.read and not found.malformed:
+        calls = _whole_json(body, tools) or _whole_pythonic(body, tools)
+        if calls:
+            found.read, found.text = calls, []
+    text = "".join(found.text)
+    for closer in _CLOSERS:
+        if closer in text and found.read:
+            found.ambiguous.append(f"{closer} is left over after a call")
+        elif closer in text and not found.malformed:
+            found.malformed.append(Malformed(closer, f"{closer} without its opening tag"))
+    return Reading(
+        read=tuple(found.read),
+        text=text,
+        reasoning=reasoning,
+        malformed=tuple(found.malformed),
+        ambiguous=tuple(found.ambiguous),
+    )
+
+
+def _split_reasoning(raw: str) -> tuple[str | None, str]:
+    """Reasoning at the start of the text, and the rest; its opening tag may be in the prompt."""
+    start = raw.lstrip()
+    first_call = min((raw.find(m) for m in (CALL_OPEN, "<function=") if m in raw), default=len(raw))
+    for opening, closing in _THINK:
+        if start.startswith(opening):
+            thought, _, rest = start.removeprefix(opening).partition(closing)
+            return thought, rest
+        if closing in raw[:first_call] and opening not in raw[:first_call]:
+            thought, _, rest = raw.partition(closing)
+            return thought, rest
+    return None, raw
+
+
+def _read_tagged(body: str, tools: Sequence[Tool], found: _Found) -> None:
+    position = 0
+    while marker := _MARKER.search(body, position):
+        reader = _READERS[marker.group()]
+        found.text.append(body[position : marker.start()])
+        try:
+            result = reader(body, marker.start(), tools, found)
+        except Broken as broken:
+            result = broken.end
+            span = body[marker.start() : broken.end]
+            found.malformed.append(Malformed(span, broken.reason, broken.cut))
+        if result is None:  # no call after all
+            result = marker.end()
+            found.text.append(marker.group())
+        position = result
+    found.text.append(body[position:])
+
+
+def _read_wrapped(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
+    inside = skip_space(body, start + len(CALL_OPEN))
+    if body.startswith("{", inside):
+        call, end = _hermes(body, inside, tools)
+        found.read.append(call)
+        return end
+    calls, end, ambiguous = read_functions(body, inside, tools, wrapped=True)
+    found.read += calls
+    found.ambiguous += ambiguous
+    return end
+
+
+def _hermes(body: str, start: int, tools: Sequence[Tool]) -> tuple[ReadCall, int]:
+    value, end = _json_at(body, start, CALL_CLOSE)
+    close = skip_space(body, end)
+    if not body.startswith(CALL_CLOSE, close):
+        raise Broken.within(body, start, f"the JSON object is not followed by {CALL_CLOSE}")
+    if problem := _call_problem(value, ("arguments",)):
+        raise Broken(problem, close + len(CALL_CLOSE))
+    call = json_call(value["name"], value["arguments"], "hermes-json", tools)
+    return call, close + len(CALL_CLOSE)
+
+
+def _read_bare(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int | None:
+    if not FUNCTION.match(body, start):
+        return None
+    calls, end, ambiguous = read_functions(body, start, tools, wrapped=False)
+    found.read += calls
+    found.ambiguous += ambiguous
+    close = skip_space(body, end)
+    return close + len(CALL_CLOSE) if body.startswith(CALL_CLOSE, close) else end
+
+
+def _read_fence(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int | None:
+    fence = _FENCE.match(body, start)
+    calls = fence and _whole_json(fence.group(1), tools)
+    if not fence or not calls:
+        return None
+    found.read += calls
+    return fence.end()
+
+
+def _read_mistral(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
+    inside = skip_space(body, start + len("[TOOL_CALLS]"))
+    if body.startswith("[", inside):
+        values, end = _json_at(body, inside, "")
+    elif name := _MISTRAL.match(body, inside):
+        arguments, end = _json_at(body, name.end(), "")
+        values = [{"name": name.group(1), "arguments": arguments}]
+    else:
+        raise Broken("neither a list of calls nor a name follows [TOOL_CALLS]", len(body), cut=True)
+    for value in values:
+        if problem := _call_problem(value, ("arguments",)):
+            raise Broken(problem, end)
+    found.read += [json_call(v["name"], v["arguments"], "mistral", tools) for v in values]
+    return end
+
+
+def _read_pythonic(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
+    inside = start + len("<|tool_call_start|>")
+    end = body.find("<|tool_call_end|>", inside)
+    if end < 0:
+        raise Broken("<|tool_call_start|> is not closed", len(body), cut=True)
+    calls = _pythonic(body[inside:end], tools)
+    if not calls:
+        raise Broken("no list of calls with literal arguments", end + len("<|tool_call_end|>"))
+    found.read += calls
+    return end + len("<|tool_call_end|>")
+
+
+_READERS: Mapping[str, Callable[[str, int, Sequence[Tool], _Found], int | None]] = {
+    CALL_OPEN: _read_wrapped,
+    "<function=": _read_bare,
+    "[TOOL_CALLS]": _read_mistral,
+    "<|tool_call_start|>": _read_pythonic,
+    "```": _read_fence,
+}
+
+
+def _json_at(body: str, start: int, closer: str) -> tuple[Any, int]:
+    """The strict JSON value at `start`, and where it ends."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(body, start)
+        return parse_strict(body[start:end]), end
+    except (ValueError, RecursionError) as error:
+        raise Broken.within(body, start, f"not JSON: {error}", closer) from None
+
+
+def _call_problem(value: Any, keys: Sequence[str]) -> str | None:
+    """Why a JSON value is no call; None if it is one."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+        return 'the JSON is not an object with a "name"'
+    arguments = next((value[key] for key in keys if key in value), None)
+    if not isinstance(arguments, dict):
+        return '"arguments" is not an object'
+    if extra := set(value) - {"name", "id", "type", *keys}:
+        return f"the call has {to_text(min(extra))} beside name and arguments"
+    return None
+
+
+def _whole_json(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
+    """A call, or a list of calls, of declared tools as the whole text; else nothing."""
+    try:
+        value = parse_strict(text)
+    except ValueError:
+        return []
+    values = value if isinstance(value, list) else [value]
+    names = {tool.name for tool in tools}
+    keys = ("arguments", "parameters")
+    if any(_call_problem(v, keys) or v["name"] not in names for v in values):
+        return []
+    return [
+        json_call(v["name"], v[next(k for k in keys if k in v)], "json-fence", tools)
+        for v in values
+    ]
+
+
+def _whole_pythonic(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
+    names = {tool.name for tool in tools}
+    calls = _pythonic(text, tools)
+    return calls if all(call.call.name in names for call in calls) else []
+
+
+def _pythonic(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
+    """`[f(x=1), g()]` or `f(x=1)` with literal keyword arguments; else nothing."""
+    if not re.match(r"\s*(\[\s*)?[A-Za-z_][\w.]*\(", text):
+        return []
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        parts = node.elts if isinstance(node, ast.List) else [node]
+        return [_pythonic_call(part, tools) for part in parts]
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return []
+
+
+def _pythonic_call(node: ast.expr, tools: Sequence[Tool]) -> ReadCall:
+    if not isinstance(node, ast.Call) or node.args:
+        raise ValueError("not a call with keyword arguments only")
+    arguments = {}
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise ValueError("** in a call")
+        arguments[keyword.arg] = parse_strict(json.dumps(_literal(keyword.value)))
+    format_: Format = "pythonic"
+    return json_call(ast.unparse(node.func), arguments, format_, tools)
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name) and node.id in ("true", "false", "null"):
+        return json.loads(node.id)
+    return ast.literal_eval(node)

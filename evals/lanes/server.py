@@ -1,0 +1,129 @@
+"""Lane `server`: one plain HTTP request, and the response exactly as it was sent."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from evals.case import Case
+from evals.lanes.client import ExchangeError, send
+from evals.lanes.tokens import Decode
+from evals.observation import Call, Observation, Usage
+from evals.request import build_request
+from evals.servers.server import Server
+
+LANE = "server"
+
+
+def ask(server: Server, case: Case, *, timeout: float, decode: Decode | None = None) -> Observation:
+    """Ask the server. `timeout` is in seconds; `decode` turns the answer's ids into raw text.
+
+    Never raises for what a server does: without a complete response, `error` says why.
+    """
+    start = time.perf_counter()
+    try:
+        body = b"".join(chunk for _, chunk in send(server.url, build_request(case), timeout))
+    except ExchangeError as error:
+        seconds = time.perf_counter() - start
+        return Observation(LANE, status=error.status, error=str(error), seconds=seconds)
+    return read_response(body, time.perf_counter() - start, decode)
+
+
+def read_response(body: bytes, seconds: float, decode: Decode | None = None) -> Observation:
+    """The observation in the body of a response with status 200; pure.
+
+    Names, arguments and the finish reason are those of the body, to the letter. A call without a
+    name or without arguments has empty texts for them; the checks tell what is wrong with that. A
+    body that is not a chat completion at all makes an `error`.
+    """
+    try:
+        return _read(body, seconds, decode)
+    except (ValueError, RecursionError) as error:
+        return Observation(LANE, status=200, seconds=seconds, error=f"HTTP 200, but {error}")
+
+
+def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
+    if not body.strip():
+        raise ValueError("the body is empty")
+    try:
+        completion = json.loads(body)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", errors="replace")[:200]
+        raise ValueError(f"the body is not JSON: {text}") from None
+    choices = field(completion, "choices", list) if isinstance(completion, dict) else None
+    if not choices or not isinstance(choices[0], dict):
+        raise ValueError(f"the body has no choices: {json.dumps(completion)[:200]}")
+    choice = choices[0]
+    message = field(choice, "message", dict)
+    if message is None:
+        raise ValueError("choices[0] has no message")
+    ids = _token_ids(choice)
+    return Observation(
+        LANE,
+        status=200,
+        content=field(message, "content", str),
+        reasoning=read_reasoning(message),
+        calls=tuple(_call(entry) for entry in field(message, "tool_calls", list) or ()),
+        finish_reason=field(choice, "finish_reason", str),
+        usage=read_usage(completion),
+        seconds=seconds,
+        token_ids=ids,
+        raw_text=decode(ids) if decode and ids is not None else None,
+    )
+
+
+def field(mapping: Mapping[str, Any], name: str, kind: type) -> Any:
+    """The value of this name; None where it is absent or null.
+
+    Raises:
+        ValueError: it is there and of another type than `kind`.
+    """
+    value = mapping.get(name)
+    if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"`{name}` is {json.dumps(value)[:80]}, not {_KINDS[kind]}")
+
+
+_KINDS = {str: "text", list: "a list", dict: "an object", int: "an integer"}
+
+
+def read_reasoning(message: Mapping[str, Any]) -> str | None:
+    """The thoughts in a message or delta, under either of the two names in use."""
+    texts = [field(message, name, str) for name in ("reasoning", "reasoning_content")]
+    return next((text for text in texts if text is not None), None)
+
+
+def read_usage(completion: Mapping[str, Any]) -> Usage | None:
+    """The token counts of a response or chunk; None where it has none."""
+    usage = field(completion, "usage", dict)
+    if usage is None:
+        return None
+    details = field(usage, "prompt_tokens_details", dict) or {}
+    return Usage(
+        prompt=field(usage, "prompt_tokens", int) or 0,
+        completion=field(usage, "completion_tokens", int) or 0,
+        cached=field(details, "cached_tokens", int) or 0,
+    )
+
+
+def read_function(entry: object) -> tuple[str | None, str | None, str | None]:
+    """Id, name and arguments of one entry of `tool_calls`, each None where it is absent."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"an entry of `tool_calls` is {json.dumps(entry)[:80]}, not an object")
+    function = field(entry, "function", dict) or {}
+    return field(entry, "id", str), field(function, "name", str), field(function, "arguments", str)
+
+
+def _call(entry: object) -> Call:
+    id_, name, arguments = read_function(entry)
+    return Call(name=name or "", arguments=arguments or "", id=id_)
+
+
+def _token_ids(choice: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The generated ids: mlx_lm sends them with its logprobs, other servers send none."""
+    content = field(field(choice, "logprobs", dict) or {}, "content", list)
+    if not content:
+        return None
+    ids = [entry.get("id") for entry in content if isinstance(entry, dict)]
+    whole = [token for token in ids if type(token) is int]
+    return tuple(whole) if len(whole) == len(content) else None

@@ -1,0 +1,175 @@
+"""Lane `stream`: server-sent events, and the one place where their fragments become an answer."""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from evals.case import Case
+from evals.lanes import server as plain
+from evals.lanes.client import ExchangeError, send
+from evals.observation import Call, Event, Observation, Usage
+from evals.request import build_request
+from evals.servers.server import Server
+
+LANE = "stream"
+DONE = "[DONE]"
+
+
+def ask(server: Server, case: Case, *, timeout: float) -> Observation:
+    """Ask the server for a stream and take it to its end. `timeout` is in seconds.
+
+    Never raises for what a server does: without a complete stream, `error` says why, and what had
+    come until then is kept.
+    """
+    events: list[Event] = []
+    failure = None
+    start = time.perf_counter()
+    try:
+        events.extend(read_events(send(server.url, build_request(case, stream=True), timeout)))
+    except ExchangeError as error:
+        failure = error
+    seconds = time.perf_counter() - start
+    observation = replace(accumulate(events), seconds=seconds)
+    if failure:
+        return replace(observation, status=failure.status, error=str(failure))
+    return observation
+
+
+def read_events(chunks: Iterable[tuple[float, bytes]]) -> Iterator[Event]:
+    """The events in the bytes of a stream, each with the seconds at which it was complete; pure.
+
+    Comments (`: keepalive`) and fields other than `data` are left out. Lines end at CR, LF or both
+    and nowhere else: Unicode's other line ends may stand in the data. An event that the stream's
+    end cut short is an event all the same, for its text shows where the stream broke.
+    """
+    rest, data, seconds = b"", list[str](), 0.0
+    for seconds, chunk in chunks:
+        *lines, rest = _LINE_END.split(rest + chunk)
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(_text(line))
+            elif not line and data:
+                yield Event(seconds, "\n".join(data))
+                data = []
+    if rest.startswith(b"data:"):
+        data.append(_text(rest))
+    if data:
+        yield Event(seconds, "\n".join(data))
+
+
+# A CR at the very end of a chunk may be the first half of CR LF: it waits for the next chunk.
+_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
+
+
+def _text(line: bytes) -> str:
+    data = line.removeprefix(b"data:").removeprefix(b" ").removesuffix(b"\r")
+    return data.decode("utf-8", errors="replace")
+
+
+@dataclass
+class _Part:
+    id: str | None = None
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass
+class _Sum:
+    content: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    parts: list[_Part] = field(default_factory=list)
+    by_index: dict[int, _Part] = field(default_factory=dict)
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    first_token_seconds: float | None = None
+
+
+def accumulate(events: Iterable[Event]) -> Observation:
+    """The answer that the events of one stream add up to; pure, and never raises.
+
+    Fragments of calls are joined as the openai and pydantic-ai clients join them, so that a call
+    comes out here as it reaches a user: the index says which call a fragment belongs to, whatever
+    its id; the first id counts; names and arguments are appended, also a name that is sent again
+    (`todoreadtodoread`: such a server corrupts names). Without an index, a fragment with a name
+    begins a call and one without continues the latest. Only the first choice is read.
+
+    A stream is complete with a finish reason and `[DONE]`. Without either, or with an event that
+    is not a chunk, `error` says so and the answer is what had come until then.
+    """
+    events = tuple(events)
+    total, error, done = _Sum(), None, False
+    for number, event in enumerate(events, start=1):
+        if done := event.data.strip() == DONE:
+            break
+        try:
+            _add(total, event)
+        except (ValueError, RecursionError) as reason:
+            error = f"event {number} of the stream: {reason}"
+            break
+    if error is None and total.finish_reason is None:
+        error = f"stream ended without finish reason, after {len(events)} events"
+    elif error is None and not done:
+        error = f"stream ended without {DONE}, after {len(events)} events"
+    return Observation(
+        LANE,
+        status=200,
+        content="".join(total.content) or None,
+        reasoning="".join(total.reasoning) or None,
+        calls=tuple(Call(part.name, part.arguments, part.id) for part in total.parts),
+        finish_reason=total.finish_reason,
+        usage=total.usage,
+        seconds=events[-1].seconds if events else 0.0,
+        first_token_seconds=total.first_token_seconds,
+        events=events,
+        error=error,
+    )
+
+
+def _add(total: _Sum, event: Event) -> None:
+    try:
+        chunk = json.loads(event.data)
+    except (ValueError, RecursionError):
+        raise ValueError(f"not JSON: {event.data[:200]}") from None
+    if not isinstance(chunk, dict):
+        raise ValueError(f"not an object: {event.data[:200]}")
+    if chunk.get("error") is not None:
+        raise ValueError(f"the server reports an error: {json.dumps(chunk['error'])[:200]}")
+    total.usage = plain.read_usage(chunk) or total.usage
+    for choice in plain.field(chunk, "choices", list) or ():
+        if isinstance(choice, dict) and choice.get("index", 0) == 0:
+            _add_choice(total, choice, event.seconds)
+
+
+def _add_choice(total: _Sum, choice: dict[str, Any], seconds: float) -> None:
+    delta = plain.field(choice, "delta", dict) or {}
+    content = plain.field(delta, "content", str) or ""
+    reasoning = plain.read_reasoning(delta) or ""
+    fragments = plain.field(delta, "tool_calls", list) or ()
+    total.content.append(content)
+    total.reasoning.append(reasoning)
+    for fragment in fragments:
+        _add_fragment(total, fragment)
+    total.finish_reason = plain.field(choice, "finish_reason", str) or total.finish_reason
+    if total.first_token_seconds is None and (content or reasoning or fragments):
+        total.first_token_seconds = seconds
+
+
+def _add_fragment(total: _Sum, fragment: object) -> None:
+    id_, name, arguments = plain.read_function(fragment)
+    assert isinstance(fragment, dict)
+    index = plain.field(fragment, "index", int)
+    if index is not None:
+        part = total.by_index.get(index)
+    else:
+        part = total.parts[-1] if total.parts and not name else None
+    if part is None:
+        part = _Part()
+        total.parts.append(part)
+        if index is not None:
+            total.by_index[index] = part
+    part.id = part.id or id_
+    part.name += name or ""
+    part.arguments += arguments or ""

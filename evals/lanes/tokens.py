@@ -1,0 +1,79 @@
+"""The model's own tokenizer and template, for raw text and for the prompt as it should be."""
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.errors import ModelError
+
+Decode = Callable[[Sequence[int]], str]
+"""Generated token ids, with the end token or without, to the text of the model."""
+
+
+def load_tokenizer(model: Path | str) -> Any:
+    """The tokenizer of a model folder or hub name, as mlx_lm.server loads it; takes seconds.
+
+    Raises:
+        ModelError: there is none, or it cannot be loaded.
+    """
+    from mlx_lm import utils
+
+    load: Any = utils.load_tokenizer
+    try:
+        config = Path(model) / "config.json"
+        ends = json.loads(config.read_text()).get("eos_token_id") if config.exists() else None
+        return load(Path(model) if config.exists() else str(model), eos_token_ids=ends)
+    except Exception as error:  # whatever transformers and the hub client raise
+        raise ModelError(f"the tokenizer of {model} cannot be loaded: {error}") from error
+
+
+def decoder(tokenizer: Any) -> Decode:
+    """A `Decode` that keeps special tokens as text and leaves out one end token at the end."""
+    ends = frozenset(tokenizer.eos_token_ids)
+
+    def decode(ids: Sequence[int]) -> str:
+        kept = list(ids[:-1]) if ids and ids[-1] in ends else list(ids)
+        text = tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    return decode
+
+
+def render(tokenizer: Any, request: Mapping[str, Any]) -> list[int]:
+    """The prompt of a request, rendered here: as many ids as the server's `usage.prompt_tokens`.
+
+    It does to the messages what the server does: text parts joined, null content emptied, and
+    arguments of earlier calls given to the template as values.
+
+    Raises:
+        ValueError: the messages are not usable, or the template refuses them.
+    """
+    messages = [_for_template(message) for message in request["messages"]]
+    try:
+        ids = tokenizer.apply_chat_template(
+            messages,
+            add_generation_prompt=True,
+            tools=copy.deepcopy(request.get("tools")),
+            tokenize=True,
+            **request.get("chat_template_kwargs", {}),
+        )
+    except Exception as error:  # a template can raise anything
+        raise ValueError(f"the chat template fails: {error}") from error
+    return [int(token) for token in ids]
+
+
+def _for_template(message: Mapping[str, Any]) -> dict[str, Any]:
+    result = copy.deepcopy(dict(message))
+    content = result.get("content")
+    if isinstance(content, list):
+        result["content"] = "".join(part["text"] for part in content)
+    elif content is None:
+        result["content"] = ""
+    for call in result.get("tool_calls") or ():
+        function = call.get("function") or {}
+        arguments = function.get("arguments")
+        if arguments and isinstance(arguments, str):
+            function["arguments"] = json.loads(arguments)
+    return result

@@ -1,0 +1,80 @@
+"""What came back from one question: the response as sent, and the evidence of how it came to be."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Call:
+    """One tool call as the lane delivered it; `arguments` is the raw text, never parsed here."""
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts as the server reports them; `cached` is the part of the prompt it had kept."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event of a streamed response: seconds since the request, and its text."""
+
+    seconds: float
+    data: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One answer in one lane.
+
+    `status` is the HTTP status (None in lanes without HTTP). `error` is set where no complete
+    response came back: connection refused or closed, a cut stream, a timeout, a status other than
+    200. Such an observation says nothing about the model and enters no rate.
+
+    `token_ids` are all generated ids with the end token, also those of calls that the server
+    dropped; `raw_text` is their decoded text without the end token. Both are None where a lane
+    cannot see them (streams; servers that send no logprobs).
+
+    `refused` is what the agent library said where it did not take the model's answer: an unknown
+    tool, arguments that are not JSON, an empty or a truncated response. It is an answer, not an
+    error: its calls are those that reached the tools all the same.
+    """
+
+    lane: str
+    status: int | None = None
+    content: str | None = None
+    reasoning: str | None = None
+    calls: tuple[Call, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    token_ids: tuple[int, ...] | None = None
+    raw_text: str | None = None
+    events: tuple[Event, ...] = ()
+    error: str | None = None
+    refused: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain mapping for a record; `from_dict` turns it back into an equal value."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The observation that `to_dict` wrote."""
+        values = dict(data)
+        values["calls"] = tuple(Call(**call) for call in data.get("calls") or ())
+        values["events"] = tuple(Event(**event) for event in data.get("events") or ())
+        if data.get("usage"):
+            values["usage"] = Usage(**data["usage"])
+        if data.get("token_ids") is not None:
+            values["token_ids"] = tuple(data["token_ids"])
+        return cls(**values)

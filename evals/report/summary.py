@@ -1,0 +1,132 @@
+"""`summary.json`: the contract for CI and later comparisons (schema 1).
+
+```
+{"schema": 1,
+ "run": {"id", "started", "seconds", "whole"},      whole: false if a part of the suite was chosen
+ "gate": {"passed": bool, "reasons": [text]},
+ "fingerprint": {...},
+ "profiles": {NAME: {
+   "scored", "errors", "known",                     counts of answers
+   "rates": {"discrimination" | "tool_name" | "arguments" | "case":
+             {"value", "n", "low", "high", "threshold"}},
+   "lanes": {LANE: {"scored", "errors", "rates"}}, "categories": {CATEGORY: {...}},
+   "violations": {KIND: count},                     made behind the model
+   "misses": {KIND: count},                         the model's own
+   "prompt_tokens": {"total", "cached"},
+   "cases": {ID: {LANE: "pass" | "fail" | "error" | "known"}}}}}
+```
+A case's id is its pytest node id without the bracket.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.config import Config
+from evals.results import Record, Status
+from evals.scoring import GateResult, ProfileScore, Rate, check_gate, score
+
+SCHEMA = 1
+
+
+def summarize(
+    records: Sequence[Record],
+    config: Config,
+    fingerprint: Mapping[str, Any],
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The summary of a run's records. A part of a suite has figures, but its gate cannot pass."""
+    profiles = group(records, lambda record: record.profile)
+    reasons: list[str] = []
+    if not records:
+        reasons.append("no answer was judged")
+    if not run.get("whole", True):
+        reasons.append("only a part of the suite was run; the gate is for the whole")
+    entries = {}
+    for name, mine in profiles.items():
+        gate = config.gate(name)
+        figures = score(mine, gate.thresholds())
+        result: GateResult = check_gate(
+            name, figures, on=gate.on, violations=gate.violations, critical=mine
+        )
+        reasons += result.reasons
+        entries[name] = _profile(figures, mine)
+    return {
+        "schema": SCHEMA,
+        "run": dict(run),
+        "gate": {"passed": not reasons, "reasons": reasons},
+        "fingerprint": dict(fingerprint),
+        "profiles": entries,
+    }
+
+
+def group(records: Iterable[Record], by: Callable[[Record], str]) -> dict[str, list[Record]]:
+    """Records by a name, in order of first appearance."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[by(record)].append(record)
+    return dict(groups)
+
+
+def _profile(figures: ProfileScore, records: Sequence[Record]) -> dict[str, Any]:
+    return {
+        **_figures(figures),
+        "known": figures.known,
+        "lanes": {
+            lane: _figures(score(mine)) for lane, mine in group(records, lambda r: r.lane).items()
+        },
+        "categories": {
+            category: _figures(score(mine))
+            for category, mine in sorted(group(records, lambda r: r.case.category).items())
+        },
+        "violations": dict(figures.violations),
+        "misses": dict(figures.misses),
+        "prompt_tokens": _prompt_tokens(records),
+        "cases": _cases(records),
+    }
+
+
+def _figures(figures: ProfileScore) -> dict[str, Any]:
+    return {
+        "scored": figures.scored,
+        "errors": figures.errors,
+        "rates": {name: _rate(rate) for name, rate in figures.rates.items()},
+    }
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {
+        "value": None if rate.value is None else round(rate.value, 4),
+        "n": rate.n,
+        "low": round(rate.low, 4),
+        "high": round(rate.high, 4),
+        "threshold": rate.threshold,
+    }
+
+
+def _prompt_tokens(records: Iterable[Record]) -> dict[str, int]:
+    used = [record.observation.usage for record in records if record.observation.usage]
+    return {"total": sum(u.prompt for u in used), "cached": sum(u.cached for u in used)}
+
+
+_WORST = (Status.ERROR, Status.FAIL, Status.KNOWN, Status.PASS)
+
+
+def _cases(records: Iterable[Record]) -> dict[str, dict[str, str]]:
+    """The outcome by case and lane; of repeats, the worst."""
+    outcomes: dict[str, dict[str, str]] = defaultdict(dict)
+    for record in records:
+        lanes = outcomes[record.case.node]
+        before = Status(lanes.get(record.lane, Status.PASS))
+        lanes[record.lane] = min(before, record.status, key=_WORST.index).value
+    return {node: dict(sorted(lanes.items())) for node, lanes in sorted(outcomes.items())}
+
+
+def write_summary(summary: Mapping[str, Any], folder: Path) -> Path:
+    """`summary.json` in the run's folder."""
+    path = folder / "summary.json"
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,141 @@
+"""Plain text for people: one failing case as a story, and a run as a table."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evals.observation import Observation
+from evals.request import as_curl
+from evals.results import Record, Status, Verdict
+
+_LONGEST = 2000
+
+
+def escape_controls(text: str) -> str:
+    """`text` with control characters (also of ANSI escapes) made visible; newlines are kept."""
+    return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _shown(text: str) -> str:
+    visible = escape_controls(text)
+    if len(visible) > _LONGEST:
+        visible = f"{visible[:_LONGEST]}… ({len(visible)} characters)"
+    return "\n".join(f"    {line}" for line in visible.splitlines() or [""])
+
+
+def failure_story(record: Record, url: str = "http://127.0.0.1:PORT/v1") -> str:
+    """What was asked, written, made of it, expected, and who is to blame; with a curl line."""
+    failed = [verdict for verdict in record.verdicts if not verdict.passed]
+    parts = [
+        f"{record.case.path}:{record.case.line}: {record.key}",
+        f"asked\n{_shown(record.case.question)}",
+        f"expected\n{_shown(expected_text(record))}",
+    ]
+    if record.observation.raw_text is not None:
+        parts.append(f"the model wrote\n{_shown(record.observation.raw_text)}")
+    parts.append(f"the {record.lane} lane gave\n{_shown(response_text(record.observation))}")
+    parts.append("\n".join(_blame(verdict) for verdict in failed))
+    parts.append(f"repeat it\n    {escape_controls(as_curl(record.request, url))}")
+    return "\n".join(parts)
+
+
+def _blame(verdict: Verdict) -> str:
+    head = f"{verdict.kind or 'failed'} (layer: {verdict.layer or 'unknown'}): {verdict.reason}"
+    differences = [
+        f"    {d.path}: expected {d.expected}, got {d.got} ({d.how})" for d in verdict.differences
+    ]
+    return escape_controls("\n".join([head, *differences]))
+
+
+def expected_text(record: Record) -> str:
+    """What the case expects, in one line per alternative."""
+    expect = record.case.expect
+    if not expect.alternatives:
+        words = expect.answer.contains if expect.answer else ()
+        return "an answer without a call" + (f" that contains {list(words)}" if words else "")
+    lines = [
+        ", ".join(f"{call.name}({call.arguments})" for call in calls)
+        for calls in expect.alternatives
+    ]
+    return "\nor ".join(lines)
+
+
+def response_text(observation: Observation) -> str:
+    """What came back, as a few lines."""
+    if observation.error:
+        return f"error: {observation.error}"
+    lines = [f"finish_reason: {observation.finish_reason}"]
+    lines += [f"call: {call.name}({call.arguments})" for call in observation.calls]
+    if observation.content:
+        lines.append(f"content: {observation.content}")
+    return "\n".join(lines)
+
+
+def print_summary(summary: Mapping[str, Any], records: Sequence[Record], console: Console) -> None:
+    """The run as a table, what broke, the failed cases, and the gate."""
+    for name, profile in summary["profiles"].items():
+        console.print(_rates_table(name, profile))
+        for line in _counts(profile):
+            console.print(Text(line))
+    for line in _failed(records):
+        console.print(Text(line), soft_wrap=True)
+    for line in _slowest(records):
+        console.print(Text(line), soft_wrap=True)
+    gate = summary["gate"]
+    console.print(Text(f"gate: {'passed' if gate['passed'] else 'FAILED'}", "bold"))
+    for reason in gate["reasons"]:
+        console.print(Text(f"  {reason}"), soft_wrap=True)
+
+
+def _rates_table(name: str, profile: Mapping[str, Any]) -> Table:
+    table = Table(title=f"profile {name}", box=box.SIMPLE, title_justify="left")
+    for heading in ("", "all", *profile["lanes"], "threshold"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    counts = [f"n={part['scored']}" for part in (profile, *profile["lanes"].values())]
+    table.add_row("answers", *counts, "")
+    for rate in profile["rates"]:
+        parts = [profile["rates"][rate]]
+        parts += [lane["rates"][rate] for lane in profile["lanes"].values()]
+        threshold = profile["rates"][rate]["threshold"]
+        cells = [_rate_text(part) for part in parts]
+        table.add_row(
+            rate.replace("_", " "), *cells, "" if threshold is None else f"{threshold:.2f}"
+        )
+    return table
+
+
+def _rate_text(rate: Mapping[str, Any]) -> str:
+    if rate["value"] is None:
+        return "-"
+    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] n={rate['n']}"
+
+
+def _counts(profile: Mapping[str, Any]) -> Iterator[str]:
+    for what in ("violations", "misses"):
+        counts = profile[what]
+        text = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+        yield f"{what}: {sum(counts.values())}{f' ({text})' if text else ''}"
+    yield f"errors: {profile['errors']}, known defects: {profile['known']}"
+    tokens = profile["prompt_tokens"]
+    if tokens["total"]:
+        share = tokens["cached"] / tokens["total"]
+        yield f"prompt tokens: {tokens['total']}, {share:.0%} from the server's prompt cache"
+
+
+def _failed(records: Iterable[Record]) -> Iterator[str]:
+    for record in records:
+        if record.status not in (Status.FAIL, Status.ERROR):
+            continue
+        worst = next((v for v in record.verdicts if not v.passed), None)
+        why = f"{worst.kind} ({worst.layer}): {worst.reason}" if worst else record.observation.error
+        yield escape_controls(f"{record.status} {record.key}: {why}").replace("\n", " ")[:300]
+
+
+def _slowest(records: Sequence[Record], count: int = 5) -> Iterator[str]:
+    slow = sorted(records, key=lambda record: -record.observation.seconds)[:count]
+    if slow:
+        yield "slowest: " + ", ".join(f"{r.observation.seconds:.1f} s {r.case.id}" for r in slow)

@@ -1,0 +1,52 @@
+"""Requests: the OpenAI body of a case as a plain value; no server is needed to make one."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from evals.case import Case, Tool
+
+MODEL = "default_model"
+"""mlx_lm.server's name for the model it was started with; any other name makes it load another."""
+
+
+def build_request(case: Case, *, stream: bool = False) -> dict[str, Any]:
+    """The body for `POST /v1/chat/completions`.
+
+    It has no nulls (the server answers them with 400) and no seed (the server would stop
+    batching). A plain request asks for logprobs: with them the stock server returns the id of
+    every generated token, also of calls that its parser dropped. A stream carries none.
+    """
+    body: dict[str, Any] = {
+        "model": MODEL,
+        "messages": [dict(message) for message in case.messages],
+        "max_tokens": case.max_tokens,
+        "temperature": case.temperature,
+        "stream": stream,
+    }
+    if case.tools:
+        body["tools"] = [tool_schema(tool) for tool in case.tools]
+    if case.tool_choice != "auto":
+        body["tool_choice"] = case.tool_choice
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    else:
+        body["logprobs"] = True
+    return body
+
+
+def tool_schema(tool: Tool) -> dict[str, Any]:
+    """The tool as an entry of a request's `tools`."""
+    function: dict[str, Any] = {"name": tool.name, "parameters": tool.parameters}
+    if tool.description:
+        function["description"] = tool.description
+    return {"type": "function", "function": function}
+
+
+def as_curl(body: Mapping[str, Any], url: str) -> str:
+    """One shell line that sends `body` again; `url` is the server's base, such as http://…/v1."""
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
+    endpoint = f"{url.rstrip('/')}/chat/completions"
+    silent = "-sN" if body.get("stream") else "-s"
+    return f"curl {silent} {endpoint} -H 'Content-Type: application/json' -d {data}"

@@ -1,0 +1,272 @@
+"""A run: a profile's server and lanes are opened, its questions asked, and the answers judged.
+
+```
+Case × lane → Observation(s) → judge → Record → records.jsonl
+```
+Questions travel a few at a time; all lanes of one case follow one another, so that a stream can
+be compared with the plain answer, which also is its evidence.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from evals.case import Case
+from evals.config import Config, Profile, Target
+from evals.diagnosis import judge
+from evals.errors import ConfigError, ModelError
+from evals.lanes.lane import LANES, Ask, Setup
+from evals.lanes.tokens import decoder, load_tokenizer, render
+from evals.observation import Observation
+from evals.request import build_request
+from evals.results import Kind, Record
+from evals.servers.attach import attach
+from evals.servers.blas import needs_preload, preload_environment
+from evals.servers.folder import is_hub_name
+from evals.servers.mlx_lm import boot
+from evals.servers.server import Server
+from evals.training.build import ADAPTERS, build_model
+
+PLAIN = "server"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One case in one lane; `repeat` counts from 0."""
+
+    case: Case
+    lane: str
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A profile that is ready to be asked."""
+
+    name: str
+    profile: Profile
+    server: Server | None
+    model: Path | str | None
+    tokenizer: Any
+    lanes: Mapping[str, Ask]
+
+    def prompt_tokens(self, case: Case) -> int | None:
+        """How many tokens this machine renders for the case's prompt; None if it cannot tell."""
+        if self.tokenizer is None:
+            return None
+        try:
+            return len(render(self.tokenizer, build_request(case)))
+        except ValueError:
+            return None
+
+
+def resolve_model(model: str, cache: Path, say: Callable[[str], None]) -> Path | str:
+    """The folder or hub name to serve; `default` is built first, in the form this machine needs.
+
+    Raises:
+        ModelError: the default model cannot be built.
+    """
+    if model != "default":
+        return model if is_hub_name(model) else Path(model).expanduser()
+    adapter = ADAPTERS / "default"
+    if not (adapter / "adapters.safetensors").exists():
+        raise ModelError(f"model: there is no adapter in {adapter}; `make train` makes one")
+    environment = preload_environment(cache)
+    return build_model(adapter, cache, environment, dequantized=needs_preload(), say=say)
+
+
+@contextlib.contextmanager
+def serve(
+    target: Target, folder: Path, cache: Path, say: Callable[[str], None]
+) -> Iterator[tuple[Server, Path | str | None]]:
+    """The target's server, booted or attached, and its model where that is known here."""
+    if target.url:
+        yield attach(target.url), None if target.model == "default" else target.model
+        return
+    model = resolve_model(target.model, cache, say)
+    log = folder / "server.log"
+    say(f"server: booting mlx_lm.server with {model}")
+    with boot(model, log=log, cache=cache, port=target.port, arguments=target.arguments) as server:
+        say(f"server: ready at {server.url}, pid {server.pid}, log {log}")
+        yield server, model
+
+
+@contextlib.contextmanager
+def open_profile(
+    name: str,
+    config: Config,
+    lanes: Sequence[str],
+    folder: Path,
+    cache: Path,
+    say: Callable[[str], None] = print,
+) -> Iterator[Opened]:
+    """Everything that asking this profile needs; all of it is gone afterwards."""
+    target = config.target(name)
+    with contextlib.ExitStack() as stack:
+        server, model = None, None
+        if any(lane != "direct" for lane in lanes):
+            server, model = stack.enter_context(serve(target, folder, cache, say))
+        else:
+            model = resolve_model(target.model, cache, say)
+        tokenizer = load_tokenizer(model) if model is not None else None
+        setup = Setup(
+            timeout=config.timeout,
+            server=server,
+            decode=decoder(tokenizer) if tokenizer is not None else None,
+            model=model,
+            cache=cache,
+            log=folder / "direct.log",
+        )
+        asks = {lane: stack.enter_context(LANES[lane](setup)) for lane in _with_plain(lanes)}
+        yield Opened(name, config.profile(name), server, model, tokenizer, asks)
+
+
+def _with_plain(lanes: Sequence[str]) -> list[str]:
+    """`lanes`, and the plain lane where one of them needs it as evidence."""
+    unknown = [lane for lane in lanes if lane not in LANES]
+    if unknown:
+        raise ConfigError(f"there is no lane {unknown[0]!r}; there are: {', '.join(LANES)}")
+    needs = PLAIN not in lanes and ("stream" in lanes or "agent" in lanes)
+    return [PLAIN, *lanes] if needs else list(lanes)
+
+
+class Runner:
+    """Asks the questions of one opened profile, `in_flight` cases at a time, in order.
+
+    `record(question)` waits for its answer. Questions of one case and repeat are asked together;
+    a plain answer that another lane needs is asked for once.
+    """
+
+    def __init__(self, opened: Opened, questions: Sequence[Question], *, in_flight: int) -> None:
+        self._opened = opened
+        self._alone = _Gate()
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="ask")
+        groups: dict[tuple[str, int], list[Question]] = {}
+        for question in questions:
+            groups.setdefault((question.case.node, question.repeat), []).append(question)
+        self._futures: dict[Question | tuple[str, str, int], Future[dict[str, Record]]] = {}
+        for group in groups.values():
+            future = self._pool.submit(self._ask_group, group)
+            for question in group:
+                self._futures[_key(question)] = future
+
+    def record(self, question: Question) -> Record:
+        """The judged answer to `question`; waits until it is there."""
+        return self._futures[_key(question)].result()[question.lane]
+
+    def close(self) -> None:
+        """Ask nothing more; questions in flight are waited for."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask_group(self, group: Sequence[Question]) -> dict[str, Record]:
+        lanes = [question.lane for question in group]
+        with self._alone.shared():
+            answers = {lane: self._opened.lanes[lane](group[0].case) for lane in _asked(lanes)}
+        records = {lane: self._judge(group[0], lane, answers) for lane in lanes}
+        if "stream" in lanes and _differs(records["stream"]):
+            # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
+            with self._alone.exclusive():
+                again = {
+                    lane: self._opened.lanes[lane](group[0].case) for lane in (PLAIN, "stream")
+                }
+            records["stream"] = self._judge(group[0], "stream", again)
+            if PLAIN in lanes:
+                records[PLAIN] = self._judge(group[0], PLAIN, again)
+        return records
+
+    def _judge(self, question: Question, lane: str, answers: Mapping[str, Observation]) -> Record:
+        case = question.case
+        judgement = judge(
+            case,
+            answers[lane],
+            profile=self._opened.name,
+            plain=answers.get(PLAIN) if lane != PLAIN else None,
+            rendered_prompt_tokens=self._opened.prompt_tokens(case),
+            call_format=self._opened.profile.call_format,
+        )
+        return Record(
+            case=case,
+            profile=self._opened.name,
+            lane=lane,
+            repeat=question.repeat,
+            request=build_request(case, stream=lane == "stream"),
+            observation=answers[lane],
+            verdicts=judgement.verdicts,
+            scores=judgement.scores,
+            status=judgement.status,
+        )
+
+
+def _key(question: Question) -> tuple[str, str, int]:
+    return question.case.node, question.lane, question.repeat
+
+
+def _asked(lanes: Sequence[str]) -> list[str]:
+    return [lane for lane in LANES if lane in _with_plain(lanes)]
+
+
+def _differs(record: Record) -> bool:
+    return any(
+        not verdict.passed and verdict.kind == Kind.STREAM_MISMATCH for verdict in record.verdicts
+    )
+
+
+@dataclass
+class _Gate:
+    """Many may ask at once, or one alone."""
+
+    _condition: threading.Condition = field(default_factory=threading.Condition)
+    _inside: int = 0
+    _alone: bool = False
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._alone)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._inside -= 1
+                self._condition.notify_all()
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._alone)
+            self._alone = True
+            self._condition.wait_for(lambda: self._inside == 0)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._alone = False
+                self._condition.notify_all()
+
+
+def with_options(
+    config: Config, profile: str, *, model: str | None, url: str | None, port: int | None
+) -> Config:
+    """`config` with the command line's model, URL or port for the profile's target."""
+    name = config.profile(profile).target
+    changes = {
+        key: value for key, value in {"model": model, "url": url, "port": port}.items() if value
+    }
+    target = config.targets[name].model_copy(update=changes)
+    return config.model_copy(update={"targets": {**config.targets, name: target}})
+
+
+__all__ = [
+    "Opened",
+    "Question",
+    "Runner",
+    "open_profile",
+    "replace",
+    "resolve_model",
+    "with_options",
+]

@@ -1,0 +1,55 @@
+"""A fast BLAS for mlx on Linux CPU.
+
+The `mlx-cpu` wheel links reference BLAS, eighty times slower than OpenBLAS. PyPI's
+`scipy-openblas32` needs no root and has the three routines that mlx calls, under a `scipy_`
+prefix; a copy of it with these three renamed, put into `LD_PRELOAD`, takes their place.
+"""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+_ROUTINES = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
+
+
+def needs_preload() -> bool:
+    """Whether mlx computes with reference BLAS on this machine: Linux without CUDA."""
+    if platform.system() != "Linux":
+        return False
+    import mlx.core as mx
+
+    return bool(mx.default_device().type == mx.cpu)
+
+
+def preload_environment(cache: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """`environment` with the fast BLAS in `LD_PRELOAD` where mlx needs one, else a plain copy."""
+    result = dict(environment)
+    if needs_preload():
+        library = str(_renamed_openblas(cache))
+        others = [part for part in result.get("LD_PRELOAD", "").split(":") if part]
+        if library not in others:
+            result["LD_PRELOAD"] = ":".join([library, *others])
+    return result
+
+
+def _renamed_openblas(cache: Path) -> Path:
+    version = importlib.metadata.version("scipy-openblas32")
+    target = cache / "blas" / f"libopenblas-{version}.so"
+    if not target.exists():
+        import lief
+        import scipy_openblas32
+
+        source = Path(scipy_openblas32.get_lib_dir()) / scipy_openblas32.get_library(fullname=True)
+        binary = lief.ELF.parse(str(source))
+        assert binary is not None, f"{source} is not an ELF file"
+        for symbol in binary.dynamic_symbols:
+            if str(symbol.name).removeprefix("scipy_") in _ROUTINES:
+                symbol.name = str(symbol.name).removeprefix("scipy_")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Two runs may build it at once: the rename is atomic, a half-written copy is never seen.
+        partial = target.with_suffix(f".{os.getpid()}")
+        binary.write(str(partial))
+        partial.rename(target)
+    return target

@@ -1,0 +1,110 @@
+"""A server under test as a value, and the one question that tells whether it really answers."""
+
+import http.client
+import json
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.errors import ServerError
+from evals.request import MODEL
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers. `url` is the base of its API, such as `http://127.0.0.1:8080/v1`.
+
+    `pid` and `log` are those of a server that this run booted; None for an attached one.
+    """
+
+    url: str
+    pid: int | None = None
+    log: Path | None = None
+
+    def log_position(self) -> int:
+        """Bytes in the log so far: the start of a later `log_slice`. 0 without a log."""
+        return self.log.stat().st_size if self.log and self.log.exists() else 0
+
+    def log_slice(self, start: int, end: int | None = None) -> str:
+        """The log from byte `start` up to `end` (None: up to now).
+
+        Requests in flight at one time share the log, so a slice has the lines of all of them.
+        """
+        if not self.log or not self.log.exists():
+            return ""
+        with self.log.open("rb") as stream:
+            stream.seek(start)
+            content = stream.read() if end is None else stream.read(max(end - start, 0))
+        return content.decode("utf-8", errors="replace")
+
+    def log_tail(self, n: int = 20) -> str:
+        """The last `n` lines of the log; empty without a log."""
+        return "\n".join(self.log_slice(0).splitlines()[-n:]) if n > 0 else ""
+
+
+def one_token(url: str, timeout: float) -> None:
+    """Ask for one token of the default model. Returns only if a completion came back.
+
+    It is the only proof of life: the stock server's /health says 200 before its model is loaded.
+    `url` is the base of the API; `timeout` is in seconds.
+
+    Raises:
+        ServerError: no connection, no answer in time, or an answer that is no completion.
+    """
+    body = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 1,
+        "temperature": 0.0,
+    }
+    status, answer = exchange(url, "/chat/completions", timeout, json.dumps(body).encode())
+    try:
+        complete = status == 200 and bool(json.loads(answer)["choices"])
+    except (ValueError, KeyError, TypeError):
+        complete = False
+    if not complete:
+        text = answer.decode("utf-8", errors="replace")[:300] or "an empty body"
+        raise ServerError(f"{url} answers a one-token completion with HTTP {status}: {text}")
+
+
+def exchange(url: str, path: str, timeout: float, body: bytes | None = None) -> tuple[int, bytes]:
+    """Status and body of one GET, or POST where there is a `body`; proxies are never used.
+
+    Raises:
+        ServerError: no connection, no complete response, or not in `timeout` seconds.
+    """
+    parts = urllib.parse.urlsplit(url)
+    secure = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    try:
+        method = "GET" if body is None else "POST"
+        connection.request(method, parts.path.rstrip("/") + path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except TimeoutError as error:
+        raise ServerError(f"{url} did not answer within {timeout:g} s") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerError(f"{url} cannot be reached: {_reason(error)}") from error
+    finally:
+        connection.close()
+
+
+def check_alive(server: Server, timeout: float = 30.0) -> None:
+    """Ask the server for one token.
+
+    Raises:
+        ServerError: it does not answer; the message ends with the last lines of its log.
+    """
+    try:
+        one_token(server.url, timeout)
+    except ServerError as error:
+        tail = server.log_tail()
+        raise ServerError(f"{error}\n{tail}" if tail else str(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it closed the connection without a response"
+    return str(error) or type(error).__name__

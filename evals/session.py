@@ -1,0 +1,223 @@
+"""One pytest run as a plain object: what to ask, the profile that is open, and the run's folder.
+
+The plugin's hooks forward to it. In an xdist worker it attaches to the controller's server and
+writes its own records file, which the controller merges.
+"""
+
+import contextlib
+import datetime
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.case import Case
+from evals.config import Config, cache_folder, read_config
+from evals.errors import ConfigError
+from evals.fingerprint import fingerprint
+from evals.report.summary import summarize, write_summary
+from evals.results import Record, read_records
+from evals.run import Opened, Question, Runner, open_profile, with_options
+
+RECORDS = "records.jsonl"
+FINGERPRINT = "fingerprint.json"
+
+
+class Session:
+    """The state of a run in one process."""
+
+    def __init__(
+        self, config: Config, settings: Mapping[str, Any], folder: Path, worker: str | None
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.worker = worker
+        self.profiles: list[str] = _names(settings.get("profiles", "default"))
+        self.lanes: list[str] = (
+            _names(settings["lanes"]) if "lanes" in settings else [*config.lanes]
+        )
+        self.tier: str = settings.get("tier", "full")
+        self.repeat: int | None = settings.get("repeat")
+        self.in_flight: int = settings.get("in_flight") or config.in_flight
+        self.collected = 0
+        self.whole = False
+        self.summary: dict[str, Any] = {}
+        self.records: list[Record] = []
+        self._started = time.time()
+        self._done = {record.key: record for record in self._kept()}
+        self._stack = contextlib.ExitStack()
+        self._opened: Opened | None = None
+        self._runner: Runner | None = None
+        self._fingerprints: dict[str, Opened] = {}
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    def questions(self, case: Case) -> Iterator[tuple[str, Question]]:
+        """Profile and question of everything to ask about `case`."""
+        if self.tier == "smoke" and case.tier != "smoke":
+            return
+        for profile in self.profiles:
+            if case.profiles and profile not in case.profiles:
+                continue
+            for lane in self.lanes:
+                for number in range(self.repeat or case.repeat):
+                    yield profile, Question(case, lane, number)
+
+    def open(self, profile: str) -> None:
+        """Boot or attach to this profile's server, ending the one before; once.
+
+        Raises:
+            EvalsError: the model, server or configuration is not usable.
+        """
+        if self._opened is not None and self._opened.name == profile:
+            return
+        self._close_profile()
+        if self.worker is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._opened = self._stack.enter_context(
+            open_profile(profile, self.config, self.lanes, self.folder, cache_folder(), _say)
+        )
+        self._fingerprints[profile] = self._opened
+
+    @property
+    def url(self) -> str:
+        """The base URL of the open server."""
+        server = self._opened.server if self._opened else None
+        return server.url if server else "http://127.0.0.1:PORT/v1"
+
+    def answer(
+        self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
+    ) -> Record:
+        """The judged answer; `wanted` names this profile's questions from here on, in order."""
+        self.open(profile)
+        assert self._opened is not None
+        if self._runner is None:
+            left = [q for q in wanted() if self._key(profile, q) not in self._done]
+            in_flight = 1 if self.worker else self.in_flight
+            self._runner = Runner(self._opened, left, in_flight=in_flight)
+        key = self._key(profile, question)
+        if key not in self._done:
+            self._done[key] = record = self._runner.record(question)
+            with self._path().open("a", encoding="utf-8") as file:
+                file.write(record.to_json() + "\n")
+        return self._done[key]
+
+    @staticmethod
+    def _key(profile: str, question: Question) -> str:
+        suffix = f"#{question.repeat}" if question.repeat else ""
+        return f"{question.case.node}[{profile}-{question.lane}{suffix}]"
+
+    def _close_profile(self) -> None:
+        if self._runner:
+            self._runner.close()
+        self._stack.close()
+        self._runner = self._opened = None
+
+    def close(self) -> None:
+        """End the server and everything else that this process opened; may be called twice."""
+        self._close_profile()
+
+    # --- records ---------------------------------------------------------------------------------
+
+    def _path(self) -> Path:
+        name = f"records.{self.worker}.jsonl" if self.worker else RECORDS
+        return self.folder / name
+
+    def _kept(self) -> Iterator[Record]:
+        """Records of a run that is resumed: those of an earlier process, errors asked again."""
+        for path in sorted(self.folder.glob("records*.jsonl")) if self.folder.is_dir() else ():
+            for record in read_records(path):
+                if record.scores is not None:
+                    yield record
+
+    def for_worker(self, worker: str) -> dict[str, Any]:
+        """What a worker needs to attach: plain values, sent by xdist."""
+        assert self._opened is not None
+        model = self._opened.model
+        return {
+            "worker": worker,
+            "folder": str(self.folder),
+            "url": self.url,
+            "model": str(model) if model is not None else None,
+        }
+
+    def has_records(self) -> bool:
+        """Whether anything was asked."""
+        return any(self.folder.glob("records*.jsonl")) if self.folder.is_dir() else False
+
+    def finish(self, *, interrupted: bool) -> None:
+        """Merge the workers' records in the order of the cases; write fingerprint and summary."""
+        merged: dict[str, Record] = {}
+        for path in sorted(self.folder.glob("records*.jsonl")):
+            merged.update((record.key, record) for record in read_records(path))
+        self.records = [merged[key] for key in sorted(merged)]
+        lines = "".join(record.to_json() + "\n" for record in self.records)
+        (self.folder / RECORDS).write_text(lines, encoding="utf-8")
+        for path in self.folder.glob("records.*.jsonl"):
+            path.unlink()
+        cases = list({record.case.node: record.case for record in self.records}.values())
+        print_of = fingerprint(cases, list(self._fingerprints.values()))
+        (self.folder / FINGERPRINT).write_text(json.dumps(print_of, indent=2) + "\n")
+        run = {
+            "id": self.folder.name,
+            "started": datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(),
+            "seconds": round(time.time() - self._started, 1),
+            "whole": self.whole and not interrupted and self.tier == "full",
+            "tier": self.tier,
+        }
+        self.summary = summarize(self.records, self.config, print_of, run)
+        write_summary(self.summary, self.folder)
+        _point_latest(self.folder)
+
+
+def open_session(
+    settings: Mapping[str, Any], root: Path, worker: Mapping[str, Any] | None
+) -> Session:
+    """The session of this process; boots nothing.
+
+    Raises:
+        ConfigError: the configuration or an option is wrong.
+    """
+    config = read_config(root)
+    told = (worker or {}).get("evals")
+    given = {
+        "model": told["model"] if told else settings.get("model"),
+        "url": told["url"] if told else settings.get("attach"),
+        "port": None if told else settings.get("port"),
+    }
+    for profile in _names(settings.get("profiles", "default")):
+        config = with_options(config, profile, **given)
+    if told:
+        return Session(config, settings, Path(told["folder"]), told["worker"])
+    return Session(config, settings, _folder(settings, root), None)
+
+
+def _folder(settings: Mapping[str, Any], root: Path) -> Path:
+    if resumed := settings.get("resume"):
+        folder = Path(resumed).resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"--resume {resumed}: there is no such run folder")
+        return folder
+    if chosen := settings.get("run_dir"):
+        return Path(chosen).resolve()
+    now = datetime.datetime.now(datetime.UTC)
+    return root / "reports" / now.strftime("%Y%m%d-%H%M%S-%f")[:-3]
+
+
+def _names(value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"{value!r} names nothing; give names with commas between them")
+    return names
+
+
+def _point_latest(folder: Path) -> None:
+    latest = folder.parent / "latest"
+    if folder.parent.name == "reports":
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(folder.name)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

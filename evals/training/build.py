@@ -1,0 +1,158 @@
+"""The model that is served: base, fused with an adapter, quantised; built once, by content hash.
+
+Folders in the cache are named by a digest of everything that decides their content, so a changed
+adapter, template or quantisation is a new folder and never a stale one. A folder appears under
+its name only when it is complete.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from evals.errors import ModelError
+from evals.training import base
+
+ADAPTERS = Path(__file__).with_name("adapters")
+GROUP_SIZE = 64
+
+
+def build_model(
+    adapter: Path,
+    cache: Path,
+    environment: Mapping[str, str],
+    *,
+    bits: int | None = 5,
+    dequantized: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """The folder of base + `adapter`, fused to float16 and quantised to `bits` (None: not).
+
+    With `dequantized`, the float32 copy of the quantised model: the same values, in the form that
+    mlx computes fast on a CPU. `environment` is that of the child processes.
+
+    Raises:
+        ModelError: a step failed; the message has its output.
+    """
+    base_model = cached_base(cache, say)
+    key = _digest(adapter / "adapters.safetensors", adapter / "adapter_config.json")
+    fused = _once(
+        cache / "models" / f"{base_model.name}-{key}-fp16",
+        lambda folder: _fuse(base_model, adapter, folder, environment),
+        say,
+        "fusing the adapter to float16",
+    )
+    if bits is None:
+        return fused
+    quantized = _once(
+        cache / "models" / f"{base_model.name}-{key}-{bits}bit",
+        lambda folder: _convert(
+            fused,
+            folder,
+            environment,
+            ["--quantize", "--q-bits", str(bits), "--q-group-size", str(GROUP_SIZE)],
+        ),
+        say,
+        f"quantising to {bits} bits",
+    )
+    if not dequantized:
+        return quantized
+    return _once(
+        cache / "models" / f"{base_model.name}-{key}-{bits}bit-float32",
+        lambda folder: _convert(
+            quantized, folder, environment, ["--dequantize", "--dtype", "float32"]
+        ),
+        say,
+        "writing its float32 copy for the CPU",
+    )
+
+
+def cached_base(cache: Path, say: Callable[[str], None] = print) -> Path:
+    """The base model's folder in the cache."""
+    sources = [Path(base.__file__), base.CHAT_TEMPLATE]
+    return _once(
+        cache / "models" / f"smollm2-135m-{_digest(*sources)}",
+        lambda folder: base.build_base(folder, cache / "downloads"),
+        say,
+        "fetching and converting the base model",
+    )
+
+
+def _once(
+    folder: Path, make: Callable[[Path], None], say: Callable[[str], None], what: str
+) -> Path:
+    if not folder.exists():
+        say(f"model: {what} ({folder.name})")
+        partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make(partial)
+            partial.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another run was faster
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _digest(*files: Path) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()[:12]
+
+
+def _fuse(model: Path, adapter: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    unrounded = folder.with_name(f"{folder.name}.float32")
+    try:
+        _mlx_lm(
+            "fuse",
+            ["--model", model, "--adapter-path", adapter, "--save-path", unrounded],
+            environment,
+        )
+        _convert(unrounded, folder, environment, ["--dtype", "float16"])
+    finally:
+        shutil.rmtree(unrounded, ignore_errors=True)
+
+
+def _convert(
+    model: Path, folder: Path, environment: Mapping[str, str], options: Sequence[str]
+) -> None:
+    _mlx_lm("convert", ["--hf-path", model, "--mlx-path", folder, *options], environment)
+
+
+def _mlx_lm(command: str, options: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_lm", command, *map(str, options)],
+        env={**environment, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise ModelError(
+            f"model: mlx_lm {command} failed with exit code {done.returncode}:\n{tail}"
+        )
+
+
+def weights_digest(model: Path) -> str:
+    """sha256 over the model's weight files, first 16 hex digits; part of a run's fingerprint."""
+    whole = hashlib.sha256()
+    for file in sorted(model.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+def quantization(model: Path) -> str:
+    """`5-bit, group 64` or the floating-point type, from the model's config."""
+    config = json.loads((model / "config.json").read_text())
+    if settings := config.get("quantization"):
+        return f"{settings['bits']}-bit, group {settings['group_size']}"
+    return str(config.get("torch_dtype") or config.get("dtype") or "unknown")

@@ -1,0 +1,25 @@
+"""Fixtures of more than one folder: the base model, and one real server with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evals.config import cache_folder
+from evals.servers.mlx_lm import boot
+from evals.servers.server import Server
+from evals.training.build import cached_base
+
+
+@pytest.fixture(scope="session")
+def base_model() -> Path:
+    """The base model's folder; built in the cache on first use."""
+    return cached_base(cache_folder())
+
+
+@pytest.fixture(scope="session")
+def base_server(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The stock server with the base model, for tests that only ask it things."""
+    log = tmp_path_factory.mktemp("base_server") / "server.log"
+    with boot(base_model, log=log, cache=cache_folder()) as server:
+        yield server

@@ -1,0 +1,96 @@
+"""Cases and a tiny HTTP server that answers as a test tells it to, also wrongly."""
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from evals.case import Case, Expect
+from evals.servers.server import Server
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+TOOLS = [
+    {"name": "todoread", "description": "Read the list of todos.", "result": "milk"},
+    {
+        "name": "get_weather",
+        "description": "Weather of a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            "required": ["city"],
+        },
+        "result": "sunny",
+    },
+]
+
+
+def make_case(question: str = "What is the capital of France?", **values: Any) -> Case:
+    values.setdefault("messages", [{"role": "user", "content": question}])
+    values.setdefault("expect", Expect.model_validate({"answer": {}}))
+    values.setdefault("max_tokens", 24)
+    return Case(id="x", path="cases/x.yaml", line=1, category="x", **values)
+
+
+def completion(message: dict[str, Any], finish_reason: str | None = "stop", **more: Any) -> bytes:
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+    usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+    return json.dumps({**body, "choices": [choice], "usage": usage, **more}).encode()
+
+
+def call(name: str, arguments: str, **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+class Scripted:
+    """A server on 127.0.0.1; `answer` is what it does with a request, `bodies` what it got."""
+
+    def __init__(self, url: str) -> None:
+        self.server = Server(url)
+        self.bodies: list[dict[str, Any]] = []
+        self.answer: Answer = respond(b"")
+
+
+def respond(body: bytes, status: int = 200, length: int | None = None) -> Answer:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Type", "application/json")
+        if length is not None:
+            handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+class Quiet(http.server.ThreadingHTTPServer):
+    """Says nothing of clients that went away: tests make them do so."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serve() -> Iterator[Scripted]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            target.bodies.append(json.loads(self.rfile.read(length)))
+            target.answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = Quiet(("127.0.0.1", 0), Handler)
+    target = Scripted(f"http://127.0.0.1:{server.server_port}/v1")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield target
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
