@@ -21,6 +21,8 @@ def check_case(case: Case) -> Iterator[str]:
     names = [tool.name for tool in case.tools]
     for name in {name for name in names if names.count(name) > 1}:
         yield f"tools: {name!r} is on offer twice; remove one"
+    if case.repeat > 1 and case.temperature == 0:
+        yield f"repeat: {case.repeat} answers at temperature 0 are one answer; set temperature"
     before = False
     for calls in case.expect.alternatives:
         for call in calls:

@@ -1,5 +1,6 @@
 """`evals`: the commands of the Makefile and of people; they forward only."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,15 @@ from typing import Annotated, TypeVar
 
 import pytest
 import typer
+from rich.console import Console
 
 from evals.casefile import SCHEMA_FILE, find_case_files, json_schema, read_cases
 from evals.config import cache_folder
 from evals.errors import EvalsError
+from evals.report import comparison
+from evals.report.text import print_summary
+from evals.results import read_records
+from evals.servers.blas import preload_environment
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 CASES = Path("cases")
@@ -55,6 +61,60 @@ def model() -> None:
     from evals.run import resolve_model
 
     print(_or_exit(lambda: resolve_model("default", cache_folder(), print)))
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="name of the adapter")] = "default",
+    iterations: Annotated[int | None, typer.Option(help="training steps")] = None,
+) -> None:
+    """Train an adapter anew on the generated dataset, with the recorded settings and seeds."""
+    from evals.training.recipe import train_adapter
+
+    environment = preload_environment(cache_folder())
+    if environment != dict(os.environ):
+        # The fast BLAS has to be there before mlx is loaded: the same command, once more.
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    _or_exit(lambda: train_adapter(name, CASES / "tools", cache_folder(), iterations))
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="run folder or baseline file")],
+    after: Annotated[Path, typer.Argument(help="run folder or baseline file")],
+    unlike: Annotated[bool, typer.Option(help="compare other suites or graders, too")] = False,
+) -> None:
+    """Tell what changed between two runs; exit code 1 on a significant regression."""
+    result = _or_exit(
+        lambda: comparison.compare(
+            comparison.read_run(before), comparison.read_run(after), unlike=unlike
+        )
+    )
+    print("\n".join(comparison.comparison_lines(result)))
+    raise typer.Exit(1 if result.regressions else 0)
+
+
+@app.command()
+def accept(
+    run: Annotated[Path, typer.Argument(help="run folder")] = Path("reports/latest"),
+    to: Annotated[Path, typer.Option(help="baseline file, kept in git")] = Path("baseline.json"),
+) -> None:
+    """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
+    summary = _or_exit(lambda: comparison.read_run(run))
+    to.write_text(comparison.baseline(summary), encoding="utf-8")
+    print(f"{to}: baseline of {summary['run']['id']}")
+
+
+@app.command()
+def rejudge(
+    run: Annotated[Path, typer.Argument(help="run folder")] = Path("reports/latest"),
+) -> None:
+    """Judge the stored answers of a run again, without a server; records and summary are new."""
+    from evals.session import rejudge_run
+
+    summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd()))
+    print_summary(summary, list(read_records(run / "records.jsonl")), Console(width=120))
+    raise typer.Exit(0 if summary["gate"]["passed"] else 1)
 
 
 def _or_exit(work: Callable[[], T]) -> T:

@@ -17,6 +17,7 @@ parser = "stock"
 [tool.evals.gates.mine]             # rates: lower bound of the 95% interval; violations: at most
 case = 0.8
 violations = 0
+categories.zero-param.tool_name = 0.9
 ```
 """
 
@@ -54,20 +55,26 @@ class Profile(_Table):
     call_format: str = "qwen3-coder-xml"
 
 
-class Gate(_Table):
-    """Least rates (lower bound of the 95% interval, or the value with `on = "value"`)."""
+class Thresholds(_Table):
+    """Least rates; a rate without one is not gated."""
 
-    on: Literal["low", "value"] = "low"
     discrimination: float | None = Field(default=None, ge=0, le=1)
     tool_name: float | None = Field(default=None, ge=0, le=1)
     arguments: float | None = Field(default=None, ge=0, le=1)
     case: float | None = Field(default=None, ge=0, le=1)
-    violations: int = Field(default=0, ge=0)
 
     def thresholds(self) -> dict[str, float]:
         """The rates that have a threshold."""
         names = ("discrimination", "tool_name", "arguments", "case")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class Gate(Thresholds):
+    """Thresholds of a profile, for the lower bound of the 95% interval or for the value itself."""
+
+    on: Literal["low", "value"] = "low"
+    violations: int = Field(default=0, ge=0)
+    categories: dict[str, Thresholds] = Field(default_factory=dict)
 
 
 class Config(_Table):

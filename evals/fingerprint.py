@@ -15,6 +15,18 @@ from evals.case import Case
 from evals.run import Opened
 from evals.training.build import quantization, weights_digest
 
+_GRADERS = (
+    "call_matching",
+    "checks",
+    "diagnosis",
+    "evidence",
+    "formats",
+    "json_text",
+    "matching",
+    "reading",
+    "schema",
+    "xml_format",
+)
 _PACKAGES = ("mlx", "mlx-lm", "openai", "pydantic-ai-slim", "pytest", "transformers")
 
 
@@ -27,11 +39,20 @@ def suite_digest(cases: Sequence[Case]) -> str:
     return whole.hexdigest()[:16]
 
 
+def graders_digest() -> str:
+    """Digest of the code that judges: records judged by other code have other verdicts."""
+    whole = hashlib.sha256()
+    for name in _GRADERS:
+        whole.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return whole.hexdigest()[:16]
+
+
 def fingerprint(cases: Sequence[Case], profiles: Sequence[Opened]) -> dict[str, Any]:
     """The parts of `summary.json`'s `fingerprint`; what an attached server hides is None."""
     return {
         "evals": __version__,
         "suite": suite_digest(cases),
+        "graders": graders_digest(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "machine": {
             "system": platform.system(),

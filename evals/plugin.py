@@ -38,8 +38,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--port", type=int, help="port of the booted server (default: a free one)")
     group.addoption("--run-dir", metavar="DIR", help="folder of this run (default: reports/<time>)")
     group.addoption("--resume", metavar="DIR", help="go on with the run in this folder")
+    group.addoption("--baseline", metavar="FILE", help="fail the gate on a regression against it")
     group.addoption("--in-flight", type=int, metavar="N", help="cases asked at a time")
     group.addoption("--repeat", type=int, metavar="K", help="ask each case this often")
+    group.addoption("--temperature", type=float, metavar="T", help="for all cases")
     group.addoption("--progress", action="store_true", help="one line of progress, no dots")
 
 
@@ -64,8 +66,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _settings(config: pytest.Config) -> dict[str, Any]:
-    names = ("profiles", "lanes", "tier", "model", "attach", "port", "run_dir", "resume")
-    settings = {name: config.getoption(name) for name in (*names, "in_flight", "repeat")}
+    names = (
+        "profiles",
+        "lanes",
+        "tier",
+        "model",
+        "attach",
+        "port",
+        "run_dir",
+        "resume",
+        "baseline",
+    )
+    settings = {
+        name: config.getoption(name) for name in (*names, "in_flight", "repeat", "temperature")
+    }
     return {name: value for name, value in settings.items() if value is not None}
 
 

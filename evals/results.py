@@ -138,6 +138,10 @@ class Record:
     scores: Scores | None
     """None exactly where the status is `error`."""
     status: Status
+    plain: Observation | None = None
+    """The plain lane's answer that a lane without token ids was judged with."""
+    rendered_prompt_tokens: int | None = None
+    call_format: str = "qwen3-coder-xml"
 
     @property
     def key(self) -> str:
@@ -158,6 +162,9 @@ class Record:
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "scores": asdict(self.scores) if self.scores else None,
             "status": self.status,
+            "plain": self.plain.to_dict() if self.plain else None,
+            "rendered_prompt_tokens": self.rendered_prompt_tokens,
+            "call_format": self.call_format,
         }
         text = json.dumps(data, ensure_ascii=False, sort_keys=True)
         # A model can write half of a surrogate pair, which UTF-8 cannot; JSON has an escape for it.
@@ -178,6 +185,7 @@ class Record:
         data["verdicts"] = tuple(Verdict.from_dict(v) for v in data["verdicts"])
         data["scores"] = Scores(**data["scores"]) if data["scores"] else None
         data["status"] = Status(data["status"])
+        data["plain"] = Observation.from_dict(data["plain"]) if data["plain"] else None
         return cls(**data)
 
 

@@ -23,13 +23,14 @@ from evals.lanes.lane import LANES, Ask, Setup
 from evals.lanes.tokens import decoder, load_tokenizer, render
 from evals.observation import Observation
 from evals.request import build_request
-from evals.results import Kind, Record
+from evals.results import Kind, Record, Status
 from evals.servers.attach import attach
 from evals.servers.blas import needs_preload, preload_environment
 from evals.servers.folder import is_hub_name
 from evals.servers.mlx_lm import boot
 from evals.servers.server import Server
 from evals.training.build import ADAPTERS, build_model
+from evals.training.preflight import preflight
 
 PLAIN = "server"
 
@@ -113,6 +114,9 @@ def open_profile(
         else:
             model = resolve_model(target.model, cache, say)
         tokenizer = load_tokenizer(model) if model is not None else None
+        if model is not None and Path(model).is_dir():
+            for problem in preflight(Path(model), tokenizer):
+                say(f"model: WARNING: {problem}")
         setup = Setup(
             timeout=config.timeout,
             server=server,
@@ -125,11 +129,19 @@ def open_profile(
         yield Opened(name, config.profile(name), server, model, tokenizer, asks)
 
 
+def check_lanes(lanes: Sequence[str]) -> None:
+    """Every name is a lane's.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for lane in lanes:
+        if lane not in LANES:
+            raise ConfigError(f"there is no lane {lane!r}; there are: {', '.join(LANES)}")
+
+
 def _with_plain(lanes: Sequence[str]) -> list[str]:
     """`lanes`, and the plain lane where one of them needs it as evidence."""
-    unknown = [lane for lane in lanes if lane not in LANES]
-    if unknown:
-        raise ConfigError(f"there is no lane {unknown[0]!r}; there are: {', '.join(LANES)}")
     needs = PLAIN not in lanes and ("stream" in lanes or "agent" in lanes)
     return [PLAIN, *lanes] if needs else list(lanes)
 
@@ -180,25 +192,41 @@ class Runner:
 
     def _judge(self, question: Question, lane: str, answers: Mapping[str, Observation]) -> Record:
         case = question.case
-        judgement = judge(
-            case,
-            answers[lane],
-            profile=self._opened.name,
-            plain=answers.get(PLAIN) if lane != PLAIN else None,
-            rendered_prompt_tokens=self._opened.prompt_tokens(case),
-            call_format=self._opened.profile.call_format,
-        )
-        return Record(
+        # pydantic-ai rewrites schemas, so the agent's prompt is not the one rendered here.
+        tokens = None if lane == "agent" else self._opened.prompt_tokens(case)
+        unjudged = Record(
             case=case,
             profile=self._opened.name,
             lane=lane,
             repeat=question.repeat,
             request=build_request(case, stream=lane == "stream"),
             observation=answers[lane],
-            verdicts=judgement.verdicts,
-            scores=judgement.scores,
-            status=judgement.status,
+            verdicts=(),
+            scores=None,
+            status=Status.ERROR,
+            plain=answers.get(PLAIN) if lane in ("stream", "agent") else None,
+            rendered_prompt_tokens=tokens,
+            call_format=self._opened.profile.call_format,
         )
+        return judged(unjudged)
+
+
+def judged(record: Record) -> Record:
+    """`record` with verdicts, scores and status anew, from nothing but what it holds."""
+    judgement = judge(
+        record.case,
+        record.observation,
+        profile=record.profile,
+        plain=record.plain,
+        rendered_prompt_tokens=record.rendered_prompt_tokens,
+        call_format=record.call_format,
+    )
+    return replace(
+        record,
+        verdicts=judgement.verdicts,
+        scores=judgement.scores,
+        status=judgement.status,
+    )
 
 
 def _key(question: Question) -> tuple[str, str, int]:
@@ -259,14 +287,3 @@ def with_options(
     }
     target = config.targets[name].model_copy(update=changes)
     return config.model_copy(update={"targets": {**config.targets, name: target}})
-
-
-__all__ = [
-    "Opened",
-    "Question",
-    "Runner",
-    "open_profile",
-    "replace",
-    "resolve_model",
-    "with_options",
-]

@@ -148,16 +148,20 @@ def check_gate(
     if found > violations:
         kinds = ", ".join(f"{count} {kind}" for kind, count in figures.violations.items())
         reasons.append(f"{profile}: {found} violation(s), at most {violations} allowed: {kinds}")
-    for name, rate in figures.rates.items():
-        reason = _short_of(profile, name, rate, on) if figures.scored else None
-        if reason:
-            reasons.append(reason)
+    if figures.scored:
+        reasons += check_rates(profile, figures, on)
     reasons += [
         f"{profile}: critical case failed: {record.key}"
         for record in critical
         if record.case.critical and record.status == Status.FAIL
     ]
     return GateResult(not reasons, tuple(reasons))
+
+
+def check_rates(what: str, figures: ProfileScore, on: str) -> list[str]:
+    """A reason for each rate of `figures` that does not hold its threshold."""
+    reasons = [_short_of(what, name, rate, on) for name, rate in figures.rates.items()]
+    return [reason for reason in reasons if reason]
 
 
 def _short_of(profile: str, name: str, rate: Rate, on: str) -> str | None:
@@ -176,6 +180,58 @@ def _short_of(profile: str, name: str, rate: Rate, on: str) -> str | None:
             f"{rate.threshold:.3f} (the {what} is below it)"
         )
     return f"{profile}: {name} {figures}: the {what} is below {rate.threshold:.3f}"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What repeated questions tell; `k` is the least number of attempts, cases those repeated."""
+
+    cases: int
+    k: int
+    pass_at_k: float
+    pass_hat_k: float
+    distinct: float
+    """Different answers a case, on average; 1.0 says that the attempts were one and the same."""
+    flaky: tuple[str, ...]
+    """Cases that passed sometimes and failed sometimes, as `<case id>[<lane>]`."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether any repeat differed: without that, k attempts prove no more than one."""
+        return self.distinct > 1.0
+
+
+def score_repeats(records: Iterable[Record]) -> Repeats | None:
+    """The figures of cases that were asked more than once; None if there are none."""
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.scores is not None and record.scores.case is not None:
+            groups[record.case.node, record.lane].append(record)
+    repeated = {key: group for key, group in groups.items() if len(group) > 1}
+    if not repeated:
+        return None
+    passes = {key: sum(bool(r.scores and r.scores.case) for r in g) for key, g in repeated.items()}
+    k = min(len(group) for group in repeated.values())
+    sizes = {key: len(group) for key, group in repeated.items()}
+    return Repeats(
+        cases=len(repeated),
+        k=k,
+        pass_at_k=fmean(pass_at_k(sizes[key], passes[key], k) for key in repeated),
+        pass_hat_k=fmean(pass_hat_k(sizes[key], passes[key], k) for key in repeated),
+        distinct=fmean(len({_sample(r) for r in group}) for group in repeated.values()),
+        flaky=tuple(
+            f"{node}[{lane}]"
+            for (node, lane), passed in sorted(passes.items())
+            if 0 < passed < sizes[node, lane]
+        ),
+    )
+
+
+def _sample(record: Record) -> tuple[object, ...]:
+    """What makes two answers the same; call ids are random and do not count."""
+    seen = record.observation
+    calls = tuple((call.name, call.arguments) for call in seen.calls)
+    return seen.token_ids, seen.content, calls
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:

@@ -15,10 +15,11 @@ from typing import Any
 from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.errors import ConfigError
-from evals.fingerprint import fingerprint
+from evals.fingerprint import fingerprint, graders_digest
+from evals.report.comparison import compare, comparison_lines, read_run
 from evals.report.summary import summarize, write_summary
 from evals.results import Record, read_records
-from evals.run import Opened, Question, Runner, open_profile, with_options
+from evals.run import Opened, Question, Runner, check_lanes, judged, open_profile, with_options
 
 RECORDS = "records.jsonl"
 FINGERPRINT = "fingerprint.json"
@@ -37,13 +38,21 @@ class Session:
         self.lanes: list[str] = (
             _names(settings["lanes"]) if "lanes" in settings else [*config.lanes]
         )
+        check_lanes(self.lanes)
         self.tier: str = settings.get("tier", "full")
         self.repeat: int | None = settings.get("repeat")
+        self.temperature: float | None = settings.get("temperature")
+        if (self.repeat or 1) > 1 and not self.temperature:
+            raise ConfigError(
+                f"--repeat {self.repeat} at temperature 0 is one answer {self.repeat} times; "
+                "add --temperature, such as 0.7"
+            )
         self.in_flight: int = settings.get("in_flight") or config.in_flight
         self.collected = 0
         self.whole = False
         self.summary: dict[str, Any] = {}
         self.records: list[Record] = []
+        self._baseline = read_run(Path(settings["baseline"])) if "baseline" in settings else None
         self._started = time.time()
         self._done = {record.key: record for record in self._kept()}
         self._stack = contextlib.ExitStack()
@@ -57,6 +66,8 @@ class Session:
         """Profile and question of everything to ask about `case`."""
         if self.tier == "smoke" and case.tier != "smoke":
             return
+        if self.temperature is not None:
+            case = case.model_copy(update={"temperature": self.temperature})
         for profile in self.profiles:
             if case.profiles and profile not in case.profiles:
                 continue
@@ -167,8 +178,21 @@ class Session:
             "tier": self.tier,
         }
         self.summary = summarize(self.records, self.config, print_of, run)
+        if self._baseline is not None:
+            self._compare_with_baseline(self._baseline)
         write_summary(self.summary, self.folder)
         _point_latest(self.folder)
+
+    def _compare_with_baseline(self, before: Mapping[str, Any]) -> None:
+        comparison = compare(before, self.summary)
+        self.summary["comparison"] = list(comparison_lines(comparison))
+        gate = self.summary["gate"]
+        for profile in comparison.regressions:
+            gate["reasons"].append(
+                f"{profile.name}: regression against {comparison.before}: "
+                f"{len(profile.newly_failing)} newly failing, p = {profile.adjusted:.4f}"
+            )
+        gate["passed"] = not gate["reasons"]
 
 
 def open_session(
@@ -191,6 +215,22 @@ def open_session(
     if told:
         return Session(config, settings, Path(told["folder"]), told["worker"])
     return Session(config, settings, _folder(settings, root), None)
+
+
+def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
+    """Judge a finished run's records again and write records and summary anew.
+
+    Raises:
+        ConfigError: the folder holds no finished run.
+    """
+    before = read_run(folder)
+    records = [judged(record) for record in read_records(folder / RECORDS)]
+    lines = "".join(record.to_json() + "\n" for record in records)
+    (folder / RECORDS).write_text(lines, encoding="utf-8")
+    print_of = {**before["fingerprint"], "graders": graders_digest()}
+    summary = summarize(records, read_config(root), print_of, before["run"])
+    write_summary(summary, folder)
+    return summary
 
 
 def _folder(settings: Mapping[str, Any], root: Path) -> Path:

@@ -13,6 +13,7 @@
    "violations": {KIND: count},                     made behind the model
    "misses": {KIND: count},                         the model's own
    "prompt_tokens": {"total", "cached"},
+   "repeats": null | {"cases", "k", "pass_at_k", "pass_hat_k", "distinct", "independent", "flaky"},
    "cases": {ID: {LANE: "pass" | "fail" | "error" | "known"}}}}}
 ```
 A case's id is its pytest node id without the bracket.
@@ -21,12 +22,21 @@ A case's id is its pytest node id without the bracket.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from evals.config import Config
 from evals.results import Record, Status
-from evals.scoring import GateResult, ProfileScore, Rate, check_gate, score
+from evals.scoring import (
+    GateResult,
+    ProfileScore,
+    Rate,
+    check_gate,
+    check_rates,
+    score,
+    score_repeats,
+)
 
 SCHEMA = 1
 
@@ -52,6 +62,9 @@ def summarize(
             name, figures, on=gate.on, violations=gate.violations, critical=mine
         )
         reasons += result.reasons
+        for category, limits in gate.categories.items():
+            part = [record for record in mine if record.case.category == category]
+            reasons += check_rates(f"{name}/{category}", score(part, limits.thresholds()), gate.on)
         entries[name] = _profile(figures, mine)
     return {
         "schema": SCHEMA,
@@ -84,6 +97,7 @@ def _profile(figures: ProfileScore, records: Sequence[Record]) -> dict[str, Any]
         "violations": dict(figures.violations),
         "misses": dict(figures.misses),
         "prompt_tokens": _prompt_tokens(records),
+        "repeats": _repeats(records),
         "cases": _cases(records),
     }
 
@@ -104,6 +118,11 @@ def _rate(rate: Rate) -> dict[str, Any]:
         "high": round(rate.high, 4),
         "threshold": rate.threshold,
     }
+
+
+def _repeats(records: Sequence[Record]) -> dict[str, Any] | None:
+    repeats = score_repeats(records)
+    return {**asdict(repeats), "independent": repeats.independent} if repeats else None
 
 
 def _prompt_tokens(records: Iterable[Record]) -> dict[str, int]:

@@ -83,6 +83,8 @@ def print_summary(summary: Mapping[str, Any], records: Sequence[Record], console
             console.print(Text(line))
     for line in _failed(records):
         console.print(Text(line), soft_wrap=True)
+    for line in _known_no_more(records):
+        console.print(Text(line, "bold"), soft_wrap=True)
     for line in _slowest(records):
         console.print(Text(line), soft_wrap=True)
     gate = summary["gate"]
@@ -120,10 +122,30 @@ def _counts(profile: Mapping[str, Any]) -> Iterator[str]:
         text = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         yield f"{what}: {sum(counts.values())}{f' ({text})' if text else ''}"
     yield f"errors: {profile['errors']}, known defects: {profile['known']}"
+    if repeats := profile["repeats"]:
+        yield _repeats(repeats)
     tokens = profile["prompt_tokens"]
     if tokens["total"]:
         share = tokens["cached"] / tokens["total"]
         yield f"prompt tokens: {tokens['total']}, {share:.0%} from the server's prompt cache"
+
+
+def _repeats(repeats: Mapping[str, Any]) -> str:
+    k = repeats["k"]
+    text = (
+        f"repeats of {repeats['cases']} cases: pass@{k} {repeats['pass_at_k']:.3f}, "
+        f"pass^{k} {repeats['pass_hat_k']:.3f}, {repeats['distinct']:.1f} different answers a case"
+    )
+    if not repeats["independent"]:
+        text += "; NOT independent: every repeat gave the same answer"
+    return text + "".join(f"\nflaky: {case}" for case in repeats["flaky"])
+
+
+def _known_no_more(records: Iterable[Record]) -> Iterator[str]:
+    for record in records:
+        for verdict in record.verdicts:
+            if verdict.check == "known_defect" and verdict.passed:
+                yield f"KNOWN DEFECT NO LONGER SEEN: {record.key}: {verdict.reason}"
 
 
 def _failed(records: Iterable[Record]) -> Iterator[str]:

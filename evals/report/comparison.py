@@ -1,0 +1,185 @@
+"""Two runs side by side: which cases changed, and whether that can be chance.
+
+A case passes in a profile if it passes in every lane; the lanes of one case are not independent.
+Exact McNemar on the cases that both runs have, Holm over the profiles. Runs of different suites or
+graders are refused unless that is asked for.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.errors import ConfigError
+from evals.scoring import holm, mcnemar, smallest_regression
+
+LEVEL = 0.05
+_MUST_AGREE = ("suite", "graders")
+BASELINE_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ProfileChange:
+    """What changed in one profile from run A to run B; cases by id."""
+
+    name: str
+    pairs: int
+    newly_failing: tuple[str, ...]
+    fixed: tuple[str, ...]
+    new: tuple[str, ...]
+    removed: tuple[str, ...]
+    unscored: tuple[str, ...]
+    p_value: float
+    adjusted: float
+
+    @property
+    def is_regression(self) -> bool:
+        """More cases broke than were fixed, and that is not chance at the 5% level."""
+        return len(self.newly_failing) > len(self.fixed) and self.adjusted < LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Run A against run B; `notes` say what else differs between them."""
+
+    before: str
+    after: str
+    profiles: tuple[ProfileChange, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def regressions(self) -> tuple[ProfileChange, ...]:
+        """The profiles that became significantly worse."""
+        return tuple(profile for profile in self.profiles if profile.is_regression)
+
+
+def read_run(place: Path) -> dict[str, Any]:
+    """The summary in a run's folder, or a baseline file.
+
+    Raises:
+        ConfigError: there is none, or it is of another schema.
+    """
+    path = place / "summary.json" if place.is_dir() else place
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: no summary of a run: {error}") from error
+    if content.get("schema") != BASELINE_SCHEMA or "profiles" not in content:
+        raise ConfigError(f"{path}: not a summary or baseline of schema {BASELINE_SCHEMA}")
+    return content
+
+
+def baseline(summary: Mapping[str, Any]) -> str:
+    """The text of a baseline file: what later runs are compared with, small enough for git."""
+    content = {
+        "schema": BASELINE_SCHEMA,
+        "run": {"id": summary["run"]["id"]},
+        "fingerprint": summary["fingerprint"],
+        "profiles": {
+            name: {"rates": profile["rates"], "cases": profile["cases"]}
+            for name, profile in summary["profiles"].items()
+        },
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def compare(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, unlike: bool = False
+) -> Comparison:
+    """Compare two summaries or baselines.
+
+    Raises:
+        ConfigError: their suites or graders differ and `unlike` does not allow it, or they have no
+            profile in common.
+    """
+    a, b = before["fingerprint"], after["fingerprint"]
+    differing = [key for key in _MUST_AGREE if a.get(key) != b.get(key)]
+    if differing and not unlike:
+        raise ConfigError(
+            f"the runs differ in {' and '.join(differing)}, so their figures do not mean the same; "
+            "run one of them again, or compare them all the same with --unlike"
+        )
+    names = [name for name in after["profiles"] if name in before["profiles"]]
+    if not names:
+        raise ConfigError("the runs have no profile in common; nothing can be compared")
+    sides = [
+        (before["profiles"][name]["cases"], after["profiles"][name]["cases"]) for name in names
+    ]
+    p_values = [mcnemar(len(_flips(x, y, "fail")), len(_flips(x, y, "pass"))) for x, y in sides]
+    profiles = tuple(
+        _change(name, x, y, p, adjusted)
+        for name, (x, y), p, adjusted in zip(names, sides, p_values, holm(p_values), strict=True)
+    )
+    notes = [*(f"different {key}" for key in differing), *_notes(a, b, names)]
+    return Comparison(before["run"]["id"], after["run"]["id"], profiles, tuple(notes))
+
+
+def _outcome(lanes: Mapping[str, str]) -> str | None:
+    """`pass` or `fail`; None where a lane has an error or a known defect."""
+    if not lanes or set(lanes.values()) - {"pass", "fail"}:
+        return None
+    return "fail" if "fail" in lanes.values() else "pass"
+
+
+def _flips(before: Mapping[str, Any], after: Mapping[str, Any], start: str) -> list[str]:
+    end = "pass" if start == "fail" else "fail"
+    return [
+        case
+        for case in before.keys() & after.keys()
+        if _outcome(before[case]) == start and _outcome(after[case]) == end
+    ]
+
+
+def _change(
+    name: str, before: Mapping[str, Any], after: Mapping[str, Any], p: float, adjusted: float
+) -> ProfileChange:
+    both = before.keys() & after.keys()
+    unscored = [c for c in both if None in (_outcome(before[c]), _outcome(after[c]))]
+    return ProfileChange(
+        name=name,
+        pairs=len(both) - len(unscored),
+        newly_failing=tuple(sorted(_flips(before, after, "pass"))),
+        fixed=tuple(sorted(_flips(before, after, "fail"))),
+        new=tuple(sorted(after.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - after.keys())),
+        unscored=tuple(sorted(unscored)),
+        p_value=p,
+        adjusted=adjusted,
+    )
+
+
+def _notes(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    for key in ("versions", "machine"):
+        for part in sorted(a.get(key, {}).keys() | b.get(key, {}).keys()):
+            x, y = a.get(key, {}).get(part), b.get(key, {}).get(part)
+            if x != y:
+                yield f"{part}: {x} → {y}"
+    for name in names:
+        x, y = a["profiles"].get(name, {}), b["profiles"].get(name, {})
+        for part in sorted(x.keys() | y.keys()):
+            if x.get(part) != y.get(part):
+                yield f"{name}: {part}: {x.get(part)} → {y.get(part)}"
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[str]:
+    """The comparison as text, worst news first."""
+    yield f"{comparison.before} → {comparison.after}"
+    for profile in comparison.profiles:
+        verdict = "REGRESSION" if profile.is_regression else "no significant regression"
+        yield (
+            f"profile {profile.name}: {verdict}: {len(profile.newly_failing)} newly failing, "
+            f"{len(profile.fixed)} fixed of {profile.pairs} cases; exact McNemar "
+            f"p = {profile.p_value:.4f}, with Holm {profile.adjusted:.4f}"
+        )
+        least = smallest_regression(profile.pairs)
+        yield (
+            f"  the smallest one-way change that this suite can tell from chance: {least} cases"
+            if least <= profile.pairs
+            else "  too few cases in common to tell any change from chance"
+        )
+        for title in ("newly_failing", "fixed", "new", "removed", "unscored"):
+            for case in getattr(profile, title):
+                yield f"  {title.replace('_', ' ')}: {case}"
+    for note in comparison.notes:
+        yield f"note: {note}"

@@ -1,0 +1,189 @@
+"""`pytest cases/` as its users run it: real processes, a real server, a small project."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from evals.cli import app
+from evals.report.comparison import read_run
+from evals.results import read_records
+
+CASES = """\
+defaults: {tools: [look], max_tokens: 6}
+cases:
+  - id: one
+    ask: Look at the list.
+    tags: [lists]
+    expect: {call: {name: look}}
+  - id: two
+    ask: Say hello.
+    tier: smoke
+    expect: {answer: {}}
+  - id: three
+    ask: Say goodbye.
+    expect: {answer: {}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "cases" / "tools").mkdir(parents=True)
+    (tmp_path / "cases" / "tools" / "t.yaml").write_text("look: {}\n")
+    (tmp_path / "cases" / "a.yaml").write_text(CASES)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    return tmp_path
+
+
+def run(project, *arguments, timeout=120):
+    """Run pytest in `project`; returns its exit code and all of its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_collecting_names_the_items_and_boots_nothing(project):
+    code, output = run(project, "cases", "--collect-only", "-q", "--model", "/nowhere")
+    assert code == 0
+    assert "cases/a.yaml::one[default-server]" in output
+    assert "cases/a.yaml::three[default-stream]" in output
+    assert not (project / "reports").exists()
+
+
+def test_tags_and_tiers_select(project):
+    assert "2 tests collected" in run(project, "cases", "--collect-only", "-q", "--tier=smoke")[1]
+    assert "2/6 tests collected" in run(project, "cases", "--collect-only", "-q", "-m", "lists")[1]
+
+
+def test_a_typo_is_named_at_its_line_before_anything_boots(project):
+    (project / "cases" / "a.yaml").write_text(CASES.replace("ask: Say hello", "aks: Say hello"))
+    code, output = run(project, "cases", "--model", "/nowhere")
+    assert code == 2
+    assert "cases/a.yaml:8: cases[1].aks: unknown key" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "/no/such/model"], "/no/such/model"),
+        (["--profiles", "nope"], "there is no profile 'nope'"),
+        (["--lanes", "sideways"], "there is no lane 'sideways'"),
+        (["--attach", "http://127.0.0.1:9"], "cannot attach"),
+        (["--repeat", "3"], "temperature 0"),
+        (["--resume", "/no/such/run"], "there is no such run folder"),
+    ],
+)
+def test_what_cannot_run_says_so_in_one_line_and_ends(project, arguments, message):
+    code, output = run(project, "cases", *arguments, timeout=60)
+    assert code not in (0, 1)
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_a_taken_port_is_named_with_its_holder(project, base_model):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        code, output = run(project, "cases", "--port", port, "--model", str(base_model), timeout=60)
+    assert code not in (0, 1)
+    assert f"port {port}" in output
+    assert str(os.getpid()) in output
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, base_server):
+    """A project with a finished run of all cases against the base model."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "cases" / "tools").mkdir(parents=True)
+    (folder / "cases" / "tools" / "t.yaml").write_text("look: {}\n")
+    (folder / "cases" / "a.yaml").write_text(CASES)
+    (folder / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
+    (folder / "pyproject.toml").write_text("[tool.evals]\n")
+    code, output = run(folder, "cases", "--attach", base_server.url)
+    return folder, code, output
+
+
+def _summary(folder):
+    return json.loads((folder / "reports" / "latest" / "summary.json").read_text())
+
+
+def test_a_run_leaves_records_a_summary_and_allure_results(finished):
+    folder, code, output = finished
+    summary = _summary(folder)
+    assert code == 1
+    assert summary["gate"]["passed"] is False
+    assert set(summary["profiles"]["default"]["cases"]) == {
+        "cases/a.yaml::one",
+        "cases/a.yaml::two",
+        "cases/a.yaml::three",
+    }
+    assert set(summary["profiles"]["default"]["cases"]["cases/a.yaml::one"]) == {"server", "stream"}
+    records = list(read_records(folder / "reports" / "latest" / "records.jsonl"))
+    assert len(records) == 6
+    assert all(record.observation.token_ids for record in records if record.lane == "server")
+    assert list((folder / "reports" / "latest" / "allure-results").glob("*-result.json"))
+    assert "gate: FAILED" in output
+
+
+def test_a_failed_case_tells_its_story(finished):
+    _, _, output = finished
+    for part in ("cases/a.yaml:3: ", "asked", "expected", "lane gave", "layer: model", "curl -s"):
+        assert part in output
+
+
+def test_judging_again_gives_the_same_bytes(finished, monkeypatch):
+    from typer.testing import CliRunner
+
+    folder, _, _ = finished
+    monkeypatch.chdir(folder)
+    path = folder / "reports" / "latest" / "records.jsonl"
+    before, summary = path.read_bytes(), _summary(folder)
+    result = CliRunner().invoke(app, ["rejudge"])
+    assert result.exit_code == 1
+    assert path.read_bytes() == before
+    assert _summary(folder) == summary
+
+
+def test_a_run_compared_with_itself_shows_no_change(finished):
+    from typer.testing import CliRunner
+
+    latest = str(finished[0] / "reports" / "latest")
+    result = CliRunner().invoke(app, ["compare", latest, latest])
+    assert result.exit_code == 0
+    assert "0 newly failing, 0 fixed of 3 cases" in result.output
+
+
+@pytest.mark.parametrize("workers", ["2", "4"])
+def test_with_xdist_no_case_is_lost_or_asked_twice(finished, project, base_server, workers):
+    code, output = run(project, "cases", "-n", workers, "--attach", base_server.url)
+    assert code == 1, output
+    ours = read_run(project / "reports" / "latest")["profiles"]["default"]["cases"]
+    theirs = read_run(finished[0] / "reports" / "latest")["profiles"]["default"]["cases"]
+    assert ours == theirs
+    lines = (project / "reports" / "latest" / "records.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+
+
+def test_a_resumed_run_asks_only_what_is_left(project, base_server):
+    folder = project / "reports" / "mine"
+    run(project, "cases", "--attach", base_server.url, "--run-dir", str(folder), "-k", "one")
+    first = (folder / "records.jsonl").read_text().splitlines()
+    assert len(first) == 2
+    (folder / "records.jsonl").write_text("\n".join([*first, '{"torn']))
+    run(project, "cases", "--attach", base_server.url, "--resume", str(folder))
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+    assert set(first) <= set(lines)
+    assert read_run(folder)["run"]["whole"] is True
