@@ -144,7 +144,7 @@ def check_arguments(case: Case, answer: Answer) -> Finding | None:
         return None
     coerced = all(difference.how == "coerced" for difference in differences)
     first = differences[0]
-    reason = f"{first.path}: expected {show(first.expected)}, got {show(first.got)}"
+    reason = f"{first.path}: expected {_cut(first.expected)}, got {_cut(first.got)}"
     if len(differences) > 1:
         reason += f", and {len(differences) - 1} more"
     return Finding(Kind.WRONG_TYPE if coerced else Kind.WRONG_VALUE, reason, tuple(differences))
@@ -289,5 +289,8 @@ def literal_calls(calls: Sequence[Call]) -> list[ExpectedCall]:
 
 def show(value: Any, limit: int = 160) -> str:
     """A value in one line, quoted, cut where it is long."""
-    text = to_text(value)
+    return _cut(to_text(value), limit)
+
+
+def _cut(text: str, limit: int = 160) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"

@@ -285,12 +285,13 @@ class Progress:
     """`[ 34/120] 3 failed, about 2 min left`: rewritten on a terminal, each tenth otherwise."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.terminal = config.pluginmanager.get_plugin("terminalreporter")
+        self.terminal: Any = None  # pytest registers it later
         self.started = time.monotonic()
         self.total = self.done = self.failed = 0
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """How many there are."""
+        self.terminal = session.config.pluginmanager.get_plugin("terminalreporter")
         self.total = len(session.items)
         self.started = time.monotonic()
 

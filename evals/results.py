@@ -1,7 +1,7 @@
 """What judging says: verdicts, and the record that keeps a whole case for every later reader."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -189,8 +189,8 @@ class Record:
         return cls(**data)
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """The records of a run, in file order. A torn last line (a killed run) ends it silently.
+def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Record]:
+    """The records of a run, in file order. A torn last line (a killed run) ends it, and is said.
 
     Raises:
         ValueError: a line before the last is not a record; the message has file and line.
@@ -202,5 +202,11 @@ def read_records(path: Path) -> Iterator[Record]:
             yield Record.from_json(line)
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):
+                say(f"{path}:{number}: torn last line of a run that was killed; left out")
                 return
             raise ValueError(f"{path}:{number}: not a record: {error}") from error
+
+
+def write_records(records: Iterable[Record], path: Path) -> None:
+    """Write `records` as the whole file at `path`."""
+    path.write_text("".join(f"{record.to_json()}\n" for record in records), encoding="utf-8")

@@ -18,7 +18,7 @@ from evals.errors import ConfigError
 from evals.fingerprint import fingerprint, graders_digest
 from evals.report.comparison import compare, comparison_lines, read_run
 from evals.report.summary import summarize, write_summary
-from evals.results import Record, read_records
+from evals.results import Record, read_records, write_records
 from evals.run import Opened, Question, Runner, check_lanes, judged, open_profile, with_options
 
 RECORDS = "records.jsonl"
@@ -84,8 +84,9 @@ class Session:
         if self._opened is not None and self._opened.name == profile:
             return
         self._close_profile()
-        if self.worker is None:
+        if self.worker is None and not self._fingerprints:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._write_records(list(self._done.values()))
         self._opened = self._stack.enter_context(
             open_profile(profile, self.config, self.lanes, self.folder, cache_folder(), _say)
         )
@@ -142,6 +143,12 @@ class Session:
                 if record.scores is not None:
                     yield record
 
+    def _write_records(self, records: Sequence[Record]) -> None:
+        """Leave exactly these, in one file: no torn line of a killed run, no worker's part."""
+        write_records(records, self.folder / RECORDS)
+        for path in self.folder.glob("records.*.jsonl"):
+            path.unlink()
+
     def for_worker(self, worker: str) -> dict[str, Any]:
         """What a worker needs to attach: plain values, sent by xdist."""
         assert self._opened is not None
@@ -163,10 +170,7 @@ class Session:
         for path in sorted(self.folder.glob("records*.jsonl")):
             merged.update((record.key, record) for record in read_records(path))
         self.records = [merged[key] for key in sorted(merged)]
-        lines = "".join(record.to_json() + "\n" for record in self.records)
-        (self.folder / RECORDS).write_text(lines, encoding="utf-8")
-        for path in self.folder.glob("records.*.jsonl"):
-            path.unlink()
+        self._write_records(self.records)
         cases = list({record.case.node: record.case for record in self.records}.values())
         print_of = fingerprint(cases, list(self._fingerprints.values()))
         (self.folder / FINGERPRINT).write_text(json.dumps(print_of, indent=2) + "\n")
@@ -225,8 +229,7 @@ def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
     """
     before = read_run(folder)
     records = [judged(record) for record in read_records(folder / RECORDS)]
-    lines = "".join(record.to_json() + "\n" for record in records)
-    (folder / RECORDS).write_text(lines, encoding="utf-8")
+    write_records(records, folder / RECORDS)
     print_of = {**before["fingerprint"], "graders": graders_digest()}
     summary = summarize(records, read_config(root), print_of, before["run"])
     write_summary(summary, folder)

@@ -27,6 +27,11 @@ cases:
     ask: Say goodbye.
     expect: {answer: {}}
 """
+CONFIGURATION = """\
+[tool.pytest.ini_options]
+[tool.evals.gates.default]
+case = 0.9
+"""
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def project(tmp_path):
     (tmp_path / "cases" / "tools" / "t.yaml").write_text("look: {}\n")
     (tmp_path / "cases" / "a.yaml").write_text(CASES)
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
-    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    (tmp_path / "pyproject.toml").write_text(CONFIGURATION)
     return tmp_path
 
 
@@ -110,7 +115,7 @@ def finished(tmp_path_factory, base_server):
     (folder / "cases" / "tools" / "t.yaml").write_text("look: {}\n")
     (folder / "cases" / "a.yaml").write_text(CASES)
     (folder / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
-    (folder / "pyproject.toml").write_text("[tool.evals]\n")
+    (folder / "pyproject.toml").write_text(CONFIGURATION)
     code, output = run(folder, "cases", "--attach", base_server.url)
     return folder, code, output
 
