@@ -26,7 +26,15 @@ T = TypeVar("T")
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: typer.Context) -> None:
     """Ask all cases; every option of `pytest cases/` is allowed."""
-    quiet = ["-q", "--progress", "--tb=no", "--no-header", "-rN", "-o", "console_output_style=none"]
+    quiet = [
+        "-q",
+        "--progress",
+        "--tb=no",
+        "--no-header",
+        "-rN",
+        "-o",
+        "console_output_style=classic",
+    ]
     chosen = [arg for arg in context.args if arg.partition("::")[0].startswith("cases")]
     places = [] if chosen else [str(CASES)]
     raise typer.Exit(pytest.main([*quiet, *context.args, *places]))

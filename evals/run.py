@@ -204,11 +204,22 @@ class Runner:
             verdicts=(),
             scores=None,
             status=Status.ERROR,
-            plain=answers.get(PLAIN) if lane in ("stream", "agent") else None,
+            plain=_evidence(lane, answers),
             rendered_prompt_tokens=tokens,
             call_format=self._opened.profile.call_format,
         )
         return judged(unjudged)
+
+
+def _evidence(lane: str, answers: Mapping[str, Observation]) -> Observation | None:
+    """The plain answer to the very same prompt, for a lane that has no token ids of its own."""
+    plain = answers.get(PLAIN)
+    if lane == "stream":
+        return plain
+    mine = answers[lane].usage
+    # pydantic-ai may rewrite a tool's schema: then the model was asked something else.
+    same = plain and plain.usage and mine and plain.usage.prompt == mine.prompt
+    return plain if lane == "agent" and same else None
 
 
 def judged(record: Record) -> Record:
