@@ -1,5 +1,6 @@
 """How the shipped adapter is made: dataset, settings and seeds in one place."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,28 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
         "sha256": digest(rows),
     }
     train(cached_base(cache), work, rows, held_out, settings, provenance={"dataset": dataset})
-    install_adapter(work, name, work / "adapters.safetensors")
+    install_adapter(work, name, settings.iterations)
 
 
-def install_adapter(work: Path, name: str, weights: Path) -> None:
-    """Put `weights` with the config and log in `work` among the adapters, as float16."""
+def install_adapter(work: Path, name: str, step: int) -> None:
+    """Put the checkpoint of `step` with config and log among the package's adapters, as float16.
+
+    Raises:
+        ModelError: training left no checkpoint of this step in `work`.
+    """
     import mlx.core as mx
+
+    weights = work / f"{step:07d}_adapters.safetensors"
+    if not weights.exists():
+        steps = ", ".join(str(int(path.name[:7])) for path in sorted(work.glob("0*_adapters.*")))
+        raise ModelError(f"train: {work} has no checkpoint of step {step}; it has: {steps}")
 
     target = ADAPTERS / name
     target.mkdir(parents=True, exist_ok=True)
     arrays: Any = mx.load(str(weights))
     halved = {key: value.astype(mx.float16) for key, value in arrays.items()}
     mx.save_safetensors(str(target / "adapters.safetensors"), halved)
-    for file in ("adapter_config.json", "train.jsonl"):
-        shutil.copy(work / file, target / file)
+    config = json.loads((work / "adapter_config.json").read_text())
+    text = json.dumps({**config, "checkpoint": step}, indent=2) + "\n"
+    (target / "adapter_config.json").write_text(text)
+    shutil.copy(work / "train.jsonl", target / "train.jsonl")
