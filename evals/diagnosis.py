@@ -17,6 +17,9 @@ template in the prompt asks for the server's format, and a parser does not break
 never claimed. A call that a server drops because of one badly typed value is the model's
 `wrong_type`.
 
+A lost call without raw text is a violation of layer `unknown` and has no scores: the response
+contradicts itself, and nothing tells what the model wrote.
+
 A response that ignores `tool_choice` says nothing about the model. It gets the one failed verdict
 `tool_choice`, and the checks of what the case expects are left out, as are its scores.
 """
@@ -96,7 +99,7 @@ def judge(
         if rendered_prompt_tokens is not None and observation.usage is not None:
             verdicts.append(_verdict("prompt", check_prompt(observation, rendered_prompt_tokens)))
     verdicts = sorted(verdicts, key=lambda verdict: _ORDER.index(verdict.check))
-    if scores is None:
+    if scores is None or any(verdict.is_unexplained_loss for verdict in verdicts):
         scores = Scores(None, None, None, None)
     else:
         right = all(v.passed for v in verdicts if v.check not in NOT_OF_THE_MODEL)

@@ -75,6 +75,9 @@ class Difference:
     """`wrong`, `missing`, `extra`, or what would make it match: `coerced`, `nfc`."""
 
 
+_BEHIND = frozenset({Layer.TEMPLATE, Layer.PARSER, Layer.SERVER, Layer.CLIENT})
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One check's answer. A failed one has a kind and a layer; `reason` is one plain sentence."""
@@ -88,18 +91,23 @@ class Verdict:
 
     @property
     def is_violation(self) -> bool:
-        """Made behind the model: conformance has no tolerance."""
-        return not self.passed and self.layer in (
-            Layer.TEMPLATE,
-            Layer.PARSER,
-            Layer.SERVER,
-            Layer.CLIENT,
-        )
+        """Made behind the model: conformance has no tolerance.
+
+        A call that the response announces and does not have is one even without evidence of what
+        the model wrote: it may have been malformed, but a server that drops calls cannot pass.
+        """
+        return not self.passed and (self.layer in _BEHIND or self.is_unexplained_loss)
 
     @property
     def is_miss(self) -> bool:
         """The model's own fault: counted, and gated on a threshold."""
-        return not self.passed and self.layer in (Layer.MODEL, Layer.UNKNOWN)
+        own = self.layer in (Layer.MODEL, Layer.UNKNOWN)
+        return not self.passed and own and not self.is_unexplained_loss
+
+    @property
+    def is_unexplained_loss(self) -> bool:
+        """A lost call that nothing tells the reason of; it says nothing about the model."""
+        return not self.passed and self.kind == Kind.LOST_CALL and self.layer == Layer.UNKNOWN
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
