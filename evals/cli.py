@@ -64,11 +64,13 @@ def schema(
 
 
 @app.command()
-def model() -> None:
-    """Build the default model that this machine serves, and print its folder."""
-    from evals.run import resolve_model
+def model(
+    bits: Annotated[int, typer.Option(help="2, 3, 4, 5, 6 or 8")] = 5,
+) -> None:
+    """Build the default model in the form that this machine serves, and print its folder."""
+    from evals.run import build_default
 
-    print(_or_exit(lambda: resolve_model("default", cache_folder(), print)))
+    print(_or_exit(lambda: build_default(cache_folder(), print, bits=bits)))
 
 
 @app.command()

@@ -150,6 +150,8 @@ class Record:
     """The plain lane's answer that a lane without token ids was judged with."""
     rendered_prompt_tokens: int | None = None
     call_format: str = "qwen3-coder-xml"
+    asked_alone: bool = False
+    """Stream and plain differed among other requests, so both were asked again, alone."""
 
     @property
     def key(self) -> str:
@@ -173,6 +175,7 @@ class Record:
             "plain": self.plain.to_dict() if self.plain else None,
             "rendered_prompt_tokens": self.rendered_prompt_tokens,
             "call_format": self.call_format,
+            "asked_alone": self.asked_alone,
         }
         text = json.dumps(data, ensure_ascii=False, sort_keys=True)
         # A model can write half of a surrogate pair, which UTF-8 cannot; JSON has an escape for it.

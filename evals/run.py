@@ -73,11 +73,20 @@ def resolve_model(model: str, cache: Path, say: Callable[[str], None]) -> Path |
     """
     if model != "default":
         return model if is_hub_name(model) else Path(model).expanduser()
+    return build_default(cache, say)
+
+
+def build_default(cache: Path, say: Callable[[str], None], *, bits: int = 5) -> Path:
+    """The default model's folder, built if need be: quantised, or its float32 copy for the CPU.
+
+    Raises:
+        ModelError: there is no adapter, or a step failed.
+    """
     adapter = ADAPTERS / "default"
     if not (adapter / "adapters.safetensors").exists():
         raise ModelError(f"model: there is no adapter in {adapter}; `make train` makes one")
     environment = preload_environment(cache)
-    return build_model(adapter, cache, environment, dequantized=needs_preload(), say=say)
+    return build_model(adapter, cache, environment, bits=bits, dequantized=needs_preload(), say=say)
 
 
 @contextlib.contextmanager
@@ -185,9 +194,8 @@ class Runner:
                 again = {
                     lane: self._opened.lanes[lane](group[0].case) for lane in (PLAIN, "stream")
                 }
-            records["stream"] = self._judge(group[0], "stream", again)
-            if PLAIN in lanes:
-                records[PLAIN] = self._judge(group[0], PLAIN, again)
+            for lane in {"stream", PLAIN} & set(lanes):
+                records[lane] = replace(self._judge(group[0], lane, again), asked_alone=True)
         return records
 
     def _judge(self, question: Question, lane: str, answers: Mapping[str, Observation]) -> Record:

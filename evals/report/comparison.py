@@ -30,6 +30,7 @@ class ProfileChange:
     new: tuple[str, ...]
     removed: tuple[str, ...]
     unscored: tuple[str, ...]
+    flaky: tuple[str, ...]
     p_value: float
     adjusted: float
 
@@ -77,7 +78,7 @@ def baseline(summary: Mapping[str, Any]) -> str:
         "run": {"id": summary["run"]["id"]},
         "fingerprint": summary["fingerprint"],
         "profiles": {
-            name: {"rates": profile["rates"], "cases": profile["cases"]}
+            name: {key: profile[key] for key in ("rates", "cases", "repeats")}
             for name, profile in summary["profiles"].items()
         },
     }
@@ -103,10 +104,9 @@ def compare(
     names = [name for name in after["profiles"] if name in before["profiles"]]
     if not names:
         raise ConfigError("the runs have no profile in common; nothing can be compared")
-    sides = [
-        (before["profiles"][name]["cases"], after["profiles"][name]["cases"]) for name in names
-    ]
-    p_values = [mcnemar(len(_flips(x, y, "fail")), len(_flips(x, y, "pass"))) for x, y in sides]
+    sides = [(before["profiles"][name], after["profiles"][name]) for name in names]
+    flips = [(_outcomes(x), _outcomes(y)) for x, y in sides]
+    p_values = [mcnemar(len(_flips(x, y, "fail")), len(_flips(x, y, "pass"))) for x, y in flips]
     profiles = tuple(
         _change(name, x, y, p, adjusted)
         for name, (x, y), p, adjusted in zip(names, sides, p_values, holm(p_values), strict=True)
@@ -115,35 +115,45 @@ def compare(
     return Comparison(before["run"]["id"], after["run"]["id"], profiles, tuple(notes))
 
 
-def _outcome(lanes: Mapping[str, str]) -> str | None:
-    """`pass` or `fail`; None where a lane has an error or a known defect."""
-    if not lanes or set(lanes.values()) - {"pass", "fail"}:
-        return None
-    return "fail" if "fail" in lanes.values() else "pass"
+def _outcomes(profile: Mapping[str, Any]) -> dict[str, str | None]:
+    """Each case's outcome over its lanes; None for an error, a known defect or a flaky case."""
+    flaky = _flaky(profile)
+    return {
+        case: None
+        if case in flaky or set(lanes.values()) - {"pass", "fail"}
+        else min(lanes.values())
+        for case, lanes in profile["cases"].items()
+    }
 
 
-def _flips(before: Mapping[str, Any], after: Mapping[str, Any], start: str) -> list[str]:
+def _flaky(profile: Mapping[str, Any]) -> set[str]:
+    named = (profile.get("repeats") or {}).get("flaky", ())
+    return {name.rpartition("[")[0] for name in named}
+
+
+def _flips(
+    before: Mapping[str, str | None], after: Mapping[str, str | None], start: str
+) -> list[str]:
     end = "pass" if start == "fail" else "fail"
-    return [
-        case
-        for case in before.keys() & after.keys()
-        if _outcome(before[case]) == start and _outcome(after[case]) == end
-    ]
+    both = before.keys() & after.keys()
+    return sorted(case for case in both if before[case] == start and after[case] == end)
 
 
 def _change(
     name: str, before: Mapping[str, Any], after: Mapping[str, Any], p: float, adjusted: float
 ) -> ProfileChange:
-    both = before.keys() & after.keys()
-    unscored = [c for c in both if None in (_outcome(before[c]), _outcome(after[c]))]
+    x, y = _outcomes(before), _outcomes(after)
+    flaky = _flaky(before) | _flaky(after)
+    unscored = {case for case in x.keys() & y.keys() if None in (x[case], y[case])}
     return ProfileChange(
         name=name,
-        pairs=len(both) - len(unscored),
-        newly_failing=tuple(sorted(_flips(before, after, "pass"))),
-        fixed=tuple(sorted(_flips(before, after, "fail"))),
-        new=tuple(sorted(after.keys() - before.keys())),
-        removed=tuple(sorted(before.keys() - after.keys())),
-        unscored=tuple(sorted(unscored)),
+        pairs=len(x.keys() & y.keys()) - len(unscored),
+        newly_failing=tuple(_flips(x, y, "pass")),
+        fixed=tuple(_flips(x, y, "fail")),
+        new=tuple(sorted(y.keys() - x.keys())),
+        removed=tuple(sorted(x.keys() - y.keys())),
+        unscored=tuple(sorted(unscored - flaky)),
+        flaky=tuple(sorted(flaky)),
         p_value=p,
         adjusted=adjusted,
     )
@@ -178,7 +188,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
             if least <= profile.pairs
             else "  too few cases in common to tell any change from chance"
         )
-        for title in ("newly_failing", "fixed", "new", "removed", "unscored"):
+        for title in ("newly_failing", "fixed", "flaky", "new", "removed", "unscored"):
             for case in getattr(profile, title):
                 yield f"  {title.replace('_', ' ')}: {case}"
     for note in comparison.notes:

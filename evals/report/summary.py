@@ -13,6 +13,7 @@
    "violations": {KIND: count},                     made behind the model
    "misses": {KIND: count},                         the model's own
    "prompt_tokens": {"total", "cached"},
+   "batching_changed": [ID],                        answers that differed among others, not alone
    "repeats": null | {"cases", "k", "pass_at_k", "pass_hat_k", "distinct", "independent", "flaky"},
    "cases": {ID: {LANE: "pass" | "fail" | "error" | "known"}}}}}
 ```
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.config import Config
-from evals.results import Record, Status
+from evals.results import Kind, Record, Status
 from evals.scoring import (
     GateResult,
     ProfileScore,
@@ -97,6 +98,11 @@ def _profile(figures: ProfileScore, records: Sequence[Record]) -> dict[str, Any]
         "violations": dict(figures.violations),
         "misses": dict(figures.misses),
         "prompt_tokens": _prompt_tokens(records),
+        "batching_changed": [
+            record.case.node
+            for record in records
+            if record.asked_alone and record.lane == "stream" and not _mismatch(record)
+        ],
         "repeats": _repeats(records),
         "cases": _cases(records),
     }
@@ -118,6 +124,11 @@ def _rate(rate: Rate) -> dict[str, Any]:
         "high": round(rate.high, 4),
         "threshold": rate.threshold,
     }
+
+
+def _mismatch(record: Record) -> bool:
+    failed = (verdict.kind for verdict in record.verdicts if not verdict.passed)
+    return Kind.STREAM_MISMATCH in failed
 
 
 def _repeats(records: Sequence[Record]) -> dict[str, Any] | None:

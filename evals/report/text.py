@@ -122,6 +122,8 @@ def _counts(profile: Mapping[str, Any]) -> Iterator[str]:
         text = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         yield f"{what}: {sum(counts.values())}{f' ({text})' if text else ''}"
     yield f"errors: {profile['errors']}, known defects: {profile['known']}"
+    for case in profile["batching_changed"]:
+        yield f"batching changed a greedy answer: {case}: stream and plain agree when asked alone"
     if repeats := profile["repeats"]:
         yield _repeats(repeats)
     tokens = profile["prompt_tokens"]
