@@ -180,8 +180,8 @@ class Runner:
         return self._futures[_key(question)].result()[question.lane]
 
     def close(self) -> None:
-        """Ask nothing more; questions in flight are waited for."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Ask nothing more; questions in flight end with the server, nobody waits for them."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask_group(self, group: Sequence[Question]) -> dict[str, Record]:
         lanes = [question.lane for question in group]

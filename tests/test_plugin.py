@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from evals.cli import app
@@ -192,3 +196,40 @@ def test_a_resumed_run_asks_only_what_is_left(project, base_server):
     assert len(lines) == 6
     assert set(first) <= set(lines)
     assert read_run(folder)["run"]["whole"] is True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_server_is_left_however_the_run_ends(project, base_model, number):
+    (project / "cases" / "a.yaml").write_text(CASES.replace("max_tokens: 6", "max_tokens: 4000"))
+    log = project / "output"
+    with log.open("w") as output:
+        run_ = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "cases", "--model", str(base_model), "-s"],
+            cwd=project,
+            stdout=output,
+            stderr=output,
+            # A shell's background job ignores Ctrl-C, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        try:
+            text = _wait_for(log, "server: ready")
+            server = psutil.Process(int(re.search(r"pid (\d+)", text)[1]))
+            time.sleep(1)  # questions are in flight now
+            run_.send_signal(number)
+            run_.wait(timeout=30)
+            alive = psutil.wait_procs([server], timeout=15)[1]
+        finally:
+            run_.kill()
+            run_.wait()
+    assert alive == []
+    assert run_.returncode != 0
+
+
+def _wait_for(log, words, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        text = log.read_text()
+        if words in text:
+            return text
+        time.sleep(0.2)
+    raise AssertionError(f"{words!r} did not come: {text}")
