@@ -1,8 +1,8 @@
 """Numbers from records: rates with intervals, counts of violations and misses, and the gate.
 
 A rate counts records that were scored; errors and known defects are in none. Its interval is
-Wilson's at 95%. Repeats of one question are not independent questions, so a rate's `n` counts
-cases and its value is the mean over them when cases were repeated.
+Wilson's at 95%. One question in several lanes or asked several times is not several independent
+questions, so a rate's `n` counts cases, and a case counts with its mean over lanes and repeats.
 """
 
 from collections import Counter, defaultdict
@@ -96,12 +96,12 @@ def score(records: Iterable[Record], thresholds: Mapping[str, float] | None = No
 def _rate(
     records: Sequence[Record], get: Callable[[Scores], bool | None], threshold: float | None
 ) -> Rate:
-    answers: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    answers: dict[str, list[bool]] = defaultdict(list)
     for record in records:
         assert record.scores is not None
         answer = get(record.scores)
         if answer is not None:
-            answers[record.case.node, record.lane].append(answer)
+            answers[record.case.node].append(answer)
     return Rate.of(sum(fmean(values) for values in answers.values()), len(answers), threshold)
 
 

@@ -106,3 +106,25 @@ def test_every_broken_condition_is_a_reason(figures, reason):
     result = check_gate("p", figures)
     assert not result.passed
     assert any(reason in line for line in result.reasons)
+
+
+def test_lanes_and_repeats_of_a_case_are_one_case():
+    import dataclasses
+
+    from scripted_server import make_case
+
+    from evals.observation import Observation
+    from evals.results import Record, Status
+    from evals.run import judged
+    from evals.scoring import score
+
+    def record(node, lane, content, repeat=0):
+        case = make_case().model_copy(update={"id": node})
+        seen = Observation(lane, status=200, content=content, finish_reason="stop")
+        return judged(Record(case, "p", lane, repeat, {}, seen, (), None, Status.ERROR))
+
+    right = [record("a", lane, "Paris.", n) for lane in ("server", "stream") for n in (0, 1)]
+    wrong = [dataclasses.replace(record("b", "server", ""), repeat=n) for n in (0, 1)]
+    rate = score([*right, *wrong]).rates["case"]
+    assert (rate.n, rate.value) == (2, 0.5)
+    assert score([*right, *wrong]).scored == 6

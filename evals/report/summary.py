@@ -6,9 +6,9 @@
  "gate": {"passed": bool, "reasons": [text]},
  "fingerprint": {...},
  "profiles": {NAME: {
-   "scored", "errors", "known",                     counts of answers
+   "scored", "errors", "known",                     counts of answers (case × lane × repeat)
    "rates": {"discrimination" | "tool_name" | "arguments" | "case":
-             {"value", "n", "low", "high", "threshold"}},
+             {"value", "n", "low", "high", "threshold"}},    n: cases
    "lanes": {LANE: {"scored", "errors", "rates"}}, "categories": {CATEGORY: {...}},
    "violations": {KIND: count},                     made behind the model
    "misses": {KIND: count},                         the model's own
