@@ -1,11 +1,12 @@
 """Requests: the OpenAI body of a case as a plain value; no server is needed to make one."""
 
+import base64
 import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from evals.case import Case, Tool
+from evals.case import Case, ReplayScript, Tool
 
 MODEL = "default_model"
 """mlx_lm.server's name for the model it was started with; any other name makes it load another."""
@@ -20,7 +21,7 @@ def build_request(case: Case, *, stream: bool = False) -> dict[str, Any]:
     """
     body: dict[str, Any] = {
         "model": MODEL,
-        "messages": [dict(message) for message in case.messages],
+        "messages": build_messages(case),
         "max_tokens": case.max_tokens,
         "temperature": case.temperature,
         "stream": stream,
@@ -34,6 +35,33 @@ def build_request(case: Case, *, stream: bool = False) -> dict[str, Any]:
     else:
         body["logprobs"] = True
     return body
+
+
+def build_messages(case: Case) -> list[dict[str, Any]]:
+    """The case's messages; its replay script, if it has one, ends the last message of the user.
+
+    Where no message is the user's, the script ends the last message. Content in parts gets one
+    part more.
+    """
+    messages = [dict(message) for message in case.messages]
+    if case.replay is not None:
+        users = [m for m in messages if m.get("role") == "user"]
+        message = (users or messages)[-1]
+        content, marker = message.get("content") or "", embed(case.replay)
+        if isinstance(content, list):
+            message["content"] = [*content, {"type": "text", "text": marker}]
+        else:
+            message["content"] = f"{content} {marker}".lstrip()
+    return messages
+
+
+def embed(script: ReplayScript) -> str:
+    """The marker that carries `script` inside a message to the replay model.
+
+    The last marker of a prompt counts, so a tool's result can carry what the model writes next.
+    """
+    data = json.dumps(script.model_dump(exclude_defaults=True))
+    return f"[[replay64:{base64.urlsafe_b64encode(data.encode()).decode()}]]"
 
 
 def tool_schema(tool: Tool) -> dict[str, Any]:
