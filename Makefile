@@ -56,7 +56,7 @@ lock: $(READY) ## pin all packages anew, for Linux and macOS
 model: $(READY) ## build the default model from its adapter (about a minute)
 	$(BIN)/evals model
 
-train: $(READY) ## train the default model's adapter anew (about two hours on 2 cores)
+train: $(READY) ## train the default model's adapter anew (about an hour on 2 cores)
 	$(BIN)/evals train
 
 clean: ## remove reports, caches and the virtual environment

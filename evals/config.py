@@ -6,7 +6,7 @@ lanes = ["server", "stream"]        # how each case travels
 in_flight = 4                       # requests at a time
 
 [tool.evals.targets.mine]           # a server and a model
-model = "path/or/hub-name"          # "default" is the model that `evals model` builds
+model = "path/or/hub-name"          # "default": what `evals model` builds; "replay": scripts
 arguments = ["--prompt-cache-size", "20"]
 # url = "http://127.0.0.1:8080/v1"  # attach to a running server instead of booting one
 

@@ -22,6 +22,8 @@ from evals.errors import ConfigError, ModelError
 from evals.lanes.lane import LANES, Ask, Setup
 from evals.lanes.tokens import decoder, load_tokenizer, render
 from evals.observation import Observation
+from evals.replay import build as replay
+from evals.replay.build import cached_replay
 from evals.request import build_request
 from evals.results import Kind, Record, Status
 from evals.servers.attach import attach
@@ -66,14 +68,16 @@ class Opened:
 
 
 def resolve_model(model: str, cache: Path, say: Callable[[str], None]) -> Path | str:
-    """The folder or hub name to serve; `default` is built first, in the form this machine needs.
+    """The folder or hub name to serve; `default` and `replay` are built first, if need be.
 
     Raises:
         ModelError: the default model cannot be built.
     """
-    if model != "default":
-        return model if is_hub_name(model) else Path(model).expanduser()
-    return build_default(cache, say)
+    if model == "default":
+        return build_default(cache, say)
+    if model == "replay":
+        return cached_replay(cache)
+    return model if is_hub_name(model) else Path(model).expanduser()
 
 
 def build_default(cache: Path, say: Callable[[str], None], *, bits: int = 5) -> Path:
@@ -100,7 +104,8 @@ def serve(
     model = resolve_model(target.model, cache, say)
     log = folder / "server.log"
     say(f"server: booting mlx_lm.server with {model}")
-    with boot(model, log=log, cache=cache, port=target.port, arguments=target.arguments) as server:
+    arguments = [*(replay.ARGUMENTS if target.model == "replay" else ()), *target.arguments]
+    with boot(model, log=log, cache=cache, port=target.port, arguments=arguments) as server:
         say(f"server: ready at {server.url}, pid {server.pid}, log {log}")
         yield server, model
 
@@ -124,7 +129,9 @@ def open_profile(
             model = resolve_model(target.model, cache, say)
         tokenizer = load_tokenizer(model) if model is not None else None
         if model is not None and Path(model).is_dir():
-            for problem in preflight(Path(model), tokenizer):
+            # A replay model has no weights to check.
+            problems = preflight(Path(model), tokenizer) if target.model != "replay" else ()
+            for problem in problems:
                 say(f"model: WARNING: {problem}")
         setup = Setup(
             timeout=config.timeout,

@@ -50,9 +50,7 @@ def build_replay(
     _write_weights(folder / "model.safetensors")
 
 
-def cached_replay(
-    cache: Path, *, template: str = "qwen3-coder", parser: str | None = None
-) -> Path:
+def cached_replay(cache: Path, *, template: str = "qwen3-coder", parser: str | None = None) -> Path:
     """The replay folder in the cache, built on first use; it is ready for `boot(…, ARGUMENTS)`.
 
     Raises:

@@ -5,6 +5,7 @@ parts that byte-pair encoding leaves of it when only lower ranks may merge.
 """
 
 import base64
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -155,11 +156,15 @@ def _added(number: int, token: str) -> dict[str, Any]:
 
 
 def split_token(token: bytes, ranks: Mapping[bytes, int]) -> list[bytes]:
-    """The two parts that merge into `token`, which has at least two bytes."""
+    """The two parts that merge into `token`, which has at least two bytes.
+
+    Raises:
+        ModelError: no two tokens of lower rank make it.
+    """
     parts = [token[i : i + 1] for i in range(len(token))]
     limit = ranks[token]
     while len(parts) > 2:
-        joined = [ranks.get(a + b, limit) for a, b in zip(parts, parts[1:], strict=False)]
+        joined = [ranks.get(a + b, limit) for a, b in itertools.pairwise(parts)]
         lowest = min(joined)
         if lowest >= limit:
             raise ModelError(f"the vocabulary cannot make its own token {token!r}")

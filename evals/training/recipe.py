@@ -30,7 +30,7 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
     held_out = generate(validation, exchanges=VALIDATION_EXCHANGES, seed=DATA_SEED + 1)
     settings = Settings(iterations=iterations) if iterations else Settings()
     print(f"train: {len(rows)} rows with {EXCHANGES} exchanges, {settings.iterations} steps;")
-    print("train: about 4 s a step on 2 cores; the time left is shown from step 10 on", flush=True)
+    print("train: about an hour on 2 cores; the time left is shown from step 10 on", flush=True)
     work = cache / "training" / name
     dataset = {
         "rows": len(rows),
