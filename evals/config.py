@@ -41,6 +41,8 @@ class Target(_Table):
     """A server and a model: a model to boot, or the URL of a server that runs already."""
 
     model: str = "default"
+    template: str = "qwen3-coder"
+    """Chat template of the replay model; other models have their own."""
     url: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     arguments: list[str] = Field(default_factory=list)

@@ -8,6 +8,7 @@ be compared with the plain answer, which also is its evidence.
 """
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ from evals.results import Kind, Record, Status
 from evals.servers.attach import attach
 from evals.servers.blas import needs_preload, preload_environment
 from evals.servers.folder import is_hub_name
-from evals.servers.mlx_lm import boot
+from evals.servers.mlx_lm import LAUNCHER, boot
 from evals.servers.server import Server
 from evals.training.build import ADAPTERS, build_model
 from evals.training.preflight import preflight
@@ -67,16 +68,17 @@ class Opened:
             return None
 
 
-def resolve_model(model: str, cache: Path, say: Callable[[str], None]) -> Path | str:
+def resolve_model(target: Target, cache: Path, say: Callable[[str], None]) -> Path | str:
     """The folder or hub name to serve; `default` and `replay` are built first, if need be.
 
     Raises:
         ModelError: the default model cannot be built.
     """
+    model = target.model
     if model == "default":
         return build_default(cache, say)
     if model == "replay":
-        return cached_replay(cache)
+        return cached_replay(cache, template=target.template)
     return model if is_hub_name(model) else Path(model).expanduser()
 
 
@@ -95,19 +97,35 @@ def build_default(cache: Path, say: Callable[[str], None], *, bits: int = 5) -> 
 
 @contextlib.contextmanager
 def serve(
-    target: Target, folder: Path, cache: Path, say: Callable[[str], None]
+    target: Target, parser: str, folder: Path, cache: Path, say: Callable[[str], None]
 ) -> Iterator[tuple[Server, Path | str | None]]:
-    """The target's server, booted or attached, and its model where that is known here."""
+    """The target's server, booted or attached, and its model where that is known here.
+
+    With a `parser` other than `stock`, a launcher puts it into the same server.
+    """
     if target.url:
         yield attach(target.url), None if target.model == "default" else target.model
         return
-    model = resolve_model(target.model, cache, say)
+    model = resolve_model(target, cache, say)
     log = folder / "server.log"
     say(f"server: booting mlx_lm.server with {model}")
     arguments = [*(replay.ARGUMENTS if target.model == "replay" else ()), *target.arguments]
-    with boot(model, log=log, cache=cache, port=target.port, arguments=arguments) as server:
+    with boot(
+        model,
+        log=log,
+        cache=cache,
+        port=target.port,
+        arguments=arguments,
+        launcher=_launcher(parser),
+    ) as server:
         say(f"server: ready at {server.url}, pid {server.pid}, log {log}")
         yield server, model
+
+
+def _launcher(parser: str) -> Sequence[str]:
+    if parser == "stock":
+        return LAUNCHER
+    return (sys.executable, "-m", "evals.parsers.launcher", "--parser", parser, "--")
 
 
 @contextlib.contextmanager
@@ -124,9 +142,10 @@ def open_profile(
     with contextlib.ExitStack() as stack:
         server, model = None, None
         if any(lane != "direct" for lane in lanes):
-            server, model = stack.enter_context(serve(target, folder, cache, say))
+            parser = config.profile(name).parser
+            server, model = stack.enter_context(serve(target, parser, folder, cache, say))
         else:
-            model = resolve_model(target.model, cache, say)
+            model = resolve_model(target, cache, say)
         tokenizer = load_tokenizer(model) if model is not None else None
         if model is not None and Path(model).is_dir():
             # A replay model has no weights to check.

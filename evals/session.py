@@ -71,6 +71,8 @@ class Session:
         for profile in self.profiles:
             if case.profiles and profile not in case.profiles:
                 continue
+            if (case.replay is not None) != (self.config.target(profile).model == "replay"):
+                continue
             for lane in self.lanes:
                 for number in range(self.repeat or case.repeat):
                     yield profile, Question(case, lane, number)

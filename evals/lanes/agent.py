@@ -42,7 +42,7 @@ from pydantic_graph import End
 from evals import case as cases
 from evals.case import Case
 from evals.observation import Call, Observation, Usage
-from evals.request import MODEL
+from evals.request import MODEL, build_messages
 from evals.servers.server import Server
 
 LANE = "agent"
@@ -97,7 +97,7 @@ async def _answer(server: Server, case: Case, calls: list[Call], timeout: float)
             tools=[_tool(tool, calls) for tool in case.tools],
             model_settings=_settings(case),
         )
-        async with agent.iter(message_history=history(case.messages)) as run:
+        async with agent.iter(message_history=history(build_messages(case))) as run:
             node = run.next_node
             while not isinstance(node, End | CallToolsNode):
                 node = await run.next(node)
