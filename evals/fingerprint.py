@@ -87,7 +87,9 @@ def _served_bits(folder: Path) -> str:
 
 
 def _parser(opened: Opened) -> str | None:
-    """The parser that the server really has: what mlx_lm infers from this tokenizer."""
+    """The profile's own parser, else what mlx_lm infers from this tokenizer."""
+    if opened.profile.parser != "stock":
+        return opened.profile.parser
     function = getattr(opened.tokenizer, "tool_parser", None)
     module = getattr(function, "__module__", None)
     return str(module).removeprefix("mlx_lm.tool_parsers.") if module else None
