@@ -185,7 +185,7 @@ def test_no_child_outlives_a_run_that_is_killed_in_the_middle_of_an_answer(
     base_model: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", RUN, str(base_model), str(tmp_path / "log")]
-    folders = [Path(__file__).parent, Path(direct.__file__).parents[2]]
+    folders = [Path(__file__).parents[1], Path(direct.__file__).parents[2]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
     with subprocess.Popen(
         [*command, str(cache_folder())], stdout=subprocess.PIPE, env=environment
