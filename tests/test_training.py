@@ -5,11 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 import jsonschema
+import mlx.core as mx
+import mlx.nn as nn
 import pytest
 
 from evals.casefile import find_case_files, read_cases
 from evals.config import cache_folder
 from evals.lanes.tokens import load_tokenizer, render
+from evals.training import cpu
 from evals.training.build import ADAPTERS, cached_base
 from evals.training.dataset import digest, generate, read_catalogue, split
 from evals.training.preflight import preflight
@@ -120,3 +123,47 @@ def test_the_training_prompt_is_token_for_token_the_servers(rows, tokenizer):
 def test_the_call_tags_of_the_base_model_can_win(tokenizer):
     assert list(preflight(cached_base(cache_folder()), tokenizer)) == []
     assert tokenizer.encode("<tool_call>", add_special_tokens=False) == [3]
+
+
+def _worst(one, other):
+    return (mx.abs(one - other) / (1e-6 + mx.abs(other))).max().item()
+
+
+def test_exp_of_sums_and_products_is_exp():
+    x = mx.linspace(-87, 88, 200_001)
+    assert _worst(cpu.exp(x), mx.exp(x)) < 2e-6
+    assert cpu.exp(mx.array([-1e9, 0.0, 1e9])).tolist() == pytest.approx(
+        [0.0, 1.0, 1.6516e38], rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("of", ["value", "gradient"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda a, b: cpu.swiglu(a, b), lambda a, b: nn.silu(a) * b),
+        (
+            lambda a, b: cpu.cross_entropy(a.reshape(6, -1), mx.arange(6)),
+            lambda a, b: nn.losses.cross_entropy(a.reshape(6, -1), mx.arange(6)),
+        ),
+        (
+            lambda a, b: cpu.attention(a, a[:, ::3], b[:, ::3], scale=0.2),
+            lambda a, b: mx.fast.scaled_dot_product_attention(
+                a, a[:, ::3], b[:, ::3], scale=0.2, mask="causal"
+            ),
+        ),
+    ],
+    ids=["swiglu", "cross_entropy", "attention"],
+)
+def test_training_on_a_cpu_computes_what_mlx_computes(ours, theirs, of):
+    a = mx.random.normal((2, 9, 5, 16), key=mx.random.key(1))
+    b = mx.random.normal((2, 9, 5, 16), key=mx.random.key(2))
+    w = mx.random.normal((2, 9, 5, 16), key=mx.random.key(3)).reshape(-1)
+
+    def value(function):
+        if of == "value":
+            return function(a, b)
+        weighted = lambda a, b: (function(a, b).reshape(-1) * w[: function(a, b).size]).sum()  # noqa: E731
+        return mx.concatenate(mx.grad(weighted, argnums=(0, 1))(a, b))
+
+    assert mx.allclose(value(ours), value(theirs), rtol=1e-4, atol=1e-5)
