@@ -13,11 +13,12 @@ MODEL ?=
 PROFILES ?=
 LANES ?=
 TIER ?=
+RUN ?= reports/latest
 ARGS ?=
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
 	$(if $(LANES),--lanes '$(LANES)') $(if $(TIER),--tier '$(TIER)') $(ARGS)
 
-.PHONY: help setup eval test check format lock model train clean
+.PHONY: help setup eval report test check format lock model train audit formats sweep clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +34,10 @@ $(READY): requirements.lock pyproject.toml
 
 eval: $(READY) ## boot the model in its server, ask every case, judge, gate, report
 	$(BIN)/evals run $(EVAL_OPTIONS)
+
+report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs Node.js 20
+	$(BIN)/evals report $(RUN)
+	$(BIN)/evals allure $(RUN)
 
 test: $(READY) ## tests of evals itself
 	$(BIN)/python -m pytest tests
@@ -56,8 +61,17 @@ lock: $(READY) ## pin all packages anew, for Linux and macOS
 model: $(READY) ## build the default model from its adapter (about a minute)
 	$(BIN)/evals model
 
-train: $(READY) ## train the default model's adapter anew (about an hour on 2 cores)
+train: $(READY) ## train the default model's adapter anew (about two hours on 2 cores)
 	$(BIN)/evals train
+
+audit: $(READY) ## check the training data: leaked cases, balance, format, overlap, prompt
+	$(BIN)/evals audit
+
+formats: $(READY) ## the suite before and after: trained on JSON fences, trained on XML
+	$(BIN)/evals formats $(ARGS)
+
+sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
+	$(BIN)/evals sweep $(ARGS)
 
 clean: ## remove reports, caches and the virtual environment
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest

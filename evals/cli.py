@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -14,9 +15,13 @@ from evals.casefile import SCHEMA_FILE, find_case_files, json_schema, read_cases
 from evals.config import cache_folder
 from evals.errors import EvalsError
 from evals.report import comparison
+from evals.report.allure_html import make_html
+from evals.report.html_files import report_run
 from evals.report.text import print_summary
 from evals.results import read_records
 from evals.servers.blas import preload_environment
+from evals.training.convert import RowShape, Validation, convert_file, report_lines
+from evals.training.turns import CallFormat
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 CASES = Path("cases")
@@ -65,12 +70,16 @@ def schema(
 
 @app.command()
 def model(
-    bits: Annotated[int, typer.Option(help="2, 3, 4, 5, 6 or 8")] = 5,
+    quantization: Annotated[str, typer.Option(help="fp16, 8-bit … 2-bit, mixed-4-6 …")] = "5-bit",
+    adapter: Annotated[str, typer.Option(help="a shipped adapter")] = "default",
 ) -> None:
     """Build the default model in the form that this machine serves, and print its folder."""
     from evals.run import build_default
 
-    print(_or_exit(lambda: build_default(cache_folder(), print, bits=bits)))
+    folder = _or_exit(
+        lambda: build_default(cache_folder(), print, quantization=quantization, adapter=adapter)
+    )
+    print(folder)
 
 
 @app.command()
@@ -86,6 +95,89 @@ def train(
         # The fast BLAS has to be there before mlx is loaded: the same command, once more.
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
     _or_exit(lambda: train_adapter(name, CASES / "tools", cache_folder(), iterations))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="chat rows, JSONL; formats of calls may be mixed")],
+    target: Annotated[Path, typer.Argument(help="file to write")],
+    to: Annotated[CallFormat, typer.Option(help="format of calls in the target")],
+    rows: Annotated[
+        RowShape, typer.Option(help="per-turn: a row for each assistant turn; no way back")
+    ] = "as-is",
+    validation: Annotated[
+        Path | None, typer.Option(help="file for a part of the rows, held out of the target")
+    ] = None,
+    share: Annotated[float, typer.Option(help="about how much of the rows is held out")] = 0.1,
+    seed: Annotated[int, typer.Option(help="decides which rows are held out")] = 7,
+) -> None:
+    """Rewrite the calls of training rows in another format; exit code 1 if rows were listed."""
+    held_out = Validation(validation, share, seed) if validation else None
+    report = _or_exit(lambda: convert_file(source, target, to, shape=rows, validation=held_out))
+    print("\n".join(report_lines(report)))
+    raise typer.Exit(1 if report.listed else 0)
+
+
+@app.command()
+def audit(
+    data: Annotated[
+        Path | None, typer.Argument(help="training rows, JSONL; without: the shipped model's")
+    ] = None,
+    validation: Annotated[Path | None, typer.Option(help="rows for validation, JSONL")] = None,
+) -> None:
+    """Check training data for leaked cases, balance, format, overlap and prompt; exit code 1."""
+    from evals.lanes.tokens import load_tokenizer, render
+    from evals.training.audit import audit, read_rows
+    from evals.training.build import cached_base
+    from evals.training.recipe import dataset
+    from evals.training.train import encode
+
+    rows, held_out = _or_exit(lambda: dataset(CASES / "tools"))
+    if data:
+        rows = _or_exit(lambda: read_rows(data))
+        held_out = _or_exit(lambda: read_rows(validation)) if validation else []
+    cases = _or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
+    tokenizer = load_tokenizer(_or_exit(lambda: cached_base(cache_folder())))
+    result = audit(
+        rows,
+        held_out,
+        [(case.node, case.question) for case in cases],
+        learned=lambda row: encode(row, tokenizer),
+        served=lambda request: render(tokenizer, request),
+    )
+    print("\n".join(result.facts))
+    for problem in result.problems:
+        print(f"{problem.check}: {problem.text}")
+    print(f"audit: {len(result.problems)} problems" if result.problems else "audit: no problem")
+    raise typer.Exit(1 if result.problems else 0)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def sweep(
+    context: typer.Context,
+    widths: Annotated[str, typer.Option(help="quantisations, the first to compare with")] = "",
+    folder: Annotated[Path, typer.Option(help="where results go")] = Path("reports/sweep"),
+) -> None:
+    """Run the suite on the default model at each quantisation; takes the options of `run`."""
+    from evals.bench import sweep as bench
+
+    chosen = widths.split(",") if widths else bench.WIDTHS
+    variants = _or_exit(lambda: bench.sweep(cache_folder(), folder, chosen, context.args))
+    print(bench.table(variants))
+    print(f"sweep: {folder / 'sweep.md'}, {folder / 'sweep.svg'}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def formats(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option(help="where results go")] = Path("reports/formats"),
+) -> None:
+    """Run the suite on two adapters, trained on JSON fences and on XML; takes options of `run`."""
+    from evals.bench import formats as bench
+
+    runs = _or_exit(lambda: bench.formats(cache_folder(), folder, context.args))
+    print(bench.table(runs))
+    print(f"formats: {folder / 'formats.md'}")
 
 
 @app.command()
@@ -125,6 +217,28 @@ def rejudge(
     summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd()))
     print_summary(summary, list(read_records(run / "records.jsonl")), Console(width=120))
     raise typer.Exit(0 if summary["gate"]["passed"] else 1)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="run folder")] = Path("reports/latest"),
+    compare: Annotated[Path | None, typer.Option(help="run folder or baseline file")] = None,
+    unlike: Annotated[bool, typer.Option(help="compare other suites or graders, too")] = False,
+    output: Annotated[Path | None, typer.Option("-o", help="file (default: in the run)")] = None,
+) -> None:
+    """Write the one-file HTML report of a run again, from its records."""
+    page = _or_exit(lambda: report_run(run, against=compare, unlike=unlike, output=output))
+    print(f"report: {page}")
+
+
+@app.command()
+def allure(
+    run: Annotated[Path, typer.Argument(help="run folder")] = Path("reports/latest"),
+) -> None:
+    """Write the Allure 3 report of a run, one HTML file; needs Node.js."""
+    start = time.monotonic()
+    page = _or_exit(lambda: make_html(run, cache_folder(), print))
+    print(f"allure: {page} ({time.monotonic() - start:.0f} s)")
 
 
 def _or_exit(work: Callable[[], T]) -> T:

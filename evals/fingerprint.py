@@ -65,14 +65,26 @@ def fingerprint(cases: Sequence[Case], profiles: Sequence[Opened]) -> dict[str, 
     }
 
 
+def served(opened: Opened) -> dict[str, str | None]:
+    """Model and quantisation of a profile; None where an attached server hides them."""
+    folder = _folder(opened)
+    return {
+        "model": folder.name if folder else str(opened.model) if opened.model else None,
+        "quantization": _served_bits(folder) if folder else None,
+    }
+
+
+def _folder(opened: Opened) -> Path | None:
+    return Path(opened.model) if opened.model and Path(opened.model).is_dir() else None
+
+
 def _profile(opened: Opened) -> dict[str, Any]:
-    folder = Path(opened.model) if opened.model and Path(opened.model).is_dir() else None
+    folder = _folder(opened)
     template = getattr(opened.tokenizer, "chat_template", None)
     text = template if isinstance(template, str) else None
     return {
-        "model": folder.name if folder else opened.model,
+        **served(opened),
         "weights": weights_digest(folder) if folder else None,
-        "quantization": _served_bits(folder) if folder else None,
         "template": hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
         "parser": _parser(opened),
     }

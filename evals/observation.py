@@ -46,6 +46,10 @@ class Observation:
     `refused` is what the agent library said where it did not take the model's answer: an unknown
     tool, arguments that are not JSON, an empty or a truncated response. It is an answer, not an
     error: its calls are those that reached the tools all the same.
+
+    `started` is in seconds since the epoch. `token_texts` has the text of each of `token_ids`;
+    where a character takes several tokens, it is the last one's. `server_log` is what the server
+    logged meanwhile; requests in flight at one time share it.
     """
 
     lane: str
@@ -62,6 +66,9 @@ class Observation:
     events: tuple[Event, ...] = ()
     error: str | None = None
     refused: str | None = None
+    started: float | None = None
+    token_texts: tuple[str, ...] | None = None
+    server_log: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping for a record; `from_dict` turns it back into an equal value."""
@@ -75,6 +82,7 @@ class Observation:
         values["events"] = tuple(Event(**event) for event in data.get("events") or ())
         if data.get("usage"):
             values["usage"] = Usage(**data["usage"])
-        if data.get("token_ids") is not None:
-            values["token_ids"] = tuple(data["token_ids"])
+        for name in ("token_ids", "token_texts"):
+            if data.get(name) is not None:
+                values[name] = tuple(data[name])
         return cls(**values)

@@ -6,18 +6,23 @@ run of the whole suite ends with the gate's exit code.
 """
 
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import allure_commons
 import pytest
 from rich.console import Console
 
 from evals.casefile import TOOLS_FOLDER, find_case_files, read_cases
 from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
+from evals.report.allure import allure_test
+from evals.report.allure_files import RESULTS, fill, write_run_files
+from evals.report.html_files import REPORT
 from evals.report.text import failure_story, print_summary
-from evals.results import Status
+from evals.results import Record, Status
 from evals.run import Question
 from evals.session import Session, open_session
 
@@ -60,7 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.progress and _worker(config) is None:
         config.pluginmanager.register(Progress(config), "evals-progress")
     if getattr(config.option, "allure_report_dir", None) is None and not config.option.collectonly:
-        config.option.allure_report_dir = str(session.folder / "allure-results")
+        config.option.allure_report_dir = str(session.folder / RESULTS)
+        if _worker(config) is None:
+            # A resumed run reports its earlier answers again: twice they would look like retries.
+            shutil.rmtree(session.folder / RESULTS, ignore_errors=True)
     if _is_controller(config) and len(session.profiles) > 1:
         raise pytest.UsageError("-n: one profile at a time; without -n they run after one another")
 
@@ -134,6 +142,7 @@ class CaseItem(pytest.Function):
 
     profile: str
     question: Question
+    record: Record | None = None
 
     @classmethod
     def build(cls, parent: CaseFileNode, profile: str, question: Question) -> "CaseItem":
@@ -168,7 +177,7 @@ class CaseItem(pytest.Function):
 
 def _judge(item: CaseItem) -> None:
     session = item.config.stash[SESSION]
-    record = session.answer(item.profile, item.question, lambda: _wanted(item))
+    item.record = record = session.answer(item.profile, item.question, lambda: _wanted(item))
     if record.status == Status.ERROR:
         raise HarnessError(failure_story(record, session.url))
     if record.status == Status.FAIL:
@@ -270,6 +279,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     return (yield)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after allure-pytest has had its say
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give Allure the case's own story in place of a Python test's, if it is there to be told."""
+    report = yield
+    listener: Any = item.config.pluginmanager.get_plugin("allure_listener")
+    if listener and call.when == "call" and isinstance(item, CaseItem) and item.record:
+        session = item.config.stash[SESSION]
+        test = allure_test(item.record, session.served(item.profile), session.url)
+        save = allure_commons.plugin_manager.hook.report_attached_data
+        fill(
+            listener.allure_logger.get_test(None),
+            test,
+            lambda body, name: save(body=body, file_name=name),
+        )
+    return report
+
+
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
 ) -> tuple[str, str, str] | None:
@@ -326,6 +354,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if mine.whole and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         passed = mine.summary["gate"]["passed"]
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
+    if config.pluginmanager.has_plugin("allure_listener"):
+        write_run_files(mine.summary, mine.records, Path(config.option.allure_report_dir))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -339,6 +369,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     )
     print_summary(mine.summary, mine.records, console)
     terminalreporter.write_line(f"run: {mine.folder}")
+    if (mine.folder / REPORT).exists():
+        terminalreporter.write_line(f"report: {mine.folder / REPORT}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ be compared with the plain answer, which also is its evidence.
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from evals.config import Config, Profile, Target
 from evals.diagnosis import judge
 from evals.errors import ConfigError, ModelError
 from evals.lanes.lane import LANES, Ask, Setup
-from evals.lanes.tokens import decoder, load_tokenizer, render
+from evals.lanes.tokens import decoder, load_tokenizer, render, token_texts
 from evals.observation import Observation
 from evals.replay import build as replay
 from evals.replay.build import cached_replay
@@ -36,6 +37,7 @@ from evals.training.build import ADAPTERS, build_model
 from evals.training.preflight import preflight
 
 PLAIN = "server"
+_LONGEST_LOG = 16_000
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,16 @@ class Opened:
         except ValueError:
             return None
 
+    def ask(self, lane: str, case: Case) -> Observation:
+        """The answer to `case`, with when it was asked, its tokens' texts and the server's log."""
+        started, begin = time.time(), self.server.log_position() if self.server else 0
+        answer = self.lanes[lane](case)
+        texts = None
+        if self.tokenizer is not None and answer.token_ids is not None:
+            texts = token_texts(decoder(self.tokenizer), answer.token_ids)
+        log = self.server.log_slice(begin)[-_LONGEST_LOG:] if self.server else ""
+        return replace(answer, started=started, token_texts=texts, server_log=log or None)
+
 
 def resolve_model(target: Target, cache: Path, say: Callable[[str], None]) -> Path | str:
     """The folder or hub name to serve; `default` and `replay` are built first, if need be.
@@ -82,17 +94,31 @@ def resolve_model(target: Target, cache: Path, say: Callable[[str], None]) -> Pa
     return model if is_hub_name(model) else Path(model).expanduser()
 
 
-def build_default(cache: Path, say: Callable[[str], None], *, bits: int = 5) -> Path:
+def build_default(
+    cache: Path,
+    say: Callable[[str], None],
+    *,
+    quantization: str = "5-bit",
+    adapter: str = "default",
+) -> Path:
     """The default model's folder, built if need be: quantised, or its float32 copy for the CPU.
 
+    `adapter` is the name of a shipped one; the others are for experiments.
+
     Raises:
-        ModelError: there is no adapter, or a step failed.
+        ModelError: there is no such adapter or quantisation, or a step failed.
     """
-    adapter = ADAPTERS / "default"
-    if not (adapter / "adapters.safetensors").exists():
-        raise ModelError(f"model: there is no adapter in {adapter}; `make train` makes one")
-    environment = preload_environment(cache)
-    return build_model(adapter, cache, environment, bits=bits, dequantized=needs_preload(), say=say)
+    folder = ADAPTERS / adapter
+    if not (folder / "adapters.safetensors").exists():
+        raise ModelError(f"model: there is no adapter in {folder}; `evals train` makes one")
+    return build_model(
+        folder,
+        cache,
+        preload_environment(cache),
+        quantization=quantization,
+        dequantized=needs_preload(),
+        say=say,
+    )
 
 
 @contextlib.contextmanager
@@ -104,7 +130,8 @@ def serve(
     With a `parser` other than `stock`, a launcher puts it into the same server.
     """
     if target.url:
-        yield attach(target.url), None if target.model == "default" else target.model
+        known = None if target.model == "default" else resolve_model(target, cache, say)
+        yield attach(target.url), known
         return
     model = resolve_model(target, cache, say)
     log = folder / "server.log"
@@ -212,14 +239,12 @@ class Runner:
     def _ask_group(self, group: Sequence[Question]) -> dict[str, Record]:
         lanes = [question.lane for question in group]
         with self._alone.shared():
-            answers = {lane: self._opened.lanes[lane](group[0].case) for lane in _asked(lanes)}
+            answers = {lane: self._opened.ask(lane, group[0].case) for lane in _asked(lanes)}
         records = {lane: self._judge(group[0], lane, answers) for lane in lanes}
         if "stream" in lanes and _differs(records["stream"]):
             # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
             with self._alone.exclusive():
-                again = {
-                    lane: self._opened.lanes[lane](group[0].case) for lane in (PLAIN, "stream")
-                }
+                again = {lane: self._opened.ask(lane, group[0].case) for lane in (PLAIN, "stream")}
             for lane in {"stream", PLAIN} & set(lanes):
                 records[lane] = replace(self._judge(group[0], lane, again), asked_alone=True)
         return records

@@ -15,8 +15,10 @@ from typing import Any
 from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.errors import ConfigError
-from evals.fingerprint import fingerprint, graders_digest
+from evals.fingerprint import fingerprint, graders_digest, served
+from evals.report.allure_files import RESULTS, write_results, write_run_files
 from evals.report.comparison import compare, comparison_lines, read_run
+from evals.report.html_files import write_report
 from evals.report.summary import summarize, write_summary
 from evals.results import Record, read_records, write_records
 from evals.run import Opened, Question, Runner, check_lanes, judged, open_profile, with_options
@@ -52,7 +54,8 @@ class Session:
         self.whole = False
         self.summary: dict[str, Any] = {}
         self.records: list[Record] = []
-        self._baseline = read_run(Path(settings["baseline"])) if "baseline" in settings else None
+        self._against = Path(settings["baseline"]) if "baseline" in settings else None
+        self._baseline = read_run(self._against) if self._against else None
         self._started = time.time()
         self._done = {record.key: record for record in self._kept()}
         self._stack = contextlib.ExitStack()
@@ -99,6 +102,10 @@ class Session:
         """The base URL of the open server."""
         server = self._opened.server if self._opened else None
         return server.url if server else "http://127.0.0.1:PORT/v1"
+
+    def served(self, profile: str) -> dict[str, str | None]:
+        """Model and quantisation of a profile that has been opened."""
+        return served(self._fingerprints[profile])
 
     def answer(
         self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
@@ -154,7 +161,9 @@ class Session:
     def for_worker(self, worker: str) -> dict[str, Any]:
         """What a worker needs to attach: plain values, sent by xdist."""
         assert self._opened is not None
-        model = self._opened.model
+        # A worker knows what the replay model is; a folder in its place would be any model.
+        replay = self.config.target(self._opened.name).model == "replay"
+        model = None if replay else self._opened.model
         return {
             "worker": worker,
             "folder": str(self.folder),
@@ -188,6 +197,7 @@ class Session:
             self._compare_with_baseline(self._baseline)
         write_summary(self.summary, self.folder)
         _point_latest(self.folder)
+        write_report(self.folder, self.summary, self.records, against=self._against)
 
     def _compare_with_baseline(self, before: Mapping[str, Any]) -> None:
         comparison = compare(before, self.summary)
@@ -224,7 +234,7 @@ def open_session(
 
 
 def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
-    """Judge a finished run's records again and write records and summary anew.
+    """Judge a finished run's records again; write records, summary and reports anew.
 
     Raises:
         ConfigError: the folder holds no finished run.
@@ -235,6 +245,9 @@ def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
     print_of = {**before["fingerprint"], "graders": graders_digest()}
     summary = summarize(records, read_config(root), print_of, before["run"])
     write_summary(summary, folder)
+    write_report(folder, summary, records)
+    write_results(records, summary, folder / RESULTS)
+    write_run_files(summary, records, folder / RESULTS)
     return summary
 
 

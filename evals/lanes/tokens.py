@@ -41,6 +41,24 @@ def decoder(tokenizer: Any) -> Decode:
     return decode
 
 
+def token_texts(decode: Decode, ids: Sequence[int]) -> tuple[str, ...]:
+    """The text of each id, as it reads after the id before it; the end token has none.
+
+    Where a character takes several ids, the text is the last one's, and the others' are empty.
+    """
+    texts: list[str] = []
+    start, before = 0, ""
+    for end in range(1, len(ids) + 1):
+        text = decode(ids[start:end])
+        # Not whole yet: a character has at most four bytes, and the window one id more.
+        if text.endswith("\ufffd") and end < len(ids) and end - start <= 4:
+            texts.append("")
+            continue
+        texts.append(text[len(before) :])
+        start, before = end - 1, decode(ids[end - 1 : end])
+    return tuple(texts)
+
+
 def render(tokenizer: Any, request: Mapping[str, Any]) -> list[int]:
     """The prompt of a request, rendered here: as many ids as the server's `usage.prompt_tokens`.
 

@@ -28,19 +28,31 @@ def _shown(text: str) -> str:
 
 
 def failure_story(record: Record, url: str = "http://127.0.0.1:PORT/v1") -> str:
-    """What was asked, written, made of it, expected, and who is to blame; with a curl line."""
+    """What happened, and the curl line that repeats it."""
+    curl = escape_controls(as_curl(record.request, url))
+    return f"{what_happened(record)}\nrepeat it\n    {curl}"
+
+
+def what_happened(record: Record) -> str:
+    """What was asked, expected, written, made of it, and who is to blame."""
     failed = [verdict for verdict in record.verdicts if not verdict.passed]
     parts = [
         f"{record.case.path}:{record.case.line}: {record.key}",
         f"asked\n{_shown(record.case.question)}",
         f"expected\n{_shown(expected_text(record))}",
     ]
-    if record.observation.raw_text is not None:
-        parts.append(f"the model wrote\n{_shown(record.observation.raw_text)}")
+    if (written := _raw_text(record)) is not None:
+        parts.append(f"the model wrote\n{_shown(written)}")
     parts.append(f"the {record.lane} lane gave\n{_shown(response_text(record.observation))}")
     parts.append("\n".join(_blame(verdict) for verdict in failed))
-    parts.append(f"repeat it\n    {escape_controls(as_curl(record.request, url))}")
     return "\n".join(parts)
+
+
+def _raw_text(record: Record) -> str | None:
+    """What the model wrote; a lane that does not see it is judged with the plain answer's."""
+    if record.observation.raw_text is None and record.plain is not None:
+        return record.plain.raw_text
+    return record.observation.raw_text
 
 
 def _blame(verdict: Verdict) -> str:

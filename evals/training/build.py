@@ -19,6 +19,15 @@ from evals.training import base
 
 ADAPTERS = Path(__file__).with_name("adapters")
 GROUP_SIZE = 64
+QUANTIZATIONS: Mapping[str, Sequence[str]] = {
+    "fp16": (),
+    **{f"{n}-bit": ("--quantize", "--q-bits", str(n)) for n in (8, 6, 5, 4, 3, 2)},
+    **{
+        name: ("--quantize", "--quant-predicate", name.replace("-", "_"))
+        for name in ("mixed-4-6", "mixed-3-6", "mixed-3-4", "mixed-2-6")
+    },
+}
+"""The names of quantisations, with mlx_lm's options for them; mixed ones keep some layers wider."""
 
 
 def build_model(
@@ -26,46 +35,45 @@ def build_model(
     cache: Path,
     environment: Mapping[str, str],
     *,
-    bits: int | None = 5,
+    quantization: str = "5-bit",
     dequantized: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """The folder of base + `adapter`, fused to float16 and quantised to `bits` (None: not).
+    """The folder of base + `adapter`, fused to float16 and quantised as one of `QUANTIZATIONS`.
 
-    With `dequantized`, the float32 copy of the quantised model: the same values, in the form that
-    mlx computes fast on a CPU. `environment` is that of the child processes.
+    With `dequantized`, the float32 copy of that model: the same values, in the form that mlx
+    computes fast on a CPU. `environment` is that of the child processes.
 
     Raises:
-        ModelError: a step failed; the message has its output.
+        ModelError: there is no such quantisation, or a step failed; the message has its output.
     """
+    if quantization not in QUANTIZATIONS:
+        allowed = ", ".join(QUANTIZATIONS)
+        raise ModelError(f"model: there is no quantisation {quantization!r}; there are: {allowed}")
     base_model = cached_base(cache, say)
     key = _digest(adapter / "adapters.safetensors", adapter / "adapter_config.json")
-    fused = _once(
-        cache / "models" / f"{base_model.name}-{key}-fp16",
+    name = f"{base_model.name}-{key}"
+    model = _once(
+        cache / "models" / f"{name}-fp16",
         lambda folder: _fuse(base_model, adapter, folder, environment),
         say,
         "fusing the adapter to float16",
     )
-    if bits is None:
-        return fused
-    quantized = _once(
-        cache / "models" / f"{base_model.name}-{key}-{bits}bit",
-        lambda folder: _convert(
-            fused,
-            folder,
-            environment,
-            ["--quantize", "--q-bits", str(bits), "--q-group-size", str(GROUP_SIZE)],
-        ),
-        say,
-        f"quantising to {bits} bits",
-    )
+    if options := QUANTIZATIONS[quantization]:
+        # Scales in float16, as everywhere: mlx_lm would take the base's float32 for them.
+        fused, group = model, ("--q-group-size", str(GROUP_SIZE), "--dtype", "float16")
+        model = _once(
+            cache / "models" / f"{name}-{quantization.replace('-bit', 'bit')}",
+            lambda folder: _convert(fused, folder, environment, [*options, *group]),
+            say,
+            f"quantising: {quantization}",
+        )
     if not dequantized:
-        return quantized
+        return model
+    to_float32 = ["--dequantize"] if options else []
     return _once(
-        cache / "models" / f"{base_model.name}-{key}-{bits}bit-float32",
-        lambda folder: _convert(
-            quantized, folder, environment, ["--dequantize", "--dtype", "float32"]
-        ),
+        cache / "models" / f"{model.name}-float32",
+        lambda folder: _convert(model, folder, environment, [*to_float32, "--dtype", "float32"]),
         say,
         "writing its float32 copy for the CPU",
     )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 
 _ROUND = 1.5 * 2**23  # added and subtracted, it rounds a float32 to the nearest integer
 
@@ -83,15 +84,24 @@ def attention(
 
 def cross_entropy(logits: mx.array, targets: mx.array) -> mx.array:
     """-log softmax(logits)[targets]; logits (..., V), targets (...) of token ids."""
+    if not _on_cpu():
+        return nn.losses.cross_entropy(logits, targets)
     top = mx.stop_gradient(logits.max(axis=-1, keepdims=True))
     chosen = mx.take_along_axis(logits, targets[..., None], axis=-1)
     result: mx.array = (log_sum_exp(logits - top) + top - chosen).squeeze(-1)
     return result
 
 
+def _on_cpu() -> bool:
+    return bool(mx.default_device().type == mx.cpu)
+
+
 @contextmanager
 def fast_llama() -> Iterator[None]:
-    """Within it, mlx_lm's Llama computes with this module's functions. For training only."""
+    """Within it, mlx_lm's Llama on a CPU computes with this module's functions. No KV cache."""
+    if not _on_cpu():
+        yield
+        return
     llama: Any = importlib.import_module("mlx_lm.models.llama")
     kept = llama.scaled_dot_product_attention, llama.swiglu
     llama.scaled_dot_product_attention, llama.swiglu = attention, swiglu

@@ -1,0 +1,106 @@
+"""The evidence of a record as plain values for every report: what was written, and what came back.
+
+Text of a model stays text: control characters and whatever else a terminal or a browser acts on
+are made visible here, once, and long text is cut with its whole length told.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.diagnosis import cause
+from evals.observation import Observation
+from evals.report.text import escape_controls
+from evals.request import as_curl
+from evals.results import Layer, Record, Status
+
+NO_SERVER = "http://127.0.0.1:PORT/v1"
+"""The base URL in a curl line where the server is gone, or was another machine's."""
+# Most text is ASCII; only the rest is looked at character by character.
+_MAYBE_UNPRINTABLE = re.compile(r"[^\n -~]+")
+_EVIDENCE = ("token_ids", "token_texts", "raw_text", "events", "server_log", "lane")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Text that is safe to show; `length` is that of the whole, in characters, before the cut."""
+
+    text: str
+    length: int
+    cut: bool
+
+
+def shown(text: str, limit: int) -> Shown:
+    """At most `limit` characters of `text`, control characters made visible."""
+    visible = _MAYBE_UNPRINTABLE.sub(lambda found: escape_controls(found[0]), text[:limit])
+    return Shown(visible, len(text), len(text) > limit)
+
+
+def as_json(value: object) -> str:
+    """JSON for readers; still JSON, but what a terminal or a browser acts on is escaped."""
+    return escape_in_json(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def escape_in_json(text: str) -> str:
+    """JSON, or text with JSON in it: what is not printable stands inside its texts."""
+
+    def escaped(found: re.Match[str]) -> str:
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in found[0])
+
+    return _MAYBE_UNPRINTABLE.sub(escaped, text)
+
+
+def curl_line(request: Mapping[str, Any], url: str = NO_SERVER) -> str:
+    """The shell line that sends `request` again, all of it printable."""
+    return escape_in_json(as_curl(request, url))
+
+
+def written(record: Record) -> Observation | None:
+    """The observation that has the raw model text.
+
+    A lane that does not see it is judged with the plain answer's; None if that has none either.
+    """
+    for observation in (record.observation, record.plain):
+        if observation is not None and observation.raw_text is not None:
+            return observation
+    return None
+
+
+def token_pieces(observation: Observation) -> list[tuple[int, str]]:
+    """Each generated token's id with its text, escaped; empty text where none was recorded."""
+    ids: Sequence[int] = observation.token_ids or ()
+    texts = observation.token_texts or ()
+    return [
+        (token, escape_controls(texts[i]) if i < len(texts) else "") for i, token in enumerate(ids)
+    ]
+
+
+def response_value(observation: Observation) -> dict[str, Any]:
+    """What came back, without the evidence that reports show by itself."""
+    value = observation.to_dict()
+    for name in _EVIDENCE:
+        del value[name]
+    return value
+
+
+def transcript(observation: Observation) -> str:
+    """The server-sent events of a stream, each with its seconds since the request."""
+    return "\n\n".join(f"+{e.seconds:.3f} s  data: {e.data}" for e in observation.events)
+
+
+def outcome(record: Record) -> str:
+    """`pass`, `violation`, `miss`, `known` or `error`."""
+    if record.status != Status.FAIL:
+        return str(record.status)
+    blamed = cause(record.verdicts)
+    return "violation" if blamed and blamed.is_violation else "miss"
+
+
+def layer(record: Record) -> Layer | None:
+    """Who is to blame; None where nothing failed."""
+    blamed = cause(record.verdicts)
+    if blamed is None:
+        return Layer.HARNESS if record.status == Status.ERROR else None
+    return blamed.layer or Layer.UNKNOWN

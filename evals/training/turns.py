@@ -1,0 +1,312 @@
+r"""Assistant turns of training data, read and written in four formats of tool calls.
+
+* `xml`: Qwen3-Coder's. Strings stand raw, every other value as JSON.
+* `json-fence`: one code block a call, ```` ```json\n{"name": …, "arguments": {…}}\n``` ````.
+* `hermes`: `<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>`.
+* `openai`: the message's `tool_calls`, with arguments as JSON text.
+
+Canonical, in every format: JSON as `json.dumps(value, ensure_ascii=False)` writes it; text, if any,
+then calls, with one newline between each. That is also what the chat template renders.
+
+XML has no types. Where the row declares the tool, its schema tells them (`evals.reading`); where it
+does not, a value that is JSON is that value and every other is text. A call that would be read back
+differently (the text `"1"` without a schema, a value that holds a tag) is refused, never written.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from evals.case import Tool
+from evals.json_text import parse_strict, to_text
+from evals.observation import Call
+from evals.xml_format import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    FUNCTION_CLOSE,
+    PARAMETER_CLOSE,
+    Broken,
+    read_functions,
+    skip_space,
+)
+
+CallFormat = Literal["xml", "json-fence", "hermes", "openai"]
+CALL_FORMATS: tuple[CallFormat, ...] = get_args(CallFormat)
+
+Message = Mapping[str, Any]
+
+_TAGS = (CALL_OPEN, CALL_CLOSE, "<function=", FUNCTION_CLOSE, "<parameter=", PARAMETER_CLOSE)
+_FENCE = "```"
+_MARKER = re.compile(rf"{CALL_OPEN}|{_FENCE}[\w-]*\s*(?=[\[{{])")
+_CALL_KEYS = [re.compile(rf"[\"']{key}[\"']") for key in ("name", "arguments")]
+
+
+class Unconvertible(ValueError):  # noqa: N818 (a row that is listed is no error)
+    """A row or turn that cannot be read, or written in the wanted format without a change."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An assistant turn: text and calls in order, and the formats that its calls were in.
+
+    Arguments of calls are canonical JSON text.
+    """
+
+    parts: tuple[str | Call, ...]
+    formats: frozenset[CallFormat]
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls, in order."""
+        return tuple(part for part in self.parts if isinstance(part, Call))
+
+    @property
+    def text(self) -> str:
+        """What stands around the calls."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+
+def turn_text(
+    content: str, calls: Sequence[Call], format_: CallFormat, tools: Sequence[Tool] = ()
+) -> str:
+    """An assistant turn as canonical text: `content`, then `calls`, each on a line of its own.
+
+    Raises:
+        Unconvertible: the format cannot hold a call, or is `openai`, which is no text.
+
+    """
+    written = [_write(call, format_, tools) for call in calls]
+    return "\n".join([content, *written] if content else written)
+
+
+def read_turn(message: Message, tools: Sequence[Tool]) -> Turn:
+    """Read an assistant message; the format of each call is told by itself.
+
+    Raises:
+        Unconvertible: something in it begins a call and is none.
+
+    """
+    content = message.get("content")
+    if content is not None and not isinstance(content, str):
+        raise Unconvertible("the content of an assistant message is not a text")
+    if message.get("function_call"):
+        raise Unconvertible("function_call is not read; write it as tool_calls")
+    structured = _read_tool_calls(message.get("tool_calls") or [])
+    found = list(_read_text(content or "", tools))
+    parts = [part for _, part in found]
+    if structured and content:
+        parts.append("\n")
+    for index, call in enumerate(structured):
+        parts += ["\n", call] if index else [call]
+    formats = {format_ for format_, _ in found if format_}
+    if structured:
+        formats.add("openai")
+    return Turn(tuple(parts), frozenset(formats))
+
+
+def write_turn(
+    message: Message, turn: Turn, format_: CallFormat, tools: Sequence[Tool]
+) -> dict[str, Any]:
+    """`message` with the calls of `turn` in another format; what is in it already stays as it is.
+
+    Raises:
+        Unconvertible: the format cannot hold a call, or text stands where it has no place for it.
+
+    """
+    if turn.formats <= {format_}:
+        return dict(message)
+    if format_ == "openai":
+        content, calls = _content_and_calls(turn)
+        return {**message, "content": content, "tool_calls": [_write_openai(c) for c in calls]}
+    parts = [part if isinstance(part, str) else _write(part, format_, tools) for part in turn.parts]
+    kept = {key: value for key, value in message.items() if key != "tool_calls"}
+    return {**kept, "content": "".join(parts)}
+
+
+def _content_and_calls(turn: Turn) -> tuple[str, tuple[Call, ...]]:
+    first = next(i for i, part in enumerate(turn.parts) if isinstance(part, Call))
+    if any(isinstance(part, str) and part.strip() for part in turn.parts[first:]):
+        raise Unconvertible("text stands behind a call; tool_calls has no place for it")
+    content = "".join(part for part in turn.parts[:first] if isinstance(part, str))
+    return content.removesuffix("\n"), turn.calls
+
+
+def _read_text(body: str, tools: Sequence[Tool]) -> Iterator[tuple[CallFormat | None, str | Call]]:
+    """Text and calls in order, each call with its format."""
+    if body.lstrip().startswith("{") and _is_bare_call(body, {tool.name for tool in tools}):
+        raise Unconvertible("a call in JSON stands neither in a code block nor in tags")
+    done = position = 0
+    while marker := _MARKER.search(body, position):
+        if marker.group() == CALL_OPEN:
+            format_, calls, position = _read_tagged(body, marker.end(), tools)
+        else:
+            format_, calls, position = _read_fence(body, marker.end(), tools)
+        if calls:
+            yield from _text(body[done : marker.start()])
+            for index, call in enumerate(calls):
+                yield from [(None, "\n")] if index else []
+                yield format_, call
+            done = position
+    yield from _text(body[done:])
+
+
+def _text(text: str) -> Iterator[tuple[None, str]]:
+    if tag := next((tag for tag in _TAGS if tag in text), None):
+        raise Unconvertible(f"{tag} stands outside of a call")
+    if text:
+        yield None, text
+
+
+def _read_tagged(
+    body: str, start: int, tools: Sequence[Tool]
+) -> tuple[CallFormat, list[Call], int]:
+    inside = skip_space(body, start)
+    if body.startswith("{", inside):
+        value, end = _json_at(body, inside, CALL_CLOSE)
+        return "hermes", [_json_call(value)], end
+    try:
+        found, end, ambiguous = read_functions(body, inside, tools, wrapped=True)
+    except Broken as broken:
+        raise Unconvertible(f"broken XML call: {broken.reason}") from None
+    if ambiguous:
+        raise Unconvertible(f"ambiguous XML call: {ambiguous[0]}")
+    return "xml", [_typed(item.call, tools) for item in found], end
+
+
+def _typed(call: Call, tools: Sequence[Tool]) -> Call:
+    """An XML call with canonical arguments; without a schema, what is JSON is no text."""
+    arguments = parse_strict(call.arguments)
+    if not any(tool.name == call.name for tool in tools):
+        arguments = {key: _guess(text) for key, text in arguments.items()}
+    return Call(call.name, to_text(arguments))
+
+
+def _guess(text: str) -> Any:
+    try:
+        value = parse_strict(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, str) else value
+
+
+def _read_fence(body: str, start: int, tools: Sequence[Tool]) -> tuple[CallFormat, list[Call], int]:
+    """The calls in the code block whose JSON begins at `start`; none in any other block."""
+    names = {tool.name for tool in tools}
+    try:
+        value, end = _json_at(body, start, _FENCE)
+    except Unconvertible:
+        block = body[start:].partition(_FENCE)[0]
+        if all(key.search(block) for key in _CALL_KEYS):
+            raise
+        return "json-fence", [], start
+    values = value if isinstance(value, list) else [value]
+    if not any(_is_meant_as_call(item, names) for item in values):
+        return "json-fence", [], end
+    return "json-fence", [_json_call(item) for item in values], end
+
+
+def _is_bare_call(body: str, names: set[str]) -> bool:
+    try:
+        return _is_meant_as_call(parse_strict(body), names)
+    except ValueError:
+        return False
+
+
+def _is_meant_as_call(value: Any, names: set[str]) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return False
+    return "arguments" in value or value["name"] in names
+
+
+def _json_at(body: str, start: int, closer: str) -> tuple[Any, int]:
+    """The strict JSON value at `start`, and the end of `closer`, which must follow it."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(body, start)
+        value = parse_strict(body[start:end])
+    except (ValueError, RecursionError) as error:
+        raise Unconvertible(f"a call's JSON is broken: {error}") from None
+    close = skip_space(body, end)
+    if not body.startswith(closer, close):
+        raise Unconvertible(f"a call's JSON is not followed by {closer}")
+    return value, close + len(closer)
+
+
+def _json_call(value: Any) -> Call:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+        raise Unconvertible('a call is not an object with a "name"')
+    if not isinstance(value.get("arguments"), dict):
+        raise Unconvertible(f'the "arguments" of {value["name"]} are not an object')
+    if extra := value.keys() - {"name", "arguments"}:
+        raise Unconvertible(f"{value['name']} has {to_text(min(extra))} beside name and arguments")
+    return Call(value["name"], to_text(value["arguments"]))
+
+
+def _read_tool_calls(values: Any) -> list[Call]:
+    if not isinstance(values, list):
+        raise Unconvertible("tool_calls is not a list")
+    return [_openai_call(value) for value in values]
+
+
+def _openai_call(value: Any) -> Call:
+    function = value.get("function") if isinstance(value, dict) else None
+    if not isinstance(function, dict):
+        raise Unconvertible('an entry of tool_calls has no object "function"')
+    if extra := value.keys() - {"id", "type", "index", "function"}:
+        raise Unconvertible(f"an entry of tool_calls has the unknown key {to_text(min(extra))}")
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        try:
+            arguments = parse_strict(arguments)
+        except ValueError as error:
+            name = function.get("name")
+            raise Unconvertible(f"the arguments of {name} are not JSON: {error}") from None
+    return _json_call({**function, "arguments": arguments})
+
+
+def _write(call: Call, format_: CallFormat, tools: Sequence[Tool]) -> str:
+    if format_ == "xml":
+        return _write_xml(call, tools)
+    text = f'{{"name": {to_text(call.name)}, "arguments": {call.arguments}}}'
+    if format_ == "json-fence":
+        return f"{_FENCE}json\n{text}\n{_FENCE}"
+    if format_ == "openai":
+        raise Unconvertible("a text has no place for tool_calls; use rows with messages")
+    if tag := next((tag for tag in (CALL_OPEN, CALL_CLOSE) if tag in text), None):
+        raise Unconvertible(f"{call.name}: a value holds {tag}, where parsers would cut the call")
+    return f"{CALL_OPEN}\n{text}\n{CALL_CLOSE}"
+
+
+def _write_openai(call: Call) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _write_xml(call: Call, tools: Sequence[Tool]) -> str:
+    arguments = parse_strict(call.arguments)
+    lines = [CALL_OPEN, f"<function={call.name}>"]
+    for key, value in arguments.items():
+        text = value if isinstance(value, str) else to_text(value)
+        if tag := next((tag for tag in _TAGS if tag in text), None):
+            raise Unconvertible(f"{call.name}: {key} holds {tag}, where parsers would cut the call")
+        lines += [f"<parameter={key}>", text, PARAMETER_CLOSE]
+    written = "\n".join([*lines, FUNCTION_CLOSE, CALL_CLOSE])
+    try:
+        _, again, _ = _read_tagged(written, len(CALL_OPEN), tools)
+    except Unconvertible as error:
+        raise Unconvertible(f"{call.name} cannot be written as XML: {error}") from None
+    if [found.name for found in again] != [call.name]:
+        raise Unconvertible(f"{to_text(call.name)} cannot be written as the name of an XML call")
+    _compare(call.name, arguments, parse_strict(again[0].arguments))
+    return written
+
+
+def _compare(name: str, arguments: Mapping[str, Any], again: Mapping[str, Any]) -> None:
+    if list(arguments) != list(again):
+        raise Unconvertible(f"{name}: a parameter's name cannot be written as XML")
+    for key, value in arguments.items():
+        if to_text(value) != to_text(again[key]):
+            raise Unconvertible(
+                f"{name}: {key} is {to_text(value)[:60]} and would be read back from XML as "
+                f"{to_text(again[key])[:60]}; declare its type in the row's tools"
+            )
