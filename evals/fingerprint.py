@@ -87,6 +87,7 @@ def _profile(opened: Opened) -> dict[str, Any]:
         "weights": weights_digest(folder) if folder else None,
         "template": hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
         "parser": _parser(opened),
+        "grammar": opened.profile.grammar,
     }
 
 

@@ -123,12 +123,13 @@ def build_default(
 
 @contextlib.contextmanager
 def serve(
-    target: Target, parser: str, folder: Path, cache: Path, say: Callable[[str], None]
+    name: str, config: Config, folder: Path, cache: Path, say: Callable[[str], None]
 ) -> Iterator[tuple[Server, Path | str | None]]:
-    """The target's server, booted or attached, and its model where that is known here.
+    """The server of profile `name`, booted or attached, and its model where that is known here.
 
-    With a `parser` other than `stock`, a launcher puts it into the same server.
+    With a parser other than `stock`, or a grammar, a launcher puts it into the same server.
     """
+    target = config.target(name)
     if target.url:
         known = None if target.model == "default" else resolve_model(target, cache, say)
         yield attach(target.url), known
@@ -143,16 +144,23 @@ def serve(
         cache=cache,
         port=target.port,
         arguments=arguments,
-        launcher=_launcher(parser),
+        launcher=_launcher(name, config.profile(name), folder),
     ) as server:
         say(f"server: ready at {server.url}, pid {server.pid}, log {log}")
         yield server, model
 
 
-def _launcher(parser: str) -> Sequence[str]:
-    if parser == "stock":
+def _launcher(name: str, profile: Profile, folder: Path) -> Sequence[str]:
+    if profile.parser == "stock" and not profile.grammar:
         return LAUNCHER
-    return (sys.executable, "-m", "evals.parsers.launcher", "--parser", parser, "--")
+    parser = ("--parser", profile.parser) if profile.parser != "stock" else ()
+    grammar = ("--grammar", str(grammar_log(name, folder))) if profile.grammar else ()
+    return (sys.executable, "-m", "evals.parsers.launcher", *parser, *grammar, "--")
+
+
+def grammar_log(name: str, folder: Path) -> Path:
+    """Where the server of profile `name` counts what its grammar masked."""
+    return folder / f"grammar-{name}.jsonl"
 
 
 @contextlib.contextmanager
@@ -169,8 +177,7 @@ def open_profile(
     with contextlib.ExitStack() as stack:
         server, model = None, None
         if any(lane != "direct" for lane in lanes):
-            parser = config.profile(name).parser
-            server, model = stack.enter_context(serve(target, parser, folder, cache, say))
+            server, model = stack.enter_context(serve(name, config, folder, cache, say))
         else:
             model = resolve_model(target, cache, say)
         tokenizer = load_tokenizer(model) if model is not None else None

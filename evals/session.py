@@ -16,12 +16,22 @@ from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.errors import ConfigError
 from evals.fingerprint import fingerprint, graders_digest, served
+from evals.parsers.constraint import read_counts
 from evals.report.allure_files import RESULTS, write_results, write_run_files
 from evals.report.comparison import compare, comparison_lines, read_run
 from evals.report.html_files import write_report
 from evals.report.summary import summarize, write_summary
 from evals.results import Record, read_records, write_records
-from evals.run import Opened, Question, Runner, check_lanes, judged, open_profile, with_options
+from evals.run import (
+    Opened,
+    Question,
+    Runner,
+    check_lanes,
+    grammar_log,
+    judged,
+    open_profile,
+    with_options,
+)
 
 RECORDS = "records.jsonl"
 FINGERPRINT = "fingerprint.json"
@@ -192,7 +202,8 @@ class Session:
             "whole": self.whole and not interrupted and self.tier == "full",
             "tier": self.tier,
         }
-        self.summary = summarize(self.records, self.config, print_of, run)
+        grammars = _grammars(self.config, self.folder)
+        self.summary = summarize(self.records, self.config, print_of, run, grammars)
         if self._baseline is not None:
             self._compare_with_baseline(self._baseline)
         write_summary(self.summary, self.folder)
@@ -243,12 +254,18 @@ def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
     records = [judged(record) for record in read_records(folder / RECORDS)]
     write_records(records, folder / RECORDS)
     print_of = {**before["fingerprint"], "graders": graders_digest()}
-    summary = summarize(records, read_config(root), print_of, before["run"])
+    config = read_config(root)
+    summary = summarize(records, config, print_of, before["run"], _grammars(config, folder))
     write_summary(summary, folder)
     write_report(folder, summary, records)
     write_results(records, summary, folder / RESULTS)
     write_run_files(summary, records, folder / RESULTS)
     return summary
+
+
+def _grammars(config: Config, folder: Path) -> dict[str, Any]:
+    names = [name for name, profile in config.profiles.items() if profile.grammar]
+    return {name: read_counts(grammar_log(name, folder)) for name in names}
 
 
 def _folder(settings: Mapping[str, Any], root: Path) -> Path:

@@ -4,7 +4,8 @@
 
 `--parser` is `adaptive_xml`, or the name of one of mlx_lm's own parsers (`qwen3_coder`,
 `json_tools`, …), which is then used whatever the chat template looks like. All behind `--` goes to
-the server. For its own parser it does three things, all before the server starts:
+the server. With `--grammar LOG` answers are constrained, too: see `evals.parsers.constraint`. For
+its own parser it does three things, all before the server starts:
 
 1. It registers a module under `mlx_lm.tool_parsers`, whose start and end are marks of its own.
 2. It sets `tool_parser_type` for every model that the server loads.
@@ -26,8 +27,10 @@ import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from evals.parsers import constraint
 from evals.parsers.adaptive_xml import AdaptiveXmlParser, declared_tools
 from evals.parsers.events import Content, Event, as_call
 
@@ -152,16 +155,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m evals.parsers.launcher",
         description="Start mlx_lm.server with another tool parser.",
     )
-    command.add_argument("--parser", required=True, help="adaptive_xml, or one of mlx_lm's")
+    command.add_argument("--parser", help="adaptive_xml, or one of mlx_lm's")
+    command.add_argument("--grammar", type=Path, metavar="LOG", help="constrain; counts go to LOG")
     command.add_argument("server", nargs="*", metavar="-- ARGUMENT", help="of mlx_lm.server")
     options = command.parse_args(arguments)
     try:
-        install(options.parser)
+        if options.parser:
+            install(options.parser)
     except ValueError as error:
         command.error(str(error))
+    if options.grammar:
+        constraint.install(options.grammar)
     server: Any = importlib.import_module("mlx_lm.server")
     sys.argv = ["mlx_lm.server", *options.server]
-    print(f"tool parser: {options.parser}", file=sys.stderr, flush=True)
+    grammar = ", grammar" if options.grammar else ""
+    print(f"tool parser: {options.parser or 'stock'}{grammar}", file=sys.stderr, flush=True)
     server.main()
 
 

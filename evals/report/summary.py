@@ -13,6 +13,7 @@
    "violations": {KIND: count},                     made behind the model
    "misses": {KIND: count},                         the model's own
    "prompt_tokens": {"total", "cached"},
+   "grammar": null | {"answers", "steps", "masked", "problems": {REASON: count}},
    "batching_changed": [ID],                        answers that differed among others, not alone
    "repeats": null | {"cases", "k", "pass_at_k", "pass_hat_k", "distinct", "independent", "flaky"},
    "cases": {ID: {LANE: "pass" | "fail" | "error" | "known"}}}}}
@@ -47,8 +48,12 @@ def summarize(
     config: Config,
     fingerprint: Mapping[str, Any],
     run: Mapping[str, Any],
+    grammars: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The summary of a run's records. A part of a suite has figures, but its gate cannot pass."""
+    """The summary of a run's records. A part of a suite has figures, but its gate cannot pass.
+
+    `grammars` has what the grammars of constrained profiles counted, by profile.
+    """
     profiles = group(records, lambda record: record.profile)
     reasons: list[str] = []
     if not records:
@@ -66,7 +71,7 @@ def summarize(
         for category, limits in gate.categories.items():
             part = [record for record in mine if record.case.category == category]
             reasons += check_rates(f"{name}/{category}", score(part, limits.thresholds()), gate.on)
-        entries[name] = _profile(figures, mine)
+        entries[name] = {**_profile(figures, mine), "grammar": (grammars or {}).get(name)}
     return {
         "schema": SCHEMA,
         "run": dict(run),

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals.json_text import to_text
 from evals.observation import Observation
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
@@ -68,9 +69,9 @@ def expected_text(record: Record) -> str:
     expect = record.case.expect
     if not expect.alternatives:
         words = expect.answer.contains if expect.answer else ()
-        return "an answer without a call" + (f" that contains {list(words)}" if words else "")
+        return "an answer without a call" + (f" that contains {to_text(words)}" if words else "")
     lines = [
-        ", ".join(f"{call.name}({call.arguments})" for call in calls)
+        ", ".join(f"{call.name}({to_text(call.arguments)})" for call in calls)
         for calls in expect.alternatives
     ]
     return "\nor ".join(lines)
@@ -138,10 +139,24 @@ def _counts(profile: Mapping[str, Any]) -> Iterator[str]:
         yield f"batching changed a greedy answer: {case}: stream and plain agree when asked alone"
     if repeats := profile["repeats"]:
         yield _repeats(repeats)
+    if grammar := profile.get("grammar"):
+        yield _grammar(grammar)
     tokens = profile["prompt_tokens"]
     if tokens["total"]:
         share = tokens["cached"] / tokens["total"]
         yield f"prompt tokens: {tokens['total']}, {share:.0%} from the server's prompt cache"
+
+
+def _grammar(grammar: Mapping[str, Any]) -> str:
+    counts = f"{grammar['steps']} tokens of {grammar['answers']} answers"
+    if grammar["masked"]:
+        text = f"grammar: {grammar['masked']} of {counts} were forced"
+    else:
+        text = f"grammar: MASKED NOTHING in {counts}; this run says nothing about it"
+    return text + "".join(
+        f"\ngrammar: {count} answers were not constrained: {reason}"
+        for reason, count in grammar["problems"].items()
+    )
 
 
 def _repeats(repeats: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Experiments: the suite run on several models, and what differs between them."""

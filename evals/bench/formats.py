@@ -1,0 +1,80 @@
+"""Before and after: two adapters that differ only in the format of their training data.
+
+One was trained on calls as JSON in a code fence, the other on the XML that the server reads. Both
+are asked the same suite in three lanes; what the model can do is in lane `direct`, what of it
+arrives is in the others.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evals.bench.suite import Run, run_suite
+from evals.results import Record, Status
+from evals.run import build_default
+
+ADAPTERS = {"before: JSON fences": "json-fence", "after: XML": "default"}
+LANES = ("direct", "server", "agent")
+FIVE_QUESTIONS = "five_questions"
+
+
+def formats(
+    cache: Path, folder: Path, options: Sequence[str], say: Callable[[str], None] = print
+) -> dict[str, Run]:
+    """Build, serve and ask both adapters; writes `formats.md` into `folder`.
+
+    Raises:
+        ModelError: an adapter is missing or cannot be built.
+        HarnessError: a run did not come to its end.
+    """
+    runs = {}
+    for title, adapter in ADAPTERS.items():
+        model = build_default(cache, say, adapter=adapter)
+        lanes = ["--lanes", ",".join(LANES)]
+        runs[title] = run_suite(model, folder / model.name, [*lanes, *options], say)
+    (folder / "formats.md").write_text(table(runs))
+    return runs
+
+
+def table(runs: dict[str, Run]) -> str:
+    """Both adapters by lane as Markdown: the five questions, the suite, and what was to blame."""
+    head = ["trained on", "lane", "five questions", "tool or answer", "whole case", "blame"]
+    rows = [head, ["---", "---", "--:", "---", "---", "---"]]
+    for title, run in runs.items():
+        for lane in LANES:
+            records = [record for record in run.records if record.lane == lane]
+            rates = run.rates(lane)
+            rows.append(
+                [
+                    title,
+                    lane,
+                    _five(records),
+                    *(_rate(rates[name]) for name in ("discrimination", "case")),
+                    blame(records),
+                ]
+            )
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _rate(rate: dict[str, float | None]) -> str:
+    if rate["value"] is None:
+        return "not asked"
+    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] n={rate['n']}"
+
+
+def _five(records: Sequence[Record]) -> str:
+    """How many of the five questions, in two wordings each, were called or answered as wanted."""
+    asked = [r for r in records if FIVE_QUESTIONS in r.case.node and r.scores]
+    right = sum(bool(r.scores and r.scores.discrimination) for r in asked)
+    return f"{right}/{len(asked)}"
+
+
+def blame(records: Sequence[Record]) -> str:
+    """The kinds and layers of the failed cases, most frequent first."""
+    first = [
+        next(verdict for verdict in record.verdicts if not verdict.passed)
+        for record in records
+        if record.status == Status.FAIL
+    ]
+    counts = Counter(f"{verdict.kind} ({verdict.layer})" for verdict in first)
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common(4)) or "none"

@@ -1,0 +1,58 @@
+"""One run of the suite in a process of its own, as `evals run` does it."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.errors import HarnessError
+from evals.report.comparison import read_run
+from evals.results import Record, read_records
+
+PROFILE = "default"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of profile `default`: its summary and its records."""
+
+    folder: Path
+    summary: dict[str, Any]
+    records: tuple[Record, ...]
+
+    def rates(self, lane: str | None = None) -> dict[str, Any]:
+        """The rates of a lane, or of all together: `value`, `n`, `low`, `high` by name."""
+        profile = self.summary["profiles"][PROFILE]
+        found: dict[str, Any] = (profile["lanes"][lane] if lane else profile)["rates"]
+        return found
+
+
+def run_suite(
+    model: Path, folder: Path, options: Sequence[str], say: Callable[[str], None] = print
+) -> Run:
+    """Ask `model` the suite; a run that is there already is continued, and not asked again.
+
+    `options` are those of `evals run`. Failed cases and a failed gate are results, no errors.
+
+    Raises:
+        HarnessError: the run did not come to its end; the message says where its output is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"suite: {model.name} in {folder}")
+    summary = folder / "summary.json"
+    log = folder / "output.txt"
+    command = [sys.executable, "-c", "from evals.cli import app; app()", "run"]
+    begun = (folder / "records.jsonl").exists()
+    place = ["--resume" if begun else "--run-dir", str(folder)]
+    chosen = ["--model", str(model), "--profiles", PROFILE]
+    with log.open("w") as output:
+        done = subprocess.run(
+            [*command, *chosen, *place, *options], stdout=output, stderr=subprocess.STDOUT
+        )
+    if done.returncode not in (0, 1) or not summary.exists():
+        raise HarnessError(
+            f"suite: the run in {folder} ended with exit code {done.returncode}; see {log}"
+        )
+    return Run(folder, read_run(folder), tuple(read_records(folder / "records.jsonl")))
