@@ -13,33 +13,35 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from evals.training.rows import Row
 
 CATALOGUE = Path(__file__).with_name("catalogue")
 SYSTEM = "You are a helpful assistant."
 
 # Shares of the exchanges. Calls make 70 %; the rest is answered in words.
 KINDS = {
-    "call": 0.58,
-    "parallel": 0.06,
+    "call": 0.55,
+    "parallel": 0.12,
     "followed": 0.06,
-    "answer": 0.16,
+    "answer": 0.10,
     "smalltalk": 0.02,
     "refusal": 0.03,
-    "no_fit": 0.05,
-    "ask_back": 0.04,
+    "no_fit": 0.07,
+    "ask_back": 0.05,
 }
-ZERO_PARAMETER_SHARE = 0.2
+ZERO_PARAMETER_SHARE = 0.22
 RENAMED_SHARE = 0.35
+NULLABLE_SHARE = 0.1
 
 _SLOT = re.compile(r"\{([a-z0-9_]+(?:#\d)?)\}")
 
-Row = dict[str, Any]
 Schema = dict[str, Any]
 
 
@@ -53,9 +55,13 @@ class Wording:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool of the catalogue with everything that is said about it."""
+    """A tool of the catalogue with everything that is said about it.
+
+    An area is a file of the catalogue; it has several domains, and its tools share value pools.
+    """
 
     name: str
+    area: str
     domain: str
     schema: Schema
     wordings: tuple[Wording, ...]
@@ -88,6 +94,7 @@ class _Values:
     pools: Mapping[str, Any]
     random: random.Random
     drawn: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    listed: str | None = None
 
     def fill(self, template: Any) -> Any:
         """`template` with slots replaced; a value that is exactly one slot keeps its type."""
@@ -101,6 +108,17 @@ class _Values:
         if whole:
             return copy.deepcopy(self._slot(whole[1])[1])
         return _SLOT.sub(lambda match: _text(self._slot(match[1])[1]), template)
+
+    def variants(self, slot: str, count: int) -> "list[_Values]":
+        """`count` copies that differ in the value of `slot` alone, where its pool has so many."""
+        if not isinstance(self.drawn[slot][1], str | int | float):
+            return [self]
+        copies: dict[str, _Values] = {}
+        for _ in range(20):
+            if len(copies) < count:
+                drawn = self._draw(slot.partition("#")[0])
+                copies[drawn[0]] = replace(self, drawn={**self.drawn, slot: drawn}, listed=slot)
+        return list(copies.values())
 
     def say(self, template: str) -> str:
         """`template` with slots replaced by what a person would say for them."""
@@ -143,6 +161,24 @@ class _Values:
         return joined, list(parts.values())
 
 
+_Asked = tuple[Wording, _Values]
+_PAIRS = ["{} and {}", "{} and {}", "{} and also {}", "{} as well as {}", "both {} and {}"]
+# What stands between two questions, and whether the second then begins with a small letter.
+_JOINERS = [
+    (" ", False),
+    ("\n", False),
+    (" Also: ", False),
+    (" Then: ", False),
+    (" Plus: ", False),
+    (" And ", True),
+    (" After that, ", True),
+    (", and ", True),
+    (", then ", True),
+    ("; ", True),
+    (", and also ", True),
+]
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -152,10 +188,11 @@ def read_catalogue(schemas: Path, folder: Path = CATALOGUE) -> Catalogue:
     files = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
     synonyms, direct = files.pop("synonyms"), files.pop("direct")
     tools = []
-    for domain, content in files.items():
-        declared = yaml.safe_load((schemas / f"{domain}.yaml").read_text())
+    for area, content in files.items():
+        declared = yaml.safe_load((schemas / f"{area}.yaml").read_text())
+        domains = {name: domain for domain, names in content["domains"].items() for name in names}
         tools += [
-            _read_tool(name, domain, declared[name], said, content["pools"])
+            _read_tool(name, (area, domains[name]), declared[name], said, content["pools"])
             for name, said in content["tools"].items()
         ]
     kinds = {"answer": "answers", "refusal": "refusals", "smalltalk": "smalltalk"}
@@ -168,7 +205,11 @@ def read_catalogue(schemas: Path, folder: Path = CATALOGUE) -> Catalogue:
 
 
 def _read_tool(
-    name: str, domain: str, declared: Schema, said: Mapping[str, Any], pools: Mapping[str, Any]
+    name: str,
+    place: tuple[str, str],
+    declared: Schema,
+    said: Mapping[str, Any],
+    pools: Mapping[str, Any],
 ) -> Tool:
     wordings = tuple(
         Wording(ask, phrase.get("call") or {})
@@ -180,7 +221,7 @@ def _read_tool(
     )
     schema = {"type": "function", "function": {"name": name, **declared}}
     return Tool(
-        name, domain, schema, wordings, missing, said.get("result"), said.get("reply"), pools
+        name, *place, schema, wordings, missing, said.get("result"), said.get("reply"), pools
     )
 
 
@@ -195,25 +236,12 @@ def split(catalogue: Catalogue, *, every: int = 8) -> tuple[Catalogue, Catalogue
         for tool in catalogue.tools:
             wordings = tuple(w for w in tool.wordings if held(w.ask) == validation)
             missing = tuple(pair for pair in tool.missing if held(pair[0]) == validation)
-            tools.append(
-                Tool(
-                    tool.name,
-                    tool.domain,
-                    tool.schema,
-                    wordings or tool.wordings[-1:],
-                    missing,
-                    tool.result,
-                    tool.reply,
-                    tool.pools,
-                )
-            )
+            tools.append(replace(tool, wordings=wordings or tool.wordings[-1:], missing=missing))
         answers = {
             kind: [pair for pair in pairs if held(pair[0]) == validation]
             for kind, pairs in catalogue.answers.items()
         }
-        return Catalogue(
-            tuple(tools), answers, catalogue.no_fit, catalogue.rivals, catalogue.synonyms
-        )
+        return replace(catalogue, tools=tuple(tools), answers=answers)
 
     return part(False), part(True)
 
@@ -236,12 +264,16 @@ class _Generator:
         self.random = source
 
     def row(self) -> tuple[Row, int]:
-        """One conversation and its number of exchanges."""
+        """One conversation and its number of exchanges.
+
+        The first two decide which tools are on offer; later ones ask for any of these.
+        """
         kinds = self.random.choices(
-            list(KINDS), list(KINDS.values()), k=self.random.choice([1, 1, 2, 3, 4])
+            list(KINDS), list(KINDS.values()), k=self.random.choice([1, 1, 2, 3, 4, 5, 6])
         )
-        wanted = [self._wanted(kind) for kind in kinds]
+        wanted = [self._wanted(kind, self.catalogue.tools) for kind in kinds[:2]]
         offered = self._offered([tool for tools in wanted for tool in tools])
+        wanted += [self._wanted(kind, offered) for kind in kinds[2:]]
         names = {tool.name: self._disguise(tool) for tool in offered}
         messages: list[dict[str, Any]] = [{"role": "system", "content": SYSTEM}]
         for kind, tools in zip(kinds, wanted, strict=True):
@@ -253,29 +285,36 @@ class _Generator:
             row["tools"] = schemas
         return row, len(kinds)
 
-    def _wanted(self, kind: str) -> list[Tool]:
-        if kind == "parallel":
-            return (
-                self.random.sample(self.catalogue.tools, 2)
-                if self._chance(0.4)
-                else [self.random.choice([t for t in self.catalogue.tools if not t.takes_nothing])]
-                * self.random.choice([2, 2, 3])
-            )
-        if kind == "followed":
-            return [self.random.choice([t for t in self.catalogue.tools if t.result and t.reply])]
-        if kind == "ask_back":
-            return [self.random.choice([t for t in self.catalogue.tools if t.missing])]
+    def _wanted(self, kind: str, tools: Sequence[Tool]) -> list[Tool]:
+        """What an exchange of this kind asks for, of `tools`; nothing where none of them fits."""
         if kind == "call":
             empty = self._chance(ZERO_PARAMETER_SHARE)
-            pool = [tool for tool in self.catalogue.tools if tool.takes_nothing == empty]
-            return [self.random.choice(pool)]
-        return []
+            fitting = [t for t in tools if t.takes_nothing == empty] or list(tools)
+        elif kind == "parallel":
+            return self._wanted_together(tools)
+        elif kind == "followed":
+            fitting = [t for t in tools if t.result and t.reply]
+        elif kind == "ask_back":
+            fitting = [t for t in tools if t.missing]
+        else:
+            fitting = []
+        return [self.random.choice(fitting)] if fitting else []
+
+    def _wanted_together(self, tools: Sequence[Tool]) -> list[Tool]:
+        """Two different tools, or one with arguments that is called two or three times."""
+        if not tools:
+            return []
+        first = self.random.choice(tools)
+        others = [t for t in tools if t is not first and not self._rival(t, {first.name: first})]
+        if others and (first.takes_nothing or self._chance(0.5)):
+            return [first, self.random.choice(others)]
+        return [first] * (1 if first.takes_nothing else self.random.choice([2, 2, 3]))
 
     def _offered(self, wanted: list[Tool]) -> list[Tool]:
         offered = {tool.name: tool for tool in wanted}
         if not wanted and self._chance(0.1):
             return []
-        size = max(len(offered), self.random.choice([1, 2, 2, 3, 3, 4, 5, 6, 8]))
+        size = max(len(offered), self.random.choice([1, 2, 2, 3, 3, 4, 4, 5, 8]))
         domains = {tool.domain for tool in wanted}
         near = [tool for tool in self.catalogue.tools if tool.domain in domains]
         while len(offered) < size:
@@ -290,9 +329,11 @@ class _Generator:
 
     def _exchange(
         self, kind: str, tools: list[Tool], offered: list[Tool], names: Mapping[str, "_Disguise"]
-    ) -> Iterator[dict[str, Any]] | list[dict[str, Any]]:
-        if kind in self.catalogue.answers:
-            ask, reply = self.random.choice(self.catalogue.answers[kind])
+    ) -> list[dict[str, Any]]:
+        if kind in self.catalogue.answers or (kind != "no_fit" and not tools):
+            ask, reply = self.random.choice(
+                self.catalogue.answers.get(kind) or self.catalogue.answers["answer"]
+            )
             return _turns(ask, reply)
         if kind == "no_fit":
             return self._no_fit(offered)
@@ -304,20 +345,17 @@ class _Generator:
     def _calls(
         self, kind: str, tools: list[Tool], names: Mapping[str, "_Disguise"]
     ) -> list[dict[str, Any]]:
-        asks, calls = [], []
-        values = _Values({}, self.random)
-        for tool in tools:
-            values = _Values(tool.pools, self.random)
-            wording = self.random.choice(tool.wordings)
-            asks.append(values.say(wording.ask))
-            arguments = values.fill(dict(wording.arguments))
-            calls.append(names[tool.name].call(arguments))
+        asked = self._asked(tools)
+        calls = [
+            names[tool.name].call(values.fill(dict(wording.arguments)))
+            for tool, (wording, values) in zip(tools, asked, strict=False)  # a small pool: fewer
+        ]
         turns: list[dict[str, Any]] = [
-            {"role": "user", "content": _join(asks, self.random)},
+            {"role": "user", "content": self._question(asked)},
             {"role": "assistant", "content": "", "tool_calls": calls},
         ]
         if kind == "followed":
-            tool = tools[0]
+            tool, (_, values) = tools[0], asked[0]
             assert tool.result
             assert tool.reply
             result = _SLOT.sub(lambda m: _text(values.fill("{" + m[1] + "}")), tool.result)
@@ -325,9 +363,49 @@ class _Generator:
             turns.append({"role": "assistant", "content": values.say(tool.reply)})
         return turns
 
+    def _asked(self, tools: list[Tool]) -> list[_Asked]:
+        """What is asked of each tool: a wording and its values.
+
+        Of one tool it is often one wording with a list: "the prices of MSFT and AMD".
+        """
+        one = tools[0]
+        if len(tools) > 1 and all(tool is one for tool in tools) and self._chance(0.6):
+            listable = [(w, slot) for w in one.wordings if (slot := _listable_slot(w))]
+            if listable:
+                wording, slot = self.random.choice(listable)
+                first = _Values(one.pools, self.random)
+                first.say(wording.ask)
+                return [(wording, v) for v in first.variants(slot, len(tools))]
+        return [
+            (self.random.choice(tool.wordings), _Values(tool.pools, self.random)) for tool in tools
+        ]
+
+    def _question(self, asked: list[_Asked]) -> str:
+        wording, first = asked[0]
+        if len(asked) > 1 and first.listed:
+            said = [values.say("{" + first.listed + "}") for _, values in asked]
+            pair = self.random.choice(_PAIRS) if len(said) == 2 else "{} and {}"
+            listed = pair.format(", ".join(said[:-1]), said[-1])
+            return first.say(wording.ask.replace("{" + first.listed + "}", listed))
+        return self._join([(w.ask, values.say(w.ask)) for w, values in asked])
+
+    def _join(self, asks: list[tuple[str, str]]) -> str:
+        """Questions as one; `asks` are pairs of template and text."""
+        text = asks[0][1]
+        for template, ask in asks[1:]:
+            joiner, lowers = self.random.choice(_JOINERS)
+            if joiner[0] in ",;":
+                text = text.rstrip(" .?!")
+            elif joiner != "\n" and text[-1] not in ".?!":
+                text += "."
+            if lowers and _starts_plainly(template):
+                ask = ask[0].lower() + ask[1:]
+            text += joiner + ask
+        return text
+
     def _no_fit(self, offered: list[Tool]) -> list[dict[str, Any]]:
-        domains = {tool.domain for tool in offered}
-        others = [tool for tool in self.catalogue.tools if tool.domain not in domains]
+        areas = {tool.area for tool in offered}
+        others = [tool for tool in self.catalogue.tools if tool.area not in areas]
         if not others:
             ask, reply = self.random.choice(self.catalogue.answers["answer"])
             return _turns(ask, reply)
@@ -350,8 +428,9 @@ class _Generator:
         }
         if len(set(parameters.values())) < len(parameters):
             parameters = {key: key for key in parameters}
-        keep = 1.0 if self._chance(0.85) else 0.0
-        return _Disguise.of(tool, _spell(words, style), parameters, described=keep > 0)
+        described = self._chance(0.85)
+        disguise = _Disguise.of(tool, _spell(words, style), parameters, described=described)
+        return disguise.nullable(self.random) if self._chance(NULLABLE_SHARE) else disguise
 
     def _synonym(self, kind: str, word: str, chance: float) -> str:
         choices = self.catalogue.synonyms[kind].get(word, [])
@@ -387,6 +466,20 @@ class _Disguise:
             function.pop("description", None)
         return cls({"type": "function", "function": function}, parameters)
 
+    def nullable(self, source: random.Random) -> "_Disguise":
+        """With null allowed for its optional parameters, in one of JSON Schema's two spellings."""
+        schema = copy.deepcopy(self.schema)
+        declared = schema["function"]["parameters"]
+        spelling = source.choice(["anyOf", "type"])
+        for key, value in declared["properties"].items():
+            if key in declared.get("required", ()) or "enum" in value or "type" not in value:
+                continue
+            if spelling == "type":
+                value["type"] = [value["type"], "null"]
+            else:
+                declared["properties"][key] = {"anyOf": [value, {"type": "null"}]}
+        return _Disguise(schema, self.parameters)
+
     def call(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The call in OpenAI's form, with arguments in the schema's order."""
         ordered = {new: arguments[old] for old, new in self.parameters.items() if old in arguments}
@@ -416,11 +509,19 @@ def _turns(ask: str, reply: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": ask}, {"role": "assistant", "content": reply}]
 
 
-def _join(asks: list[str], source: random.Random) -> str:
-    if len(asks) == 1:
-        return asks[0]
-    joiner = source.choice([" ", " Also: ", " And ", " Then: ", "\n"])
-    return joiner.join(asks)
+def _starts_plainly(template: str) -> bool:
+    """Whether the first letter is a capital only because it starts the sentence."""
+    first = template.split(" ", 1)[0]
+    return first[0].isupper() and first[1:].islower() and first[1:2] != "'"
+
+
+def _listable_slot(wording: Wording) -> str | None:
+    """The slot of `wording` that alone fills one argument and can stand as a list in the text."""
+    slots = _SLOT.findall(wording.ask)
+    whole = [
+        m[1] for v in wording.arguments.values() if isinstance(v, str) and (m := _SLOT.fullmatch(v))
+    ]
+    return whole[0] if len(slots) == 1 and whole == slots else None
 
 
 def digest(rows: list[Row]) -> str:

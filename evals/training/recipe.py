@@ -2,44 +2,83 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evals.errors import ModelError
 from evals.training.build import ADAPTERS, cached_base
-from evals.training.dataset import digest, generate, read_catalogue, split
+from evals.training.dataset import Catalogue, digest, generate, read_catalogue, split
+from evals.training.rows import Row
+from evals.training.select import CURVE, best, describe, learning_curve
 from evals.training.train import Settings, train
 
-EXCHANGES = 5000
-VALIDATION_EXCHANGES = 60
+EXCHANGES = 7000
+VALIDATION_EXCHANGES = 120
+QUESTIONS = 200
 DATA_SEED = 7
+RECIPES = {"default": Settings(), "json-fence": Settings(call_format="json-fence")}
+"""The shipped adapters: they differ in the format of the calls that they were trained on."""
 
 
-def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = None) -> None:
-    """Train adapter `name` in the cache, then put it among the package's adapters.
-
-    `tools` is the folder with the tools' schemas. Checkpoints stay in the cache.
+def dataset(tools: Path) -> tuple[list[Row], list[Row]]:
+    """The rows for training and those for validation; `tools` is the folder of tool schemas.
 
     Raises:
         ModelError: `tools` is no folder.
     """
+    training, validation = _catalogues(tools)
+    return (
+        generate(training, exchanges=EXCHANGES, seed=DATA_SEED),
+        generate(validation, exchanges=VALIDATION_EXCHANGES, seed=DATA_SEED + 1),
+    )
+
+
+def questions(tools: Path) -> list[Row]:
+    """The rows that decide between checkpoints, in wordings that training never has."""
+    return generate(_catalogues(tools)[1], exchanges=QUESTIONS, seed=DATA_SEED + 2)
+
+
+def _catalogues(tools: Path) -> tuple[Catalogue, Catalogue]:
     if not tools.is_dir():
         raise ModelError(f"train: there is no folder {tools}; run it in the repository's root")
-    training, validation = split(read_catalogue(tools))
-    rows = generate(training, exchanges=EXCHANGES, seed=DATA_SEED)
-    held_out = generate(validation, exchanges=VALIDATION_EXCHANGES, seed=DATA_SEED + 1)
-    settings = Settings(iterations=iterations) if iterations else Settings()
+    return split(read_catalogue(tools))
+
+
+def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = None) -> None:
+    """Train adapter `name`, one of `RECIPES`, in the cache; ship its best checkpoint.
+
+    `tools` is the folder with the tools' schemas. Checkpoints stay in the cache.
+
+    Raises:
+        ModelError: there is no such recipe, or `tools` is no folder.
+    """
+    if name not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise ModelError(
+            f"train: there is no recipe {name!r}; evals/training/recipe.py has: {known}"
+        )
+    rows, held_out = dataset(tools)
+    settings = RECIPES[name]
+    if iterations:
+        settings = replace(settings, iterations=iterations)
     print(f"train: {len(rows)} rows with {EXCHANGES} exchanges, {settings.iterations} steps;")
-    print("train: about an hour on 2 cores; the time left is shown from step 10 on", flush=True)
+    print("train: an hour or two on 2 cores; the time left is shown from step 10 on", flush=True)
+    base, work = cached_base(cache), cache / "training" / name
+    made = {"rows": len(rows), "exchanges": EXCHANGES, "seed": DATA_SEED, "sha256": digest(rows)}
+    train(base, work, rows, held_out, settings, provenance={"dataset": made})
+    ship_best(name, tools, cache)
+
+
+def ship_best(name: str, tools: Path, cache: Path) -> None:
+    """Put the best checkpoint of a training in the cache among the package's adapters."""
     work = cache / "training" / name
-    dataset = {
-        "rows": len(rows),
-        "exchanges": EXCHANGES,
-        "seed": DATA_SEED,
-        "sha256": digest(rows),
-    }
-    train(cached_base(cache), work, rows, held_out, settings, provenance={"dataset": dataset})
-    install_adapter(work, name, settings.iterations)
+    points = []
+    for point in learning_curve(cached_base(cache), work, questions(tools), every=4):
+        print(f"train: {describe(point)}", flush=True)
+        points.append(point)
+    install_adapter(work, name, best(points).step)
+    print(f"train: step {best(points).step} is shipped in {ADAPTERS / name}")
 
 
 def install_adapter(work: Path, name: str, step: int) -> None:
@@ -63,4 +102,6 @@ def install_adapter(work: Path, name: str, step: int) -> None:
     config = json.loads((work / "adapter_config.json").read_text())
     text = json.dumps({**config, "checkpoint": step}, indent=2) + "\n"
     (target / "adapter_config.json").write_text(text)
-    shutil.copy(work / "train.jsonl", target / "train.jsonl")
+    for log in ("train.jsonl", CURVE):
+        if (work / log).exists():
+            shutil.copy(work / log, target / log)

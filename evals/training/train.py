@@ -3,6 +3,9 @@
 mlx_lm's trainer does the steps; this module gives it batches and a loss. Its own prompt masking
 trains the last message only, and its loss computes 49,152 logits for each prompt token, which on
 a CPU costs a third of the step; here logits are computed where there is a target.
+
+What is learned can be written in two formats: as the server's XML, or as JSON in a code fence, the
+format that the server does not read. Two adapters that differ in nothing else show what it costs.
 """
 
 import functools
@@ -16,7 +19,10 @@ from typing import Any
 import numpy as np
 from mlx_lm.tuner.callbacks import TrainingCallback
 
-from evals.training.dataset import Row
+from evals.observation import Call
+from evals.training.cpu import cross_entropy, fast_llama
+from evals.training.rows import Row
+from evals.training.turns import CallFormat, turn_text
 
 _MULTIPLE = 64  # shapes are padded to it, so that few of them need compiling
 
@@ -25,16 +31,17 @@ _MULTIPLE = 64  # shapes are padded to it, so that few of them need compiling
 class Settings:
     """What decides the adapter; recorded beside it as `adapter_config.json`."""
 
-    iterations: int = 640
-    tokens_per_batch: int = 512
+    iterations: int = 1600
+    tokens_per_batch: int = 640
     learning_rate: float = 2e-4
-    warmup: int = 30
+    warmup: int = 50
     seed: int = 7
     num_layers: int = 30
     lora_parameters: dict[str, Any] = field(
         default_factory=lambda: {"rank": 8, "scale": 20.0, "dropout": 0.0}
     )
-    save_every: int = 80
+    save_every: int = 100
+    call_format: CallFormat = "xml"
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,10 @@ class Encoded:
     positions: list[int]
 
 
-def encode(row: Row, tokenizer: Any) -> Encoded:
+def encode(row: Row, tokenizer: Any, call_format: CallFormat = "xml") -> Encoded:
     """`row` as the server would render it; learned are assistant turns up to their end mark."""
-    messages = [_with_parsed_arguments(message) for message in row["messages"]]
+    write = _for_template if call_format == "xml" else functools.partial(_as_text, call_format)
+    messages = [write(message) for message in row["messages"]]
     ids = tokenizer.apply_chat_template(messages, tools=row.get("tools"), return_dict=False)
     header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
     end = tokenizer.encode("<|im_end|>", add_special_tokens=False)[0]
@@ -60,7 +68,8 @@ def encode(row: Row, tokenizer: Any) -> Encoded:
     return Encoded(ids, positions)
 
 
-def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:
+def _for_template(message: dict[str, Any]) -> dict[str, Any]:
+    """With arguments as values: the template writes XML of them."""
     if not message.get("tool_calls"):
         return message
     calls = [
@@ -70,6 +79,14 @@ def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "tool_calls": calls}
 
 
+def _as_text(call_format: CallFormat, message: dict[str, Any]) -> dict[str, Any]:
+    """With calls as text of the content: the template leaves them as they are."""
+    if not message.get("tool_calls"):
+        return message
+    calls = [Call(**call["function"]) for call in message["tool_calls"]]
+    return {"role": message["role"], "content": turn_text(message["content"], calls, call_format)}
+
+
 def _find(ids: list[int], part: list[int], start: int) -> int:
     for i in range(start, len(ids) - len(part) + 1):
         if ids[i : i + len(part)] == part:
@@ -77,34 +94,39 @@ def _find(ids: list[int], part: list[int], start: int) -> int:
     return -1
 
 
-def _batches(rows: list[Encoded], tokens_per_batch: int) -> list[list[Encoded]]:
+def _padded(length: int) -> int:
+    return -(-length // _MULTIPLE) * _MULTIPLE
+
+
+def batches(rows: list[Encoded], tokens_per_batch: int) -> list[list[Encoded]]:
+    """`rows` by length, in batches of so many tokens with their padding, or of one long row."""
     ordered = sorted(rows, key=lambda row: len(row.ids))
-    batches: list[list[Encoded]] = [[]]
+    result: list[list[Encoded]] = [[]]
     for row in ordered:
-        padded = -(-len(row.ids) // _MULTIPLE) * _MULTIPLE
-        if batches[-1] and (len(batches[-1]) + 1) * padded > tokens_per_batch:
-            batches.append([])
-        batches[-1].append(row)
-    return batches
+        if result[-1] and (len(result[-1]) + 1) * _padded(len(row.ids)) > tokens_per_batch:
+            result.append([])
+        result[-1].append(row)
+    return result
 
 
-def _arrays(batch: list[Encoded]) -> tuple[Any, Any, Any, Any]:
-    """Tokens (B, T), positions (B, K), targets (B, K), weights (B, K)."""
+def arrays(batch: list[Encoded]) -> tuple[Any, Any, Any, Any]:
+    """Tokens (B, T); of all positions in it that are learned: place, target and weight (K,)."""
     import mlx.core as mx
 
-    length = -(-max(len(row.ids) for row in batch) // _MULTIPLE) * _MULTIPLE
-    count = -(-max(len(row.positions) for row in batch) // _MULTIPLE) * _MULTIPLE
+    length = _padded(max(len(row.ids) for row in batch))
+    count = _padded(sum(len(row.positions) for row in batch))
     tokens = np.zeros((len(batch), length), np.int32)
-    positions = np.zeros((len(batch), count), np.int32)
-    targets = np.zeros((len(batch), count), np.int32)
-    weights = np.zeros((len(batch), count), np.float32)
+    places = np.zeros(count, np.int32)
+    targets = np.zeros(count, np.int32)
+    weights = np.zeros(count, np.float32)
+    done = 0
     for i, row in enumerate(batch):
-        n = len(row.positions)
+        these = slice(done, done := done + len(row.positions))
         tokens[i, : len(row.ids)] = row.ids
-        positions[i, :n] = row.positions
-        targets[i, :n] = np.asarray(row.ids)[np.asarray(row.positions) + 1]
-        weights[i, :n] = 1.0
-    return mx.array(tokens), mx.array(positions), mx.array(targets), mx.array(weights)
+        places[these] = i * length + np.asarray(row.positions)
+        targets[these] = np.asarray(row.ids)[np.asarray(row.positions) + 1]
+        weights[these] = 1.0
+    return mx.array(tokens), mx.array(places), mx.array(targets), mx.array(weights)
 
 
 def _iterate(
@@ -118,23 +140,24 @@ def _iterate(
     tokens_per_batch: int,
 ) -> Iterator[tuple[Any, Any, Any, Any]]:
     """mlx_lm's batch protocol; its `batch_size` and `max_seq_length` do not apply here."""
-    batches = _batches(dataset, tokens_per_batch)
+    ordered = batches(dataset, tokens_per_batch)
     while True:
-        for i in np.random.permutation(len(batches)):
-            yield _arrays(batches[i])
+        for i in np.random.permutation(len(ordered)):
+            yield arrays(ordered[i])
         if not loop:
             return
 
 
-def _loss(model: Any, tokens: Any, positions: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
-    import mlx.core as mx
-    import mlx.nn as nn
-
+def logits(model: Any, tokens: Any, places: Any) -> Any:
+    """Logits (K, vocabulary) at `places` (K,) in the flattened `tokens` (B, T)."""
     hidden = model.model(tokens)
-    chosen = mx.take_along_axis(hidden, positions[:, :, None], axis=1)
-    logits = model.model.embed_tokens.as_linear(chosen)
+    return model.model.embed_tokens.as_linear(hidden.reshape(-1, hidden.shape[-1])[places])
+
+
+def _loss(model: Any, tokens: Any, places: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
     count = weights.sum()
-    return (nn.losses.cross_entropy(logits, targets) * weights).sum() / count, count
+    losses = cross_entropy(logits(model, tokens, places), targets)
+    return (losses * weights).sum() / count, count
 
 
 class _Log(TrainingCallback):
@@ -203,21 +226,22 @@ def train(
             ],
         }
     )
-    mlx_train(
-        model=model,
-        optimizer=optimizers.Adam(learning_rate=schedule),
-        train_dataset=[encode(row, tokenizer) for row in rows],
-        val_dataset=[encode(row, tokenizer) for row in validation],
-        args=TrainingArgs(
-            batch_size=1,
-            iters=settings.iterations,
-            val_batches=4,
-            steps_per_report=10,
-            steps_per_eval=320,
-            steps_per_save=settings.save_every,
-            adapter_file=str(adapter / "adapters.safetensors"),
-        ),
-        loss=_loss,
-        iterate_batches=functools.partial(_iterate, tokens_per_batch=settings.tokens_per_batch),
-        training_callback=_Log(adapter / "train.jsonl", settings.iterations),
-    )
+    with fast_llama():
+        mlx_train(
+            model=model,
+            optimizer=optimizers.Adam(learning_rate=schedule),
+            train_dataset=[encode(row, tokenizer, settings.call_format) for row in rows],
+            val_dataset=[encode(row, tokenizer, settings.call_format) for row in validation],
+            args=TrainingArgs(
+                batch_size=1,
+                iters=settings.iterations,
+                val_batches=4,
+                steps_per_report=10,
+                steps_per_eval=settings.save_every,
+                steps_per_save=settings.save_every,
+                adapter_file=str(adapter / "adapters.safetensors"),
+            ),
+            loss=_loss,
+            iterate_batches=functools.partial(_iterate, tokens_per_batch=settings.tokens_per_batch),
+            training_callback=_Log(adapter / "train.jsonl", settings.iterations),
+        )
