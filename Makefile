@@ -18,7 +18,7 @@ ARGS ?=
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
 	$(if $(LANES),--lanes '$(LANES)') $(if $(TIER),--tier '$(TIER)') $(ARGS)
 
-.PHONY: help setup eval report test check format lock model train audit formats sweep clean
+.PHONY: help setup eval report test check docs format lock model train audit formats sweep clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,13 +42,20 @@ report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs 
 test: $(READY) ## tests of evals itself
 	$(BIN)/python -m pytest tests
 
-check: $(READY) ## format, lint, types, import contracts, schema current
+check: $(READY) ## format, lint, types, import contracts, schema current, workflows, documentation
 	$(BIN)/ruff format --check evals tests conftest.py
 	$(BIN)/ruff check evals tests conftest.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/evals validate
 	$(BIN)/evals schema --check
+	$(BIN)/python -m evals.reference --check
+	$(BIN)/mkdocs build --strict --site-dir .cache/docs
+	$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+
+docs: $(READY) ## the documentation as HTML, in build/docs; its reference from the code
+	$(BIN)/python -m evals.reference
+	$(BIN)/mkdocs build --strict --site-dir build/docs
 
 format: $(READY) ## format the code
 	$(BIN)/ruff format evals tests conftest.py
@@ -74,4 +81,4 @@ sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and
 	$(BIN)/evals sweep $(ARGS)
 
 clean: ## remove reports, caches and the virtual environment
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest build/docs .cache/docs

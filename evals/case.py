@@ -16,8 +16,11 @@ class Tool(_Value):
     """A tool on offer. `parameters` is a JSON Schema of type object; none means no parameters."""
 
     name: str = Field(min_length=1)
+    """Its name, which the model must write to the letter."""
     description: str = ""
+    """What the model is told about it."""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    """A JSON Schema of type object."""
     result: str = Field(default="ok", description="What the tool returns in the agent lane.")
 
 
@@ -25,7 +28,9 @@ class ExpectedCall(_Value):
     """A call that is expected. Argument values may be matchers such as `$any_of`."""
 
     name: str
+    """Name of a tool on offer."""
     arguments: dict[str, Any] = Field(default_factory=dict)
+    """All of its arguments, as values or matchers; one more or one less fails."""
 
 
 class ExpectedAnswer(_Value):
@@ -34,16 +39,22 @@ class ExpectedAnswer(_Value):
     contains: tuple[str, ...] = ()
     """Each must occur in the answer, letter case ignored."""
     not_contains: tuple[str, ...] = ()
+    """None may occur in the answer, letter case ignored."""
 
 
 class Expect(_Value):
     """Exactly one of: a call, calls, one of several alternatives, or an answer without a call."""
 
     call: ExpectedCall | None = None
+    """One call, and no other."""
     calls: tuple[ExpectedCall, ...] | None = None
+    """These calls, and no other."""
     any_of: tuple[tuple[ExpectedCall, ...], ...] | None = None
+    """One of these sets of calls."""
     answer: ExpectedAnswer | None = None
+    """Words and no call; `{}` where any words will do."""
     order: Literal["any", "given"] = "any"
+    """Whether several calls must come in the order given."""
 
     @model_validator(mode="after")
     def _one_form(self) -> "Expect":
@@ -70,17 +81,26 @@ class KnownDefect(_Value):
     """A defect that makes this case fail under a profile, with the public link that tells of it."""
 
     profiles: tuple[str, ...]
+    """Profiles in which it shows."""
     reason: str
+    """What is wrong, in one sentence."""
     link: str | None = Field(default=None, pattern=r"^https://")
+    """The public page that tells of it."""
     lanes: tuple[str, ...] = ()
     """Lanes in which it shows; empty means all."""
+    hurts: str | None = Field(default=None, description="Who is hurt by it, and how.")
+    no_answer: bool = Field(
+        default=False, description="The server gives no whole answer: then this is no error."
+    )
 
 
 class ReplayScript(_Value):
     """What the replay model writes in answer to a case: a text, or token ids exactly."""
 
     text: str | None = None
+    """The text that is written."""
     ids: tuple[int, ...] | None = None
+    """In place of a text, the ids of its tokens."""
     delay: float = Field(default=0.0, ge=0.0, description="Seconds before each token.")
     fail_at: int | None = Field(default=None, ge=0, description="Raise in place of this token.")
 

@@ -45,14 +45,20 @@ class CaseSettings(_Entry):
         default=None, description="Tools on offer: names from tools/*.yaml, or tools in full."
     )
     tool_choice: ToolChoice | dict[str, Any] | None = None
+    """OpenAI's `tool_choice`; a mapping names one function."""
     max_tokens: int | None = Field(default=None, ge=1, le=8192)
+    """Where an answer is cut off."""
     temperature: float | None = Field(default=None, ge=0, le=2)
+    """0 is greedy: always the likeliest token."""
     repeat: int | None = Field(default=None, ge=1, description="Ask this often.")
     tags: list[Identifier] | None = None
+    """Marks for `pytest -m`."""
     tier: str | None = Field(default=None, pattern="^(smoke|full)$")
+    """`--tier smoke` asks the cases of tier `smoke` alone."""
     critical: bool | None = Field(default=None, description="The gate forgives no failure.")
     link: str | None = Field(default=None, description="Public page about this case.")
     known_defects: list[KnownDefect] | None = None
+    """Defects behind the model that make the case fail; then it enters no rate."""
     profiles: list[str] | None = Field(default=None, description="Ask it in these profiles only.")
 
 
@@ -60,11 +66,13 @@ class CaseEntry(CaseSettings):
     """One case as it stands in a file."""
 
     id: Identifier
+    """Its name within the file; `pytest -k` finds it."""
     ask: str | None = Field(default=None, min_length=1, description="The question, as one message.")
     messages: list[dict[str, Any]] | None = Field(
         default=None, min_length=1, description="A whole conversation, in place of ask."
     )
     expect: Expect
+    """What is right."""
     replay: ReplayScript | None = Field(
         default=None, description="What the replay model writes, in place of a real model."
     )
@@ -83,6 +91,7 @@ class CaseFile(_Entry):
         default=None, description="Where its rates are counted; the folder's name by default."
     )
     defaults: CaseSettings = CaseSettings()
+    """For all cases of this file; a case may say otherwise."""
     cases: list[CaseEntry] = Field(min_length=1)
 
 

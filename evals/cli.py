@@ -1,6 +1,7 @@
 """`evals`: the commands of the Makefile and of people; they forward only."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from evals.config import cache_folder
 from evals.errors import EvalsError
 from evals.report import comparison
 from evals.report.allure_html import make_html
+from evals.report.findings import findings_page, not_asked
+from evals.report.github import commands_stopped
 from evals.report.html_files import report_run
 from evals.report.text import print_summary
 from evals.results import read_records
@@ -25,24 +28,57 @@ from evals.training.turns import CallFormat
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 CASES = Path("cases")
+FINDINGS = Path("docs/findings.md")
 T = TypeVar("T")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: typer.Context) -> None:
-    """Ask all cases; every option of `pytest cases/` is allowed."""
-    quiet = [
-        "-q",
-        "--progress",
-        "--tb=no",
-        "--no-header",
-        "-rN",
-        "-o",
-        "console_output_style=classic",
-    ]
+    """Ask all cases; every option of `pytest cases/` is allowed. -v tells each failure's story."""
+    always = ["--no-header", "-rN", "-o", "console_output_style=classic"]
+    told = any(re.fullmatch("-v+|--verbose", arg) for arg in context.args)
+    quiet = [] if told else ["-q", "--progress", "--tb=no"]
     chosen = [arg for arg in context.args if arg.partition("::")[0].startswith("cases")]
     places = [] if chosen else [str(CASES)]
-    raise typer.Exit(pytest.main([*quiet, *context.args, *places]))
+    with commands_stopped(os.environ, _say):
+        code = pytest.main([*always, *quiet, *context.args, *places])
+    raise typer.Exit(code)
+
+
+@app.command()
+def merge(
+    shards: Annotated[list[Path], typer.Argument(help="folders of runs with --shard")],
+    output: Annotated[Path, typer.Option("-o", help="folder of the whole run")],
+    baseline: Annotated[Path | None, typer.Option(help="gate on a regression, too")] = None,
+) -> None:
+    """Join shards into one run, and gate it as `evals run` does if all cases are there."""
+    from evals.merge import merge_lines, merge_runs
+
+    merged = _or_exit(lambda: merge_runs(shards, output, Path.cwd(), baseline))
+    with commands_stopped(os.environ, _say):
+        print("\n".join(merge_lines(merged)))
+        print_summary(merged.summary, merged.records, Console(width=120))
+    print(f"run: {output}")
+    raise typer.Exit(0 if merged.summary["gate"]["passed"] else 1)
+
+
+@app.command()
+def github(
+    run: Annotated[Path, typer.Argument(help="run folder")] = Path("reports/latest"),
+    compare: Annotated[Path | None, typer.Option(help="run folder or baseline file")] = None,
+    conformance: Annotated[
+        bool, typer.Option(help="exit code 1 on a violation or an error; for a part of the suite")
+    ] = False,
+) -> None:
+    """Tell GitHub Actions of a run: job summary, annotations, and an issue if the gate failed.
+
+    Writes job-summary.md and issue.md into the run's folder.
+    """
+    from evals.report.github_files import write_github
+
+    told = _or_exit(lambda: write_github(run, compare, os.environ))
+    print("\n".join(told.annotations))
+    raise typer.Exit(1 if conformance and not told.conforms else 0)
 
 
 @app.command()
@@ -66,6 +102,32 @@ def schema(
         sys.exit(f"{path} is not what evals/casefile.py says; `evals schema` writes it anew")
     if not check:
         path.write_text(json_schema(), encoding="utf-8")
+
+
+@app.command()
+def findings(
+    run: Annotated[Path, typer.Argument(help="folder of a run of all replay profiles")] = Path(
+        "reports/latest"
+    ),
+    check: Annotated[bool, typer.Option(help="only tell whether it is current")] = False,
+) -> None:
+    """Write docs/findings.md, what the stock server gets wrong, from a run's records."""
+    cases = _or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
+    version = _or_exit(lambda: comparison.read_run(run))["fingerprint"]["versions"]["mlx-lm"]
+    records = list(read_records(run / "records.jsonl"))
+    if missing := not_asked(cases, records):
+        profiles = sorted({name for case in missing for name in case.profiles})
+        sys.exit(
+            f"{run} has no answer to {len(missing)} cases with known defects, such as "
+            f"{missing[0].node}; run `make eval PROFILES={','.join(profiles)}` first"
+        )
+    page = findings_page(records, version)
+    current = FINDINGS.exists() and FINDINGS.read_text(encoding="utf-8") == page
+    if check and not current:
+        sys.exit(f"{FINDINGS} is not what {run} shows; `evals findings {run}` writes it anew")
+    if not check:
+        FINDINGS.parent.mkdir(exist_ok=True)
+        FINDINGS.write_text(page, encoding="utf-8")
 
 
 @app.command()
@@ -215,7 +277,8 @@ def rejudge(
     from evals.session import rejudge_run
 
     summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd()))
-    print_summary(summary, list(read_records(run / "records.jsonl")), Console(width=120))
+    with commands_stopped(os.environ, _say):
+        print_summary(summary, list(read_records(run / "records.jsonl")), Console(width=120))
     raise typer.Exit(0 if summary["gate"]["passed"] else 1)
 
 
@@ -239,6 +302,10 @@ def allure(
     start = time.monotonic()
     page = _or_exit(lambda: make_html(run, cache_folder(), print))
     print(f"allure: {page} ({time.monotonic() - start:.0f} s)")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _or_exit(work: Callable[[], T]) -> T:

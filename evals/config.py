@@ -41,29 +41,41 @@ class Target(_Table):
     """A server and a model: a model to boot, or the URL of a server that runs already."""
 
     model: str = "default"
+    """A folder, a hub name, `default` (what `evals model` builds) or `replay` (scripts)."""
     template: str = "qwen3-coder"
     """Chat template of the replay model; other models have their own."""
     url: str | None = None
+    """Attach to the server at this URL; without, one is booted. Without a path it gets `/v1`."""
     port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of the booted server; without, a free one."""
     arguments: list[str] = Field(default_factory=list)
+    """More arguments for the booted `mlx_lm.server`."""
 
 
 class Profile(_Table):
     """A way of turning model text into tool calls on a target."""
 
     target: str = "default"
+    """Name of the target."""
     parser: str = "stock"
+    """`stock`, `adaptive_xml`, or the name of a module in `mlx_lm.tool_parsers`."""
     grammar: bool = False
+    """Let the model write only calls that the tools allow; counts go to the run's folder."""
     call_format: str = "qwen3-coder-xml"
+    """The format that the server parses; a call in another one is `format_mismatch`."""
 
 
 class Thresholds(_Table):
     """Least rates; a rate without one is not gated."""
 
     discrimination: float | None = Field(default=None, ge=0, le=1)
+    """Call or answer: whether the model chose rightly."""
     tool_name: float | None = Field(default=None, ge=0, le=1)
+    """The tools called are those expected; of cases that expect a call."""
     arguments: float | None = Field(default=None, ge=0, le=1)
+    """All arguments are those expected; of cases that expect a call."""
     case: float | None = Field(default=None, ge=0, le=1)
+    """Everything that the case expects of the answer."""
 
     def thresholds(self) -> dict[str, float]:
         """The rates that have a threshold."""
@@ -75,19 +87,28 @@ class Gate(Thresholds):
     """Thresholds of a profile, for the lower bound of the 95% interval or for the value itself."""
 
     on: Literal["low", "value"] = "low"
+    """What a threshold holds for: the lower bound of the 95% interval, or the rate itself."""
     violations: int = Field(default=0, ge=0)
+    """So many are allowed."""
     categories: dict[str, Thresholds] = Field(default_factory=dict)
+    """More thresholds, each for the cases of one category."""
 
 
 class Config(_Table):
     """Everything that a run takes from the configuration file."""
 
     lanes: list[Lane] = ["server", "stream"]
+    """How each case travels."""
     in_flight: int = Field(default=4, ge=1, le=16)
+    """Cases asked at a time."""
     timeout: float = Field(default=120.0, gt=0)
+    """Seconds for each question."""
     targets: dict[str, Target] = Field(default_factory=lambda: {"default": Target()})
+    """Targets by name; without any, one named `default`."""
     profiles: dict[str, Profile] = Field(default_factory=lambda: {"default": Profile()})
+    """Profiles by name; without any, one named `default`."""
     gates: dict[str, Gate] = Field(default_factory=lambda: {"default": Gate()})
+    """Gates by the name of their profile; `default` is for profiles without one."""
 
     def profile(self, name: str) -> Profile:
         """The profile of this name.

@@ -89,7 +89,7 @@ def judge(
     here. `call_format` is the format that the server parses, one of `evals.reading.FORMATS`.
     """
     if broken := _broken(observation):
-        return Judgement((broken,), None, Status.ERROR)
+        return _without_answer(case, profile, observation.lane, broken)
     if plain is not None and _broken(plain):
         plain = None
     if observation.lane == "direct":
@@ -143,6 +143,14 @@ def _broken(observation: Observation) -> Verdict | None:
         reason = observation.error or f"HTTP status {observation.status}"
         return Verdict("response", False, reason, Kind.SERVER_ERROR, Layer.SERVER)
     return None
+
+
+def _without_answer(case: Case, profile: str, lane: str, broken: Verdict) -> Judgement:
+    """An error, but where a known defect says that the server gives no whole answer."""
+    defect = case.defect(profile, lane)
+    if defect is not None and defect.no_answer:
+        return Judgement((broken,), Scores(None, None, None, None), Status.KNOWN)
+    return Judgement((broken,), None, Status.ERROR)
 
 
 def _with_known_defect(

@@ -20,6 +20,7 @@ _GRADERS = (
     "checks",
     "diagnosis",
     "evidence",
+    "family_formats",
     "formats",
     "json_text",
     "matching",

@@ -12,6 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evals.case import Tool
+from evals.family_formats import (
+    GEMMA_CLOSE,
+    GEMMA_OPEN,
+    KIMI_CLOSE,
+    KIMI_OPEN,
+    is_glm,
+    json_at,
+    read_gemma,
+    read_glm,
+    read_kimi,
+)
 from evals.json_text import parse_strict, to_text
 from evals.reading import Format, Malformed, ReadCall, Reading, json_call
 from evals.xml_format import (
@@ -35,16 +46,27 @@ MARKUP = (
     "[TOOL_CALLS]",
     "<|tool_call_start|>",
     "<|tool_call_end|>",
+    KIMI_OPEN,
+    KIMI_CLOSE,
+    GEMMA_OPEN,
+    GEMMA_CLOSE,
+    "<arg_key>",
+    "<arg_value>",
 )
 """Text that belongs to calls and reasoning and has no place in an answer."""
 
 _CLOSERS = (CALL_CLOSE, "</function>", "</parameter>")
 _FENCE = re.compile(r"```(?:json|tool_call|tool_code)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
-_MARKER = re.compile(
-    "|".join(
-        map(re.escape, (CALL_OPEN, "<function=", "[TOOL_CALLS]", "<|tool_call_start|>", "```"))
-    )
+_OPENERS = (
+    CALL_OPEN,
+    "<function=",
+    "[TOOL_CALLS]",
+    "<|tool_call_start|>",
+    KIMI_OPEN,
+    GEMMA_OPEN,
+    "```",
 )
+_MARKER = re.compile("|".join(map(re.escape, _OPENERS)))
 _MISTRAL = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*(?=\{)")
 
 
@@ -63,8 +85,10 @@ def read_model_text(raw: str, tools: Sequence[Tool]) -> Reading:
 
     Formats: Qwen3-Coder XML (`<tool_call><function=…>`), Hermes JSON (`<tool_call>{…}`), JSON in a
     code fence or as the whole text, a function tag without `<tool_call>`, Mistral
-    (`[TOOL_CALLS]`), and pythonic (`[f(x=1)]` as the whole text, or between its tags). Formats
-    without tags count only for names of `tools`: else an example in an answer were a call.
+    (`[TOOL_CALLS]`), pythonic (`[f(x=1)]` as the whole text, or between its tags), GLM
+    (`<tool_call>f<arg_key>…`), Kimi K2 (`<|tool_calls_section_begin|>`) and Gemma 4
+    (`<|tool_call>`). Formats without tags count only for names of `tools`: else an example in an
+    answer were a call.
     """
     reasoning, body = _split_reasoning(raw)
     found = _Found()
@@ -128,6 +152,10 @@ def _read_wrapped(body: str, start: int, tools: Sequence[Tool], found: _Found) -
         call, end = _hermes(body, inside, tools)
         found.read.append(call)
         return end
+    if is_glm(body, inside, tools):
+        call, end = read_glm(body, inside, tools)
+        found.read.append(call)
+        return end
     calls, end, ambiguous = read_functions(body, inside, tools, wrapped=True)
     found.read += calls
     found.ambiguous += ambiguous
@@ -135,7 +163,7 @@ def _read_wrapped(body: str, start: int, tools: Sequence[Tool], found: _Found) -
 
 
 def _hermes(body: str, start: int, tools: Sequence[Tool]) -> tuple[ReadCall, int]:
-    value, end = _json_at(body, start, CALL_CLOSE)
+    value, end = json_at(body, start, CALL_CLOSE)
     close = skip_space(body, end)
     if not body.startswith(CALL_CLOSE, close):
         raise Broken.within(body, start, f"the JSON object is not followed by {CALL_CLOSE}")
@@ -167,9 +195,9 @@ def _read_fence(body: str, start: int, tools: Sequence[Tool], found: _Found) -> 
 def _read_mistral(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
     inside = skip_space(body, start + len("[TOOL_CALLS]"))
     if body.startswith("[", inside):
-        values, end = _json_at(body, inside, "")
+        values, end = json_at(body, inside, "")
     elif name := _MISTRAL.match(body, inside):
-        arguments, end = _json_at(body, name.end(), "")
+        arguments, end = json_at(body, name.end(), "")
         values = [{"name": name.group(1), "arguments": arguments}]
     else:
         raise Broken("neither a list of calls nor a name follows [TOOL_CALLS]", len(body), cut=True)
@@ -182,14 +210,27 @@ def _read_mistral(body: str, start: int, tools: Sequence[Tool], found: _Found) -
 
 def _read_pythonic(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
     inside = start + len("<|tool_call_start|>")
-    end = body.find("<|tool_call_end|>", inside)
-    if end < 0:
+    first = end = body.find("<|tool_call_end|>", inside)
+    while end >= 0:  # a value may hold the closing tag
+        if calls := _pythonic(body[inside:end], tools):
+            found.read += calls
+            return end + len("<|tool_call_end|>")
+        end = body.find("<|tool_call_end|>", end + 1)
+    if first < 0:
         raise Broken("<|tool_call_start|> is not closed", len(body), cut=True)
-    calls = _pythonic(body[inside:end], tools)
-    if not calls:
-        raise Broken("no list of calls with literal arguments", end + len("<|tool_call_end|>"))
+    raise Broken("no list of calls with literal arguments", first + len("<|tool_call_end|>"))
+
+
+def _read_kimi(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
+    calls, end = read_kimi(body, start, tools)
     found.read += calls
-    return end + len("<|tool_call_end|>")
+    return end
+
+
+def _read_gemma(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
+    call, end = read_gemma(body, start, tools)
+    found.read.append(call)
+    return end
 
 
 _READERS: Mapping[str, Callable[[str, int, Sequence[Tool], _Found], int | None]] = {
@@ -197,17 +238,10 @@ _READERS: Mapping[str, Callable[[str, int, Sequence[Tool], _Found], int | None]]
     "<function=": _read_bare,
     "[TOOL_CALLS]": _read_mistral,
     "<|tool_call_start|>": _read_pythonic,
+    KIMI_OPEN: _read_kimi,
+    GEMMA_OPEN: _read_gemma,
     "```": _read_fence,
 }
-
-
-def _json_at(body: str, start: int, closer: str) -> tuple[Any, int]:
-    """The strict JSON value at `start`, and where it ends."""
-    try:
-        _, end = json.JSONDecoder().raw_decode(body, start)
-        return parse_strict(body[start:end]), end
-    except (ValueError, RecursionError) as error:
-        raise Broken.within(body, start, f"not JSON: {error}", closer) from None
 
 
 def _call_problem(value: Any, keys: Sequence[str]) -> str | None:

@@ -33,7 +33,9 @@ _ERROR_EXIT = 3
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of `pytest cases/`; the configuration file has what is not given here."""
     group = parser.getgroup("evals", "tool-calling evaluation")
-    group.addoption("--profiles", metavar="A,B", help="profiles to run (default: default)")
+    group.addoption(
+        "--profiles", metavar="A,B", help="profiles; all: all of them (default: default)"
+    )
     group.addoption("--lanes", metavar="A,B", help="lanes: server, stream, direct, agent")
     group.addoption("--tier", choices=["smoke", "full"], default="full", help="smoke: fewer cases")
     group.addoption(
@@ -47,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--in-flight", type=int, metavar="N", help="cases asked at a time")
     group.addoption("--repeat", type=int, metavar="K", help="ask each case this often")
     group.addoption("--temperature", type=float, metavar="T", help="for all cases")
+    group.addoption("--shard", metavar="I/N", help="ask one of N equal parts; see `evals merge`")
     group.addoption("--progress", action="store_true", help="one line of progress, no dots")
 
 
@@ -84,6 +87,7 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
         "run_dir",
         "resume",
         "baseline",
+        "shard",
     )
     settings = {
         name: config.getoption(name) for name in (*names, "in_flight", "repeat", "temperature")
@@ -201,6 +205,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session = config.stash[SESSION]
         session.collected = sum(isinstance(item, CaseItem) for item in items)
         items.sort(key=lambda item: _order(item, session))
+        _keep_share(config, items, session)
+
+
+def _keep_share(config: pytest.Config, items: list[pytest.Item], session: Session) -> None:
+    """Leave this shard's items. Before `-k`: a case's shard does not depend on what is chosen."""
+    if session.shard is None:
+        return
+    asked = [(i.profile, i.question.case) for i in items if isinstance(i, CaseItem)]
+    mine = session.share(asked)
+    others = [
+        i
+        for i in items
+        if isinstance(i, CaseItem) and (i.profile, i.question.case.node) not in mine
+    ]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        left = set(others)
+        items[:] = [item for item in items if item not in left]
 
 
 def _order(item: pytest.Item, session: Session) -> tuple[Any, ...]:
@@ -247,10 +269,11 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """xdist: a worker told whether it had the whole suite."""
+    """xdist: a worker told whether it had the whole suite, and what was dealt out to shards."""
     output = getattr(node, "workeroutput", None) or {}
     if SESSION in node.config.stash and "evals_whole" in output:
         node.config.stash[SESSION].whole = output["evals_whole"]
+        node.config.stash[SESSION].suite = output["evals_suite"]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -306,11 +329,16 @@ def pytest_report_teststatus(
         return "passed", "", "PASSED"
     if config.option.progress and getattr(report, "when", None) == "call" and report.failed:
         return "failed", "", "FAILED"
+    if config.option.progress and hasattr(report, "wasxfail") and report.skipped:
+        return "xfailed", "", "XFAIL"
     return None
 
 
 class Progress:
-    """`[ 34/120] 3 failed, about 2 min left`: rewritten on a terminal, each tenth otherwise."""
+    """`[ 34/120] 3 failed, about 2 min left`: rewritten on a terminal, each tenth otherwise.
+
+    CI may lend a job a terminal, but its log keeps every line: there it is each tenth, too.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self.terminal: Any = None  # pytest registers it later
@@ -323,6 +351,12 @@ class Progress:
         self.total = len(session.items)
         self.started = time.monotonic()
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """With xdist every worker collects all of them; this process none."""
+        self.terminal = node.config.pluginmanager.get_plugin("terminalreporter")
+        self.total, self.started = len(ids), time.monotonic()
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count an answer and show the line."""
         if report.when != "call" or not self.terminal:
@@ -331,7 +365,7 @@ class Progress:
         self.failed += report.failed
         left = (time.monotonic() - self.started) / self.done * max(self.total - self.done, 0)
         line = f"[{self.done:4}/{self.total}] {self.failed} failed, about {left / 60:.1f} min left"
-        if self.terminal.isatty:
+        if self.terminal.isatty and not os.environ.get("CI"):
             self.terminal.rewrite(line, erase=True)
         elif self.done % max(1, self.total // 10) == 0:
             self.terminal.write_line(line)
@@ -345,7 +379,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     mine = config.stash[SESSION]
     if _worker(config) is not None:
         mine.close()
-        config.workeroutput["evals_whole"] = mine.whole  # type: ignore[attr-defined]
+        output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
+        output.update(evals_whole=mine.whole, evals_suite=mine.suite)
         return
     mine.close()
     if config.option.collectonly or not mine.has_records():

@@ -10,7 +10,15 @@ from evals.json_text import parse_strict, to_text
 from evals.observation import Call
 
 Format = Literal[
-    "qwen3-coder-xml", "hermes-json", "json-fence", "bare-function", "mistral", "pythonic"
+    "qwen3-coder-xml",
+    "hermes-json",
+    "json-fence",
+    "bare-function",
+    "mistral",
+    "pythonic",
+    "glm",
+    "kimi",
+    "gemma",
 ]
 FORMATS: tuple[Format, ...] = (
     "qwen3-coder-xml",
@@ -19,6 +27,9 @@ FORMATS: tuple[Format, ...] = (
     "bare-function",
     "mistral",
     "pythonic",
+    "glm",
+    "kimi",
+    "gemma",
 )
 
 # The official template itself writes these values of earlier calls as Python does.

@@ -15,7 +15,7 @@ from typing import Any
 from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.errors import ConfigError
-from evals.fingerprint import fingerprint, graders_digest, served
+from evals.fingerprint import fingerprint, graders_digest, served, suite_digest
 from evals.parsers.constraint import read_counts
 from evals.report.allure_files import RESULTS, write_results, write_run_files
 from evals.report.comparison import compare, comparison_lines, read_run
@@ -32,6 +32,7 @@ from evals.run import (
     open_profile,
     with_options,
 )
+from evals.shard import Shard, deal, parse_shard
 
 RECORDS = "records.jsonl"
 FINGERPRINT = "fingerprint.json"
@@ -46,7 +47,7 @@ class Session:
         self.config = config
         self.folder = folder
         self.worker = worker
-        self.profiles: list[str] = _names(settings.get("profiles", "default"))
+        self.profiles: list[str] = profile_names(settings, config)
         self.lanes: list[str] = (
             _names(settings["lanes"]) if "lanes" in settings else [*config.lanes]
         )
@@ -60,6 +61,8 @@ class Session:
                 "add --temperature, such as 0.7"
             )
         self.in_flight: int = settings.get("in_flight") or config.in_flight
+        self.shard: Shard | None = parse_shard(settings["shard"]) if "shard" in settings else None
+        self.suite: str | None = None
         self.collected = 0
         self.whole = False
         self.summary: dict[str, Any] = {}
@@ -89,6 +92,19 @@ class Session:
             for lane in self.lanes:
                 for number in range(self.repeat or case.repeat):
                     yield profile, Question(case, lane, number)
+
+    def share(self, asked: Sequence[tuple[str, Case]]) -> set[tuple[str, str]]:
+        """Profile and node of the cases that this shard asks; of all of them without a shard.
+
+        `asked` has profile and case of everything that was collected, in the order of asking. Each
+        profile's cases are dealt out for themselves; lanes and repeats of a case stay together.
+        """
+        self.suite = suite_digest(list({case.node: case for _, case in asked}.values()))
+        mine: set[tuple[str, str]] = set()
+        for profile in self.profiles:
+            nodes = [case.node for name, case in asked if name == profile]
+            mine |= {(profile, n) for n in (deal(nodes, self.shard) if self.shard else nodes)}
+        return mine
 
     def open(self, profile: str) -> None:
         """Boot or attach to this profile's server, ending the one before; once.
@@ -124,10 +140,10 @@ class Session:
         self.open(profile)
         assert self._opened is not None
         if self._runner is None:
-            left = [q for q in wanted() if self._key(profile, q) not in self._done]
+            left = [q for q in wanted() if self.key(profile, q) not in self._done]
             in_flight = 1 if self.worker else self.in_flight
             self._runner = Runner(self._opened, left, in_flight=in_flight)
-        key = self._key(profile, question)
+        key = self.key(profile, question)
         if key not in self._done:
             self._done[key] = record = self._runner.record(question)
             with self._path().open("a", encoding="utf-8") as file:
@@ -135,7 +151,8 @@ class Session:
         return self._done[key]
 
     @staticmethod
-    def _key(profile: str, question: Question) -> str:
+    def key(profile: str, question: Question) -> str:
+        """The key of the record that answers `question`."""
         suffix = f"#{question.repeat}" if question.repeat else ""
         return f"{question.case.node}[{profile}-{question.lane}{suffix}]"
 
@@ -201,25 +218,41 @@ class Session:
             "seconds": round(time.time() - self._started, 1),
             "whole": self.whole and not interrupted and self.tier == "full",
             "tier": self.tier,
+            "asked": self._asked(),
+            "shard": {"part": str(self.shard), "suite": self.suite} if self.shard else None,
         }
-        grammars = _grammars(self.config, self.folder)
+        grammars = grammar_counts(self.config, self.folder)
         self.summary = summarize(self.records, self.config, print_of, run, grammars)
         if self._baseline is not None:
-            self._compare_with_baseline(self._baseline)
+            gate_on_regression(self.summary, self._baseline)
         write_summary(self.summary, self.folder)
         _point_latest(self.folder)
         write_report(self.folder, self.summary, self.records, against=self._against)
 
-    def _compare_with_baseline(self, before: Mapping[str, Any]) -> None:
-        comparison = compare(before, self.summary)
-        self.summary["comparison"] = list(comparison_lines(comparison))
-        gate = self.summary["gate"]
-        for profile in comparison.regressions:
-            gate["reasons"].append(
-                f"{profile.name}: regression against {comparison.before}: "
-                f"{len(profile.newly_failing)} newly failing, p = {profile.adjusted:.4f}"
-            )
-        gate["passed"] = not gate["reasons"]
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "profiles": self.profiles,
+            "lanes": self.lanes,
+            "repeat": self.repeat,
+            "temperature": self.temperature,
+        }
+
+
+def gate_on_regression(summary: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Put the comparison with a baseline into `summary`; its gate fails on a regression.
+
+    Raises:
+        ConfigError: the two cannot be compared.
+    """
+    comparison = compare(before, summary)
+    summary["comparison"] = list(comparison_lines(comparison))
+    gate = summary["gate"]
+    for profile in comparison.regressions:
+        gate["reasons"].append(
+            f"{profile.name}: regression against {comparison.before}: "
+            f"{len(profile.newly_failing)} newly failing, p = {profile.adjusted:.4f}"
+        )
+    gate["passed"] = not gate["reasons"]
 
 
 def open_session(
@@ -237,7 +270,7 @@ def open_session(
         "url": told["url"] if told else settings.get("attach"),
         "port": None if told else settings.get("port"),
     }
-    for profile in _names(settings.get("profiles", "default")):
+    for profile in profile_names(settings, config):
         config = with_options(config, profile, **given)
     if told:
         return Session(config, settings, Path(told["folder"]), told["worker"])
@@ -255,7 +288,7 @@ def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
     write_records(records, folder / RECORDS)
     print_of = {**before["fingerprint"], "graders": graders_digest()}
     config = read_config(root)
-    summary = summarize(records, config, print_of, before["run"], _grammars(config, folder))
+    summary = summarize(records, config, print_of, before["run"], grammar_counts(config, folder))
     write_summary(summary, folder)
     write_report(folder, summary, records)
     write_results(records, summary, folder / RESULTS)
@@ -263,7 +296,8 @@ def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
     return summary
 
 
-def _grammars(config: Config, folder: Path) -> dict[str, Any]:
+def grammar_counts(config: Config, folder: Path) -> dict[str, Any]:
+    """What the grammars of constrained profiles counted in the run of `folder`, by profile."""
     names = [name for name, profile in config.profiles.items() if profile.grammar]
     return {name: read_counts(grammar_log(name, folder)) for name in names}
 
@@ -278,6 +312,16 @@ def _folder(settings: Mapping[str, Any], root: Path) -> Path:
         return Path(chosen).resolve()
     now = datetime.datetime.now(datetime.UTC)
     return root / "reports" / now.strftime("%Y%m%d-%H%M%S-%f")[:-3]
+
+
+def profile_names(settings: Mapping[str, Any], config: Config) -> list[str]:
+    """The profiles that are asked for; `all` means all of the configuration's.
+
+    Raises:
+        ConfigError: none is named.
+    """
+    names = _names(settings.get("profiles", "default"))
+    return list(config.profiles) if names == ["all"] and "all" not in config.profiles else names
 
 
 def _names(value: str) -> list[str]:

@@ -178,6 +178,15 @@ def test_a_known_defect_that_passes_says_so_loudly():
     assert "NO LONGER FAILS" in found.verdicts[-1].reason
 
 
+def test_no_answer_is_known_only_where_the_defect_says_so():
+    closed = Observation("server", error="the server closed the connection without a response")
+    silent = {**DEFECT, "no_answer": True}
+    found = judge(case_of(CALL, known_defects=[silent]), closed)
+    assert (found.status, found.scores.case) == (Status.KNOWN, None)
+    assert judge(case_of(CALL, known_defects=[DEFECT]), closed).status == Status.ERROR
+    assert judge(case_of(CALL, known_defects=[silent]), closed, profile="other").scores is None
+
+
 @pytest.mark.parametrize("raw", ["[f(n=5)]", '```json\n{"name": "f", "arguments": {"n": 5}}\n```'])
 def test_the_direct_lane_counts_a_call_in_any_format(raw):
     found = judge(case_of(CALL), Observation("direct", raw_text=raw))

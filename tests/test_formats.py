@@ -337,3 +337,86 @@ def test_recorded_outputs(fixture):
 def _function(tool):
     function = tool.get("function") or tool
     return {k: function[k] for k in ("name", "parameters") if function.get(k) is not None}
+
+
+SECTION = "<|tool_calls_section_begin|>{}<|tool_calls_section_end|>"
+KIMI = "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{}<|tool_call_end|>"
+GEMMA = "<|tool_call>call:f{}<tool_call|>"
+GLM = "<tool_call>f{}</tool_call>"
+
+
+def glm(**values):
+    pairs = (f"<arg_key>{k}</arg_key><arg_value>{v}</arg_value>" for k, v in values.items())
+    return GLM.format("".join(pairs))
+
+
+@pytest.mark.parametrize(
+    ("raw", "arguments"),
+    [
+        (glm(), {}),
+        (glm(text=" a\n"), {"text": " a\n"}),
+        (glm(text="5", n="5"), {"text": "5", "n": 5}),
+        (glm(text="a</tool_call>b"), {"text": "a</tool_call>b"}),
+        (glm(text="</arg_value>"), {"text": "</arg_value>"}),
+        (glm(text="<arg_key>"), {"text": "<arg_key>"}),
+        ("<tool_call>f\n<arg_key>n</arg_key>\n<arg_value>5</arg_value>\n</tool_call>", {"n": 5}),
+        (SECTION.format(KIMI.format("{}")), {}),
+        (
+            SECTION.format(KIMI.format('{"text": "<|tool_call_end|>"}')),
+            {"text": "<|tool_call_end|>"},
+        ),
+        (GEMMA.format("{}"), {}),
+        (GEMMA.format('{text:<|"|>a, {b}<tool_call|><|"|>}'), {"text": "a, {b}<tool_call|>"}),
+        (GEMMA.format("{n: 5, yes:true,level:null}"), {"n": 5, "yes": True, "level": None}),
+        (
+            GEMMA.format('{items:[1,[],<|"|>x<|"|>], thing:{a-b:{c:-1.5}}}'),
+            {"items": [1, [], "x"], "thing": {"a-b": {"c": -1.5}}},
+        ),
+        (
+            '<|tool_call_start|>[f(text="<|tool_call_end|>")]<|tool_call_end|>',
+            {"text": "<|tool_call_end|>"},
+        ),
+    ],
+)
+def test_formats_of_families_are_read(raw, arguments):
+    reading = read_model_text(f"{raw} And so on.", TOOLS)
+    assert not reading.malformed
+    assert [call.name for call in reading.calls] == ["f"]
+    assert json.loads(reading.calls[0].arguments) == arguments
+    assert reading.text == " And so on."
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "<tool_call>f<arg_key>text</arg_key>a</tool_call>",
+        "<tool_call>f<arg_key>text</arg_key><arg_value>a</tool_call>",
+        "<tool_call>I need no tool.</tool_call>",
+        "<tool_call>unknown</tool_call>",
+        SECTION.format(""),
+        SECTION.format(KIMI.format("")),
+        SECTION.format(KIMI.format('{"text": "a"')),
+        SECTION.format(KIMI.format("[1]")),
+        SECTION.format(KIMI.format("{}").replace(":0", "")),
+        SECTION.format(KIMI.format("{}"))[:-1],
+        GEMMA.format("{text:a b}"),
+        GEMMA.format('{text:<|"|>a}'),
+        GEMMA.format("{n:5 yes:true}"),
+        GEMMA.format("{5}"),
+        GEMMA.format("{n:}"),
+        GEMMA.format("{n:NaN}"),
+        GEMMA.format("{n:5"),
+        GEMMA.format(""),
+    ],
+)
+def test_broken_calls_of_families_are_malformed(raw):
+    reading = read_model_text(raw, TOOLS)
+    assert not reading.calls
+    assert len(reading.malformed) == 1
+
+
+@given(st.text(alphabet='{}[]<>|",: \n-a5', max_size=30))
+def test_readers_of_families_never_raise(text):
+    for form in (GLM, SECTION, GEMMA):
+        read_model_text(form.format(text), TOOLS)
+        read_model_text(form.format(KIMI.format(text)), TOOLS)

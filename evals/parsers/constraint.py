@@ -23,8 +23,8 @@ from evals.xml_format import CALL_CLOSE, CALL_OPEN
 class Count:
     """Tokens of one answer that were written under the grammar.
 
-    `masked` are those where the model's likeliest token was forbidden. `problem` says why there was
-    no grammar.
+    `masked` are those where the model's likeliest token was forbidden. `problem` says that the
+    answer was "not constrained" or only "held loosely", and why.
     """
 
     steps: int = 0
@@ -50,7 +50,8 @@ class Constraint:
         self._seen = tokens.shape[0]
         if self._matcher.is_stopped() or self._matcher.is_error():
             if self._matcher.is_error() and not self._count.problem:
-                self._count.problem = self._matcher.get_error().splitlines()[0]
+                reason = self._matcher.get_error().splitlines()[0]
+                self._count.problem = f"not constrained to its end: {reason}"
             return logits  # it is asked once more after the last token
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         known = np.unpackbits(bits, bitorder="little")[: logits.shape[-1]].astype(bool)
@@ -59,7 +60,7 @@ class Constraint:
         self._count.steps += 1
         if allowed.all():
             return logits
-        self._count.masked += not allowed[int(np.argmax(np.array(logits)))]
+        self._count.masked += not allowed[int(mx.argmax(logits))]
         return mx.where(mx.array(allowed)[None], logits, -float("inf"))
 
 
@@ -101,14 +102,14 @@ def install(log: Path) -> None:
     _wrap_generate(server.ResponseGenerator, write)
 
 
-def read_counts(log: Path) -> dict[str, Any] | None:
-    """What a server's log adds up to: `answers`, `steps`, `masked`, `problems`; None without one.
+def read_counts(log: Path) -> dict[str, Any]:
+    """What a server's log adds up to: `answers`, `steps`, `masked`, `problems`.
 
-    `problems` counts the reasons for which an answer was not constrained.
+    `problems` counts the reasons for which an answer was not, or only loosely, constrained. No log
+    means that no answer was constrained: attached servers have none.
     """
-    if not log.exists():
-        return None
-    counts = [Count(**json.loads(line)) for line in log.read_text().splitlines()]
+    lines = log.read_text().splitlines() if log.exists() else []
+    counts = [Count(**json.loads(line)) for line in lines]
     return {
         "answers": len(counts),
         "steps": sum(count.steps for count in counts),
@@ -165,25 +166,52 @@ def _counted(responses: Iterable[Any], count: Count, write: Callable[[Count], No
 def _constraint(
     wanted: _Wanted, vocabulary: tuple[Any, Marks], thinking: bool
 ) -> Constraint | None:
+    """The processor for an answer; None, or a looser one, where the count's problem says why."""
+    reason = ""
+    for loose in (False, True):
+        try:
+            matcher = _matcher(wanted, vocabulary, thinking=thinking, loose=loose)
+        except Exception as error:
+            # Whatever a request holds: raised here, it would end the server's generating thread.
+            reason = reason or next(iter(str(error).splitlines()), repr(error))
+            continue
+        if loose:
+            wanted.count.problem = f"held loosely: {reason}"
+        return Constraint(matcher, wanted.count) if matcher is not None else None
+    wanted.count.problem = f"not constrained: {reason}"
+    return None
+
+
+def _matcher(
+    wanted: _Wanted, vocabulary: tuple[Any, Marks], *, thinking: bool, loose: bool
+) -> Any | None:
+    """The matcher of an answer's grammar; None where nothing is to be constrained.
+
+    Raises:
+        ValueError: llguidance, or the grammar, cannot hold a schema.
+    """
+    tokenizer, marks = vocabulary
+    lark = grammar(
+        declared_tools(wanted.tools),
+        wanted.tool_choice,
+        marks,
+        one_call=wanted.one_call,
+        thinking=thinking,
+        loose=loose,
+    )
+    return None if lark is None else _prepared(tokenizer, lark).deep_copy()
+
+
+@functools.lru_cache(maxsize=32)
+def _prepared(tokenizer: Any, lark: str) -> Any:
+    """A matcher to copy: twenty tools take 0.4 s to prepare, and a copy takes no time."""
     import llguidance
 
-    tokenizer, marks = vocabulary
-    try:
-        tools = declared_tools(wanted.tools)
-        lark = grammar(
-            tools, wanted.tool_choice, marks, one_call=wanted.one_call, thinking=thinking
-        )
-    except ValueError as error:
-        wanted.count.problem = str(error)
-        return None
-    if lark is None:
-        return None
     compiled = llguidance.LLMatcher.grammar_from_lark(lark)
     matcher = llguidance.LLMatcher(tokenizer, compiled, log_level=0)
     if matcher.is_error():
-        wanted.count.problem = matcher.get_error().splitlines()[0]
-        return None
-    return Constraint(matcher, wanted.count)
+        raise ValueError(matcher.get_error())
+    return matcher
 
 
 def _vocabulary(tokenizer: Any) -> tuple[Any, Marks]:

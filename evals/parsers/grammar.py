@@ -4,6 +4,9 @@ Text is free. A call has a declared name and arguments that satisfy the tool's s
 are there, each comes at most once, none is made up, and a tool without parameters takes none. In
 Qwen3-Coder XML a text stands raw and ends at the first closing tag on a line of its own; any other
 value is JSON, which llguidance holds to the schema.
+
+The tags count however they are spelled, in one token or in many. A call as JSON in a code fence,
+which the adaptive parser would read, is forbidden: it could hold anything.
 """
 
 import json
@@ -13,14 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.case import Tool
-from evals.json_text import to_text
-from evals.schema import allowed_types, resolve
-from evals.xml_format import CALL_CLOSE, CALL_OPEN, FUNCTION_CLOSE, PARAMETER_CLOSE
+from evals.parsers.value_grammar import ANY, literal, value_rules
+from evals.schema import resolve
+from evals.xml_format import CALL_CLOSE, CALL_OPEN, FUNCTION_CLOSE
 
 ANY_ORDER = 6
 """Tools with more parameters than this take them in the schema's order."""
-_ANY = "(?s:.*)"
-_VALUE_END = f"\n{PARAMETER_CLOSE}"
+_FUNCTION_OPEN = "<function="
 
 
 @dataclass(frozen=True)
@@ -44,47 +46,80 @@ def grammar(
     *,
     one_call: bool = False,
     thinking: bool = False,
+    loose: bool = False,
 ) -> str | None:
     """The Lark grammar of an answer, or None where nothing is to be constrained.
 
     `tool_choice` is OpenAI's: "auto" or None, "required", "none", or a function by name; anything
     else counts as "auto". `one_call` is `parallel_tool_calls: false`. `thinking`: the prompt ends
-    within a thought.
+    within a thought. `loose` leaves out what llguidance may not know of a schema: patterns, and
+    keywords that it does not support; names, required parameters and types still hold.
 
     Raises:
-        ValueError: the choice names a tool that is not declared.
+        ValueError: the choice names a tool that is not declared, or a tool's parameters depend on
+            each other (`anyOf` or `oneOf` beside or in place of `properties`).
     """
     if not tools:
         return None
-    named = _named(tool_choice)
-    if named is not None:
-        tools = [tool for tool in tools if tool.name == named]
-        if not tools:
-            raise ValueError(f"tool_choice names {named!r}, which is not among the tools")
-    if tool_choice == "none":
-        start = "TEXT"
-    elif named is not None or (tool_choice == "required" and one_call):
-        start = "wrapped"
-    elif tool_choice == "required":
-        start = 'wrapped ("\\n" wrapped)*'
-    elif one_call:
-        start = "TEXT? | wrapped | bare"
-    else:
-        start = "(wrapped | bare)* TEXT?"
-    free = "" if named is not None or tool_choice == "required" else "TEXT? "
+    offered = _offered(tools, tool_choice)
+    forced = tool_choice == "required" or _named(tool_choice) is not None
     rules = [
-        f"start: {_thought(marks, thinking)}({start})",
-        f'wrapped: {free}{marks.call_open} "\\n" function "\\n" {marks.call_close}',
+        f"start: {_thought(marks, thinking)}({_start(tool_choice, one_call=one_call)})",
+        f'wrapped: {_opening(marks, free=not forced)} "\\n" function "\\n" closing',
+        f"closing: {' | '.join(sorted({marks.call_close, literal(CALL_CLOSE)}))}",
         "bare: bare_open tail",
-        'function: "<function=" tail',
-        "tail: " + " | ".join(f"tool_{i}" for i in range(len(tools))),
-        f'bare_open[suffix="<function="]: /{_ANY}/',
-        f"TEXT: /{_ANY}/ & ~/{_ANY}<function={_ANY}/",
-        f"THOUGHT: /{_ANY}/",
+        f"function: {literal(_FUNCTION_OPEN)} tail",
+        "tail: " + " | ".join(f"tool_{i}" for i in range(len(offered))),
+        *_free_text(tools),
+        *_free_thought(marks),
     ]
-    for i, tool in enumerate(tools):
-        rules += _tool_rules(f"tool_{i}", tool)
+    for i, tool in enumerate(offered):
+        rules += _tool_rules(f"tool_{i}", tool, loose=loose)
     return "\n".join(rules) + "\n"
+
+
+def _offered(tools: Sequence[Tool], tool_choice: Any) -> Sequence[Tool]:
+    named = _named(tool_choice)
+    if named is None:
+        return tools
+    offered = [tool for tool in tools if tool.name == named]
+    if not offered:
+        raise ValueError(f"tool_choice names {named!r}, which is not among the tools")
+    return offered
+
+
+def _start(tool_choice: Any, *, one_call: bool) -> str:
+    if tool_choice == "none":
+        return "TEXT?"
+    if _named(tool_choice) is not None or (tool_choice == "required" and one_call):
+        return "wrapped"
+    if tool_choice == "required":
+        return 'wrapped ("\\n" wrapped)*'
+    return "TEXT? | wrapped | bare" if one_call else "(wrapped | bare)* TEXT?"
+
+
+def _opening(marks: Marks, *, free: bool) -> str:
+    """The tag that opens a call, with text before it where that is free."""
+    if not free:
+        return marks.call_open
+    special = f" | TEXT? {marks.call_open}" if _special(marks.call_open) else ""
+    return f"(spelled_open{special})"
+
+
+def _free_text(tools: Sequence[Tool]) -> Iterator[str]:
+    """Text without a call, and text up to the tag that begins one, as soon as it stands there."""
+    texts = (json.dumps(tool.name, ensure_ascii=False) for tool in tools)
+    names = "|".join(re.escape(text).replace("/", r"\/") for text in texts)
+    fence = rf"```(json|tool_call|tool_code)?[ \t]*\n\s*[{{\[][^`]*\"name\"\s*:\s*({names})"
+    # One negation of all: the lexer of several, each beside the others, grows without bound.
+    yield f"TEXT: {_without(CALL_OPEN, _FUNCTION_OPEN, fence)}"
+    yield f"spelled_open[suffix={literal(CALL_OPEN)}]: {_without(_FUNCTION_OPEN, fence)}"
+    yield f"bare_open[suffix={literal(_FUNCTION_OPEN)}]: {_without(CALL_OPEN, fence)}"
+
+
+def _without(*parts: str) -> str:
+    # The negation alone would hold the byte by which llguidance knows special tokens.
+    return f"/{ANY}/ & ~/{ANY}({'|'.join(parts)}){ANY}/"
 
 
 def _named(tool_choice: Any) -> str | None:
@@ -96,25 +131,67 @@ def _named(tool_choice: Any) -> str | None:
 
 
 def _thought(marks: Marks, thinking: bool) -> str:
+    """A thought in front of the answer: the rest of one where the prompt ends within it."""
     if marks.think_close is None:
         return ""
-    if thinking:
-        return f"THOUGHT? {marks.think_close} "
-    return f"({marks.think_open} THOUGHT? {marks.think_close})? "
+    ended = f"THOUGHT? {marks.think_close}" if _special(marks.think_close) else "spelled_thought"
+    return f"{ended} " if thinking else f"({marks.think_open} {ended})? "
 
 
-def _tool_rules(rule: str, tool: Tool) -> Iterator[str]:
-    schema = tool.parameters
-    properties = schema.get("properties")
-    names = list(properties) if isinstance(properties, Mapping) else []
-    required = {name for name in schema.get("required", ()) if name in names}
-    head = _literal(f"{tool.name}>\n")
-    yield f"{rule}: {head} {rule}_0 {_literal(FUNCTION_CLOSE)}"
+def _free_thought(marks: Marks) -> Iterator[str]:
+    yield f"THOUGHT: /{ANY}/"
+    if marks.think_close is not None and not _special(marks.think_close):
+        yield f"spelled_thought[suffix={marks.think_close}]: /{ANY}/"
+
+
+def _special(mark: str) -> bool:
+    """Whether a tag is one special token, which no text can hold."""
+    return mark.startswith("<[")
+
+
+def _tool_rules(rule: str, tool: Tool, *, loose: bool) -> Iterator[str]:
+    properties, needed = _parameters(tool, loose=loose)
+    names = list(properties)
+    required = {name for name in names if name in needed}
+    yield f"{rule}: {literal(tool.name + '>' + chr(10))} {rule}_0 {literal(FUNCTION_CLOSE)}"
     for i, name in enumerate(names):
-        yield f"{rule}_p{i}: {_literal(f'<parameter={name}>' + chr(10))} {rule}_v{i}"
-        yield from _value_rules(f"{rule}_v{i}", schema["properties"][name], schema)
+        yield f"{rule}_p{i}: {literal(f'<parameter={name}>' + chr(10))} {rule}_v{i}"
+        yield from value_rules(f"{rule}_v{i}", properties[name], tool.parameters, loose=loose)
     any_order = len(names) <= ANY_ORDER
     yield from _orders(rule, names, required) if any_order else _in_order(rule, names, required)
+
+
+def _parameters(tool: Tool, *, loose: bool) -> tuple[dict[str, Any], set[str]]:
+    """The tool's parameters, name to schema, and the names of the required ones.
+
+    Those of an `anyOf` or `oneOf` may come or not, if `loose`.
+    """
+    whole = resolve(tool.parameters, tool.parameters)
+    parts = [whole, *_branches(whole, "allOf", tool)]
+    choices = [
+        branch
+        for part in parts
+        for key in ("anyOf", "oneOf")
+        for branch in _branches(part, key, tool)
+    ]
+    if choices and not loose:
+        raise ValueError(f"the parameters of {tool.name!r} depend on each other")
+    properties: dict[str, Any] = {}
+    for part in [*parts, *choices]:
+        found = part.get("properties")
+        properties |= found if isinstance(found, Mapping) else {}
+    lists = [part.get("required") for part in parts]
+    return properties, {str(name) for found in lists if isinstance(found, list) for name in found}
+
+
+def _branches(schema: Mapping[str, Any], key: str, tool: Tool) -> list[Mapping[str, Any]]:
+    found = schema.get(key)
+    branches = (
+        [resolve(branch, tool.parameters) for branch in found or ()]
+        if isinstance(found, list)
+        else []
+    )
+    return [branch for branch in branches if isinstance(branch, Mapping)]
 
 
 def _orders(rule: str, names: Sequence[str], required: set[str]) -> Iterator[str]:
@@ -130,67 +207,3 @@ def _orders(rule: str, names: Sequence[str], required: set[str]) -> Iterator[str
 def _in_order(rule: str, names: Sequence[str], required: set[str]) -> Iterator[str]:
     parts = [f"{rule}_p{i}{'' if name in required else '?'}" for i, name in enumerate(names)]
     yield f"{rule}_0: " + " ".join(parts)
-
-
-def _value_rules(rule: str, declared: Any, root: Mapping[str, Any]) -> Iterator[str]:
-    """A value with the closing tag behind it: text, one of some texts, or JSON."""
-    schema = resolve(declared, root)
-    end = f"{_literal(_VALUE_END + chr(10))}"
-    choices = _choices(schema)
-    types = allowed_types(declared, root)
-    if choices is not None:
-        texts = [choice if isinstance(choice, str) else to_text(choice) for choice in choices]
-        yield f"{rule}: ({' | '.join(_literal(text) for text in texts)}) {end}"
-    elif types is not None and "string" not in types:
-        yield f"{rule}: %json {_with_definitions(declared, root)} {end}"
-    else:
-        yield f'{rule}: {rule}_text "\\n"'
-        yield f"{rule}_text[suffix={_literal(_VALUE_END)}]: {_text(schema, types)}"
-
-
-def _choices(schema: Any) -> list[Any] | None:
-    """The values of an enum or const, also in the parts of an anyOf; None if any value will do."""
-    if not isinstance(schema, Mapping):
-        return None
-    if "const" in schema:
-        return [schema["const"]]
-    if isinstance(schema.get("enum"), list):
-        return list(schema["enum"])
-    for key in ("anyOf", "oneOf"):
-        parts = [_choices(part) or _only(part) for part in schema.get(key, ())]
-        if parts and all(part is not None for part in parts):
-            return [choice for part in parts if part is not None for choice in part]
-    return None
-
-
-def _only(part: Any) -> list[Any] | None:
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "null":
-        return [None]
-    return [True, False] if kind == "boolean" else None
-
-
-def _text(schema: Any, types: frozenset[str] | None) -> str:
-    """The regular expression of a raw text: its length and pattern where nothing but text fits."""
-    if not isinstance(schema, Mapping) or types != frozenset({"string"}):
-        return f"/{_ANY}/"
-    low, high = schema.get("minLength", 0), schema.get("maxLength", "")
-    length = f"(?s:.{{{low},{high}}})" if low or high != "" else _ANY
-    parts = [f"/{length}/"]
-    if isinstance(pattern := schema.get("pattern"), str):
-        head = "" if pattern.startswith("^") else _ANY
-        tail = "" if pattern.endswith("$") else _ANY
-        body = pattern.removeprefix("^").removesuffix("$").replace("/", r"\/")
-        parts.append(f"/{head}({body}){tail}/")
-    return " & ".join(parts)
-
-
-def _with_definitions(declared: Any, root: Mapping[str, Any]) -> str:
-    definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
-    return json.dumps({**declared, **definitions})
-
-
-def _literal(text: str) -> str:
-    """`text` as a Lark string."""
-    escaped = json.dumps(text, ensure_ascii=False)
-    return re.sub(r"[\x7f-\x9f\u2028\u2029]", lambda m: f"\\u{ord(m[0]):04x}", escaped)

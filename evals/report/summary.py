@@ -2,7 +2,11 @@
 
 ```
 {"schema": 1,
- "run": {"id", "started", "seconds", "whole"},      whole: false if a part of the suite was chosen
+ "run": {"id", "started", "seconds", "tier",
+         "whole",                                   false if a part of the suite was chosen
+         "asked": {"profiles", "lanes", "repeat", "temperature"},
+         "shard": null | {"part": "1/4", "suite"},  suite: digest of what was dealt out
+         "merged": [run ID]},                       of a run that `evals merge` made
  "gate": {"passed": bool, "reasons": [text]},
  "fingerprint": {...},
  "profiles": {NAME: {
@@ -58,7 +62,9 @@ def summarize(
     reasons: list[str] = []
     if not records:
         reasons.append("no answer was judged")
-    if not run.get("whole", True):
+    if shard := run.get("shard"):
+        reasons.append(f"this is shard {shard['part']}; `evals merge` gates the whole")
+    elif not run.get("whole", True):
         reasons.append("only a part of the suite was run; the gate is for the whole")
     entries = {}
     for name, mine in profiles.items():

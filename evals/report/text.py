@@ -154,8 +154,7 @@ def _grammar(grammar: Mapping[str, Any]) -> str:
     else:
         text = f"grammar: MASKED NOTHING in {counts}; this run says nothing about it"
     return text + "".join(
-        f"\ngrammar: {count} answers were not constrained: {reason}"
-        for reason, count in grammar["problems"].items()
+        f"\ngrammar: {count} answers were {reason}" for reason, count in grammar["problems"].items()
     )
 
 

@@ -1,30 +1,32 @@
 """Every regression case, played through the stock server: what it gets wrong today is known."""
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlx_lm import __version__ as mlx_lm_version
 
 from evals.case import Case
 from evals.casefile import find_case_files, read_cases
-from evals.config import cache_folder
+from evals.config import cache_folder, read_config
 from evals.diagnosis import Judgement, judge
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
 from evals.lanes.tokens import decoder, load_tokenizer
 from evals.observation import Observation
 from evals.replay.build import ARGUMENTS, cached_replay
-from evals.results import Layer, Status
+from evals.report.findings import findings_page, not_asked
+from evals.request import build_request
+from evals.results import Layer, Record, Status
 from evals.servers.mlx_lm import boot
 
 ROOT = Path(__file__).parents[2]
 CASES = read_cases(find_case_files([ROOT / "cases" / "regressions"]), ROOT)
-FORMATS = {
-    "replay": ("qwen3-coder", "qwen3-coder-xml"),
-    "replay-hermes": ("hermes", "hermes-json"),
-}
+CONFIG = read_config(ROOT)
+PROFILES = [name for name in CONFIG.profiles if CONFIG.target(name).model == "replay"]
 Played = dict[str, dict[str, tuple[Observation, Judgement]]]
 PARSER_IS_TO_BLAME = {
     "beyond-double",
@@ -43,6 +45,18 @@ PARSER_IS_TO_BLAME = {
     "parameters-beside-none",
     "arguments-as-text",
     "closing-tag-in-value",
+    "number-beyond-double-in-list",
+    "enum-of-integers",
+    "referenced-integer",
+    "mistral-call-id",
+    "pythonic-end-tag-in-value",
+    "glm-white-space",
+    "glm-nullable-text",
+    "glm-end-tag-in-value",
+    "kimi-broken-json",
+    "gemma-space-after-comma",
+    "gemma-dash-in-key",
+    "llama-json",
 }
 """Cases whose script is a sound call, which the stock parser loses or changes."""
 
@@ -52,7 +66,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     """Of each case: its plain and its streamed answer, judged; eight asked at a time."""
     return dict(
         pair
-        for profile in FORMATS
+        for profile in PROFILES
         for pair in _play(profile, tmp_path_factory.mktemp(profile) / "server.log")
     )
 
@@ -60,8 +74,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 def _play(
     profile: str, log: Path
 ) -> Iterator[tuple[str, dict[str, tuple[Observation, Judgement]]]]:
-    template, call_format = FORMATS[profile]
-    model = cached_replay(cache_folder(), template=template)
+    call_format = CONFIG.profile(profile).call_format
+    model = cached_replay(cache_folder(), template=CONFIG.target(profile).template)
     decode = decoder(load_tokenizer(model))
     cases = [case for case in CASES if profile in case.profiles]
 
@@ -80,10 +94,11 @@ def _play(
             yield from zip([case.node for case in cases], pool.map(ask, cases), strict=True)
 
 
-def test_every_case_replays_and_belongs_to_one_replay_profile() -> None:
+def test_every_case_replays_in_one_profile_and_its_defects_say_who_is_hurt() -> None:
     for case in CASES:
         assert case.replay is not None, case.node
-        assert len(set(case.profiles) & set(FORMATS)) == 1, case.node
+        assert len(set(case.profiles) & set(PROFILES)) == 1, case.node
+        assert all(defect.hurts for defect in case.known_defects), case.node
     assert sum(bool(case.known_defects) for case in CASES) >= 12
 
 
@@ -91,6 +106,9 @@ def test_every_case_replays_and_belongs_to_one_replay_profile() -> None:
 def test_the_script_is_played_to_the_letter(case: Case, played: Played) -> None:
     observation, _ = played[case.node]["server"]
     assert case.replay is not None
+    if any(defect.no_answer for defect in case.known_defects):
+        assert observation.error
+        return
     if case.replay.ids is not None:
         assert (observation.token_ids or ())[:-1] == case.replay.ids
     else:
@@ -113,3 +131,56 @@ def test_what_the_parser_does_to_a_sound_call_is_a_violation(played: Played) -> 
         if judgement.cause and judgement.cause.layer == Layer.PARSER
     }
     assert blamed == PARSER_IS_TO_BLAME
+
+
+@pytest.fixture(scope="module")
+def records(played: Played) -> list[Record]:
+    """What a run of all replay profiles leaves, as it reads it from its file."""
+    written = [
+        Record(
+            case=case,
+            profile=case.profiles[0],
+            lane=lane,
+            repeat=0,
+            request=build_request(case, stream=lane == "stream"),
+            observation=observation,
+            verdicts=judgement.verdicts,
+            scores=judgement.scores,
+            status=judgement.status,
+        )
+        for case in CASES
+        for lane, (observation, judgement) in played[case.node].items()
+    ]
+    return [Record.from_json(record.to_json()) for record in written]
+
+
+def test_the_findings_page_is_current(records: list[Record]) -> None:
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert findings_page(records, mlx_lm_version) == page, (
+        "docs/findings.md is not what the stock server does today; run `make eval PROFILES="
+        f"{','.join(PROFILES)}`, then `evals findings`"
+    )
+
+
+def test_each_file_with_a_known_defect_is_one_finding(records: list[Record]) -> None:
+    page = findings_page(records, "1")
+    files = {Path(case.path).stem for case in CASES if case.known_defects}
+    sections = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    assert sections == sorted(files)
+    assert len(files) >= 12
+    for name in files:
+        assert f"[{name}](#{name}): " in page
+        assert f'ARGS="-k {name}"' in page
+
+
+def test_a_case_that_a_run_did_not_ask_is_told(records: list[Record]) -> None:
+    assert not not_asked(CASES, records)
+    left = [record for record in records if "mlx-lm-607" not in record.case.path]
+    assert [case.id for case in not_asked(CASES, left)] == ["glm-form"]
+
+
+def test_a_page_shows_hostile_text_as_text(records: list[Record]) -> None:
+    record = next(record for record in records if record.case.id == "fence-in-tags")
+    seen = dataclasses.replace(record.observation, raw_text="```\n# no heading\n\x1b[31m````")
+    page = findings_page([dataclasses.replace(record, observation=seen)], "1")
+    assert "`````text\n```\n# no heading\n\\x1b[31m````\n`````\n" in page

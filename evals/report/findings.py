@@ -1,0 +1,155 @@
+"""`docs/findings.md`: the known defects of the stock server, from the replay run that shows them.
+
+A case file is one finding. The page holds nothing that changes from run to run, so that a test can
+tell whether it is what the cases and the server of today say.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from evals.case import Case, KnownDefect
+from evals.diagnosis import cause
+from evals.json_text import to_text
+from evals.report.summary import group
+from evals.report.text import escape_controls, expected_text, response_text
+from evals.results import Record, Status
+
+_ANYTHING = '{"$ignore": true}'
+_HEAD = """\
+# Findings
+
+What the stock `mlx_lm.server` {version} and its tool parsers make of text that models write:
+{count} defects. Each section has the model's text to the letter, what the server makes of it, what
+is right, who is hurt, and one command that repeats it on any machine, without a GPU and without
+weights: a model that plays recorded text takes the place of the real one, and the server is
+untouched.
+
+`evals findings` writes this page from the cases in `cases/regressions/` and their last run;
+`make test` plays the cases again and fails if the page is not what it should be. In what is
+expected, `…` stands for any value. *Judged* names the failure and the layer to blame, as a report
+does: `parser` or `server` where the model's text is sound, `model` where it has a slip that a good
+server survives or reports.
+"""
+
+
+def findings_page(records: Iterable[Record], version: str) -> str:
+    """The page as Markdown; `records` are of a run of all replay profiles, other ones are left out.
+
+    `version` is that of mlx_lm. A defect that the run does not show is not on the page.
+    """
+    seen = [r for r in records if r.case.replay is not None and r.status == Status.KNOWN]
+    seen.sort(key=lambda record: (record.case.path, record.case.line, record.lane))
+    files = group(seen, lambda record: record.case.path)
+    contents = [
+        f"{number}. [{_name(path)}](#{_name(path)}): {'; '.join(_reasons(mine))}"
+        for number, (path, mine) in enumerate(files.items(), start=1)
+    ]
+    sections = ["\n".join(_section(path, mine)) for path, mine in files.items()]
+    head = _HEAD.format(version=version, count=len(files))
+    return "\n".join([head, *contents, "", *sections])
+
+
+def not_asked(cases: Iterable[Case], records: Iterable[Record]) -> list[Case]:
+    """The replay cases with a known defect that `records` have no answer to."""
+    asked = {record.case.node for record in records}
+    return [c for c in cases if c.replay and c.known_defects and c.node not in asked]
+
+
+def _name(path: str) -> str:
+    return PurePosixPath(path).stem
+
+
+def _defects(records: Sequence[Record]) -> list[KnownDefect]:
+    """The defects that the records show, each once."""
+    found = (record.case.defect(record.profile, record.lane) for record in records)
+    return list(dict.fromkeys(defect for defect in found if defect is not None))
+
+
+def _reasons(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(_inline(defect.reason) for defect in _defects(records)))
+
+
+def _section(path: str, records: Sequence[Record]) -> Iterator[str]:
+    defects = _defects(records)
+    links = dict.fromkeys(link for link in (d.link for d in defects) if link)
+    links.update(dict.fromkeys(r.case.link for r in records if r.case.link))
+    hurts = dict.fromkeys(_inline(defect.hurts) for defect in defects if defect.hurts)
+    profile = records[0].profile
+    yield f"## {_name(path)}\n"
+    yield f"{_sentence('; '.join(_reasons(records)))}\n"
+    yield f"* Who is hurt: {'; '.join(hurts)}."
+    yield f"* Public issue: {', '.join(f'<{link}>' for link in links) or 'none known'}"
+    yield f"* Cases: [`{path}`](../{path})\n"
+    yield _block(f'make eval PROFILES={profile} ARGS="-k {_name(path)}"', "sh")
+    for lanes in group(records, lambda record: record.case.node).values():
+        yield from _case(lanes)
+
+
+def _case(lanes: Sequence[Record]) -> Iterator[str]:
+    """One case, from its records in one or several lanes, of which the plain one comes first."""
+    first = lanes[0]
+    yield f"### {first.case.id}\n"
+    yield from _asked(first.case)
+    yield f"The model writes:\n\n{_block(_written(first))}"
+    yield f"Seen{_judged(first)}:\n\n{_block(response_text(first.observation))}"
+    for other in lanes[1:]:
+        if _answer(other) != _answer(first):
+            yield f"Seen in a stream:\n\n{_block(response_text(other.observation))}"
+    yield f"Expected:\n\n{_block(expected_text(first).replace(_ANYTHING, '…'))}"
+
+
+def _asked(case: Case) -> Iterator[str]:
+    """What of the request matters beyond the question: tools with parameters, tool_choice."""
+    names = {call.name for calls in case.expect.alternatives for call in calls}
+    schemas = [
+        f"{tool.name}: {to_text(tool.parameters['properties'])}"
+        for tool in case.tools
+        if tool.name in names and tool.parameters.get("properties")
+    ]
+    if schemas:
+        yield f"Parameters of the tool:\n\n{_block(chr(10).join(schemas), 'text')}"
+    if case.tool_choice != "auto":
+        yield f"The request has `tool_choice: {_inline(to_text(case.tool_choice))}`.\n"
+    if earlier := [m for m in case.messages if m.get("tool_calls")]:
+        functions = [call["function"] for message in earlier for call in message["tool_calls"]]
+        yield f"An earlier turn has this call:\n\n{_block(to_text(functions), 'json')}"
+
+
+def _written(record: Record) -> str:
+    """The model's text; where nothing came back, what the script says."""
+    observed = [record.observation, *([record.plain] if record.plain else [])]
+    texts = [o.raw_text for o in observed if o.raw_text is not None]
+    replay = record.case.replay
+    return texts[0] if texts else (replay and replay.text) or ""
+
+
+def _judged(record: Record) -> str:
+    blamed = cause(record.verdicts)
+    return f" (judged `{blamed.kind}`, layer `{blamed.layer}`)" if blamed else ""
+
+
+def _answer(record: Record) -> Mapping[str, object]:
+    """What a user gets; how many bytes came before a connection closed changes with each run."""
+    o = record.observation
+    calls = [(call.name, call.arguments) for call in o.calls]
+    if o.error:
+        return {"error": True}
+    return {"calls": calls, "content": o.content, "finish_reason": o.finish_reason}
+
+
+def _block(text: str, language: str = "text") -> str:
+    """A code block; its fence is longer than any run of backticks in the text."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{escape_controls(text)}\n{fence}\n"
+
+
+def _inline(text: str) -> str:
+    """One line in which Markdown and HTML show every character as it is."""
+    line = escape_controls(" ".join(text.split()))
+    return re.sub(r"([\\`*<\[\]])", r"\\\1", line)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,160 @@
+"""A run as GitHub's Markdown: the summary of a CI job.
+
+Text of models and cases stands in code alone, behind a fence that it does not have, so it can make
+no link, image, mention, HTML or heading.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from evals.report.comparison import Comparison
+from evals.report.problems import Problem, Why, counts_by_layer, problems
+from evals.report.text import escape_controls
+from evals.results import Record
+
+_LONGEST_LINE = 300
+_LISTED = 40
+_MARKS = re.compile(r"([\\`*_\[\]<>&|~!#])")
+
+
+def plain(text: str) -> str:
+    """`text` inside a line of Markdown, shown as it is. For text of our own, such as reasons."""
+    return _MARKS.sub(r"\\\1", " ".join(escape_controls(text).split()))
+
+
+def code(text: str) -> str:
+    """`text` in a code span, on one line, cut at 300 characters. Not for a table's cell."""
+    line = " ".join(escape_controls(text).split())
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[:_LONGEST_LINE]}…"
+    fence = "`" * (_longest_run(line) + 1)
+    space = " " if not line or line[0] == "`" or line[-1] == "`" else ""
+    return f"{fence}{space}{line or '(empty)'}{space}{fence}"
+
+
+def block(text: str, language: str = "text", longest: int | None = None) -> str:
+    """`text` in a fenced code block, cut at `longest` characters."""
+    visible = escape_controls(text)
+    if longest is not None and len(visible) > longest:
+        visible = f"{visible[:longest]}… ({len(visible)} characters)"
+    fence = "`" * max(3, _longest_run(visible) + 1)
+    return f"{fence}{language}\n{visible}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def job_summary(
+    summary: Mapping[str, Any],
+    records: Sequence[Record],
+    comparison: Comparison | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The run for people who come from a CI job: what is newly failing first.
+
+    `notes` are said beside the comparison, such as why there is none.
+    """
+    gate = summary["gate"]
+    found = problems(records, comparison)
+    lines = [f"## {_headline(summary)}", ""]
+    lines += [f"- {plain(reason)}" for reason in gate["reasons"]]
+    lines += ["", *_compared(comparison, notes)]
+    lines += _listed(found, Why.NEW)
+    lines += _rates(summary)
+    lines += _layers(records)
+    lines += _listed(found, Why.VIOLATION) + _listed(found, Why.ERROR)
+    lines += ["", plain(_about(summary)), ""]
+    return "\n".join(lines)
+
+
+def is_gated(summary: Mapping[str, Any]) -> bool:
+    """Whether the gate says anything: not of a part that was chosen, but of shards that are joined.
+
+    Joined shards are a part only where some are missing, and that is a failure.
+    """
+    return bool(summary["run"].get("whole", True) or summary["run"].get("merged"))
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    if not is_gated(summary):
+        return "Tool calling: a part of the suite, without a gate"
+    return f"Tool calling: gate {'passed' if summary['gate']['passed'] else 'FAILED'}"
+
+
+def _compared(comparison: Comparison | None, notes: Sequence[str]) -> list[str]:
+    lines = [plain(note) for note in notes]
+    for profile in comparison.profiles if comparison else ():
+        verdict = "**regression**" if profile.is_regression else "no significant regression"
+        lines.append(
+            f"- {plain(f'{profile.name} against {comparison.before}' if comparison else '')}: "
+            f"{verdict}, {len(profile.newly_failing)} newly failing, {len(profile.fixed)} fixed "
+            f"of {profile.pairs} cases, p = {profile.adjusted:.4f}"
+        )
+    return lines
+
+
+def _listed(found: Sequence[Problem], why: Why) -> list[str]:
+    mine = [problem for problem in found if problem.why == why]
+    if not mine:
+        return []
+    lines = ["", f"### {why.capitalize()} ({len(mine)})", ""]
+    lines += [f"- {problem_line(problem)}" for problem in mine[:_LISTED]]
+    if len(mine) > _LISTED:
+        lines.append(f"- and {len(mine) - _LISTED} more")
+    return lines
+
+
+def problem_line(problem: Problem) -> str:
+    """A case, where it failed and why, as one line."""
+    record = problem.record
+    lanes = ", ".join(problem.lanes)
+    return f"{code(record.case.node)} {plain(f'{record.profile}, {lanes}')}: {code(problem.reason)}"
+
+
+def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("", "### Rates", "")
+    yield "| profile | rate | value | 95% interval | cases | threshold |"
+    yield "|---|---|--:|--:|--:|--:|"
+    for name, profile in summary["profiles"].items():
+        for rate, figures in profile["rates"].items():
+            threshold = figures["threshold"]
+            value = figures["value"]
+            cells = (
+                plain(name),
+                rate.replace("_", " "),
+                "-" if value is None else f"{value:.3f}",
+                "-" if value is None else f"{figures['low']:.3f} to {figures['high']:.3f}",
+                str(figures["n"]),
+                "" if threshold is None else f"{threshold:.2f}",
+            )
+            yield f"| {' | '.join(cells)} |"
+    for name, profile in summary["profiles"].items():
+        counts = {what: sum(profile[what].values()) for what in ("violations", "misses")}
+        yield ""
+        yield plain(
+            f"{name}: {profile['scored']} answers, {counts['violations']} violations, "
+            f"{counts['misses']} misses, {profile['errors']} errors, "
+            f"{profile['known']} known defects"
+        )
+
+
+def _layers(records: Sequence[Record]) -> list[str]:
+    rows = [
+        f"| {plain(profile)} | {layer} | {plain(kind)} | {count} |"
+        for profile, layer, kind, count in counts_by_layer(records)
+    ]
+    if not rows:
+        return []
+    head = ["| profile | layer | what broke | answers |", "|---|---|---|--:|"]
+    return ["", "### What broke, by layer", "", *head, *rows]
+
+
+def _about(summary: Mapping[str, Any]) -> str:
+    run, print_of = summary["run"], summary["fingerprint"]
+    machine, versions = print_of.get("machine", {}), print_of.get("versions", {})
+    return (
+        f"Run {run['id']}, {run['seconds']:.0f} s, {machine.get('system')} {machine.get('arch')}, "
+        f"mlx-lm {versions.get('mlx-lm')}, suite {print_of.get('suite')}"
+    )

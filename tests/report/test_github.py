@@ -1,0 +1,285 @@
+"""Job summary, annotations and issue text; whatever a model writes, it is only shown."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import BIG, answer_of, called, case_of, write_run
+from markdown_it import MarkdownIt
+from typer.testing import CliRunner
+
+from evals.cli import app
+from evals.config import Config
+from evals.observation import Observation
+from evals.report.comparison import compare
+from evals.report.github import annotations, commands_stopped, escape_data, escape_property
+from evals.report.issue import issue_text
+from evals.report.markdown import block, code, job_summary, plain
+from evals.report.problems import Why, counts_by_layer, problems
+from evals.report.summary import summarize
+
+MARKDOWN = MarkdownIt("commonmark").enable("table")
+COMMANDS = ("error", "warning", "set-env", "add-path", "add-mask", "stop-commands", "set-output")
+HOSTILE = (
+    "::error file=x::boo",
+    "   ::add-mask::secret",
+    "a ##[set-env name=X]1",
+    "a\n::error::b\r::error::c%0A::error::d\u2028::error::e",
+    "``` \n# heading\n```` \n<img src=x onerror=alert(1)>",
+    "`<script>` | [a](http://evil.test) ![b](http://evil.test) @someone #1 </details>",
+    "\x1b[31m red \x07 \u202e reversed \ud800 half",
+    "",
+    "`",
+    "\\| \\` |",
+)
+GITHUB = {
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_REPOSITORY": "me/mine",
+    "GITHUB_SHA": "abc123",
+    "GITHUB_RUN_ID": "77",
+}
+
+
+def said(text, name="silent"):
+    """An answer in place of a call: a miss, with the model's words in its story."""
+    words = Observation(
+        "server", 200, content=text, finish_reason="stop", raw_text=text, token_ids=(1,)
+    )
+    return answer_of(case_of(name), words)
+
+
+def changed(name="changed"):
+    """A call whose number the server changed: a violation."""
+    return answer_of(case_of(name), called(got=BIG - 1))
+
+
+def broken(name="broken", error="the connection was closed"):
+    return answer_of(case_of(name), Observation("server", None, error=error))
+
+
+def summary_of(records, whole=True, **run):
+    about = {"id": "r", "started": "2026-01-02T03:04:05+00:00", "seconds": 2.0, "tier": "full"}
+    print_of = {"suite": "s", "graders": "g", "versions": {"mlx-lm": "1"}, "profiles": {}}
+    return summarize(records, Config(), print_of, {**about, "whole": whole, **run})
+
+
+def tokens(page):
+    """All of a page's tokens, those inside of lines as well."""
+    return [t for token in MARKDOWN.parse(page) for t in (token, *(token.children or ()))]
+
+
+def parsers_commands(line):
+    """What the runner would take for a command in a line of a log; see its ActionCommand.cs."""
+    begun = re.match(r"\s*::([^\s:]+)(?: .*?)?::", line)
+    inside = re.search(r"##\[([^\s\]]+)", line)
+    found = [m[1] for m in (begun, inside) if m]
+    return [name for name in found if name in COMMANDS]
+
+
+@pytest.fixture
+def night():
+    """Before: all right. After: one lost its number, one is silent, one has no answer."""
+    before = summary_of([answer_of(case_of(n), called()) for n in ("changed", "silent", "broken")])
+    records = [said("Well…"), changed(), broken(), said("Hm.", "never")]
+    after = summary_of(records)
+    return records, after, compare(before, after)
+
+
+def test_problems_are_worst_first_and_one_for_each_case_and_profile(night):
+    records, _, comparison = night
+    found = problems([*records, replace(records[1], lane="stream")], comparison)
+    assert [(p.why, p.record.case.id, p.lanes) for p in found] == [
+        (Why.NEW, "changed", ("server", "stream")),
+        (Why.NEW, "silent", ("server",)),
+        (Why.ERROR, "broken", ("server",)),
+        (Why.MISS, "never", ("server",)),
+    ]
+    assert [p.why for p in problems(records)] == [Why.VIOLATION, Why.ERROR, Why.MISS, Why.MISS]
+
+
+def test_what_broke_is_counted_by_layer(night):
+    assert list(counts_by_layer(night[0])) == [
+        ("default", "model", "missing_call", 2),
+        ("default", "parser", "changed_arguments", 1),
+        ("default", "server", "server_error", 1),
+    ]
+
+
+def test_the_job_summary_has_what_is_newly_failing_before_the_rates(night):
+    records, summary, comparison = night
+    page = job_summary(summary, records, comparison)
+    assert page.startswith("## Tool calling: gate FAILED\n")
+    places = [page.index(x) for x in ("### Newly failing (2)", "### Rates", "### Error (1)")]
+    assert places == sorted(places)
+    shown = tokens(page)
+    cells = [t.content for t in shown if t.type == "inline" and t.content]
+    assert "tool name" in cells
+    assert {"parser", "changed\\_arguments"} <= set(cells)
+    codes = [t.content for t in shown if t.type == "code_inline"]
+    assert any(c.startswith("changed_arguments (parser): $.id: expected 9007") for c in codes)
+
+
+@pytest.mark.parametrize(
+    ("run", "headline"),
+    [
+        ({"whole": True}, "gate FAILED"),
+        ({"whole": False}, "a part of the suite, without a gate"),
+        ({"whole": False, "merged": ["s1"]}, "gate FAILED"),
+    ],
+)
+def test_a_chosen_part_is_not_said_to_fail_its_gate_but_missing_shards_are(run, headline):
+    records = [changed()]
+    assert job_summary(summary_of(records, **run), records).startswith(
+        f"## Tool calling: {headline}"
+    )
+
+
+@given(st.text() | st.sampled_from(HOSTILE))
+def test_text_in_code_is_only_code(text):
+    (paragraph, line, end) = MARKDOWN.parse(f"- see {code(text)}: and so on")[2:5]
+    assert [t.type for t in line.children] == ["text", "code_inline", "text"]
+    assert (paragraph.type, end.type) == ("paragraph_open", "paragraph_close")
+    shown = MARKDOWN.parse(f"before\n\n{block(text)}\n\nafter")
+    kinds = [t.type for t in shown if t.level == 0 and not t.type.endswith("close")]
+    assert kinds == ["paragraph_open", "fence", "paragraph_open"]
+
+
+@given(st.text() | st.sampled_from(HOSTILE))
+def test_plain_text_makes_no_markup_and_stays_in_its_cell(text):
+    line = MARKDOWN.parse(f"- {plain(f'x{text}')}")[3]
+    assert {t.type for t in line.children} <= {"text", "text_special"}
+    table = MARKDOWN.parse(f"| a | b |\n|---|---|\n| x{plain(text)} | y |")
+    assert [t.content for t in table if t.type == "inline"][3] == "y"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_that_a_model_writes_is_more_than_shown(text):
+    records = [said(f"no {text}"), broken(error=f"closed: {text}")]
+    summary = summary_of(records)
+    for page in (job_summary(summary, records), issue_text(summary, records, GITHUB)):
+        page.encode("utf-8")
+        shown = tokens(page)
+        kinds = {t.type for t in shown}
+        assert not kinds & {"html_block", "html_inline", "link_open", "image", "code_block"}
+        assert "\x1b" not in page
+        headings = [t.content for i, t in enumerate(shown) if shown[i - 1].type == "heading_open"]
+        assert not any("heading" in heading for heading in headings)
+        prose = " ".join(t.content for t in shown if t.type == "text")
+        assert "@someone" not in prose
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_model_can_write_no_workflow_command(text):
+    for record in (said(f"no\n{text}"), broken(error=f"{text}!"), broken(error=f"closed\n{text}")):
+        for line in "\n".join(annotations(problems([record]))).splitlines():
+            assert parsers_commands(line)[0] == "error"
+            assert line.startswith("::error file=cases/messages.yaml,line=3,title=error%3A ")
+    data = escape_data(text)
+    assert len(data.splitlines()) <= 1
+    assert not set(escape_property(text)) & set(":,\r\n")
+
+
+def test_annotations_stand_at_the_line_of_the_case_and_leave_misses_out(night):
+    records, _, comparison = night
+    found = list(annotations(problems(records, comparison)))
+    assert len(found) == 3
+    assert found[0].startswith(
+        "::error file=cases/messages.yaml,line=3,title=newly failing%3A changed_arguments (parser)"
+        "::cases/messages.yaml::changed[default-server]: changed_arguments (parser): $.id: "
+    )
+
+
+def test_more_than_ten_annotations_are_counted():
+    found = list(annotations(problems([changed(f"c-{i}") for i in range(14)])))
+    assert len(found) == 11
+    assert "4 more" in found[-1]
+
+
+def test_an_issue_has_environment_cases_curl_and_links(night):
+    records, summary, comparison = night
+    text = issue_text(summary, records, GITHUB, comparison)
+    title, *_ = text.splitlines()
+    assert title == "# Tool calling: gate failed on 2026-01-02: default: 2 newly failing, 1 errors"
+    assert "https://github.com/me/mine/actions/runs/77" in text
+    assert "https://github.com/me/mine/blob/abc123/cases/messages.yaml#L3" in text
+    fences = [t for t in MARKDOWN.parse(text) if t.type == "fence"]
+    assert [t.info for t in fences] == ["text", "sh"] * 4
+    assert "the model wrote" in fences[0].content
+    assert fences[1].content.startswith("curl -s http://127.0.0.1:PORT/v1/chat/completions")
+    assert "https://" not in issue_text(summary, records, {}, comparison)
+
+
+def test_an_issue_is_never_longer_than_github_takes():
+    records = [said(f"{i} " + "x" * 30_000, f"c-{i}") for i in range(30)]
+    long = [replace(r, request={**r.request, "more": "y" * 9000}) for r in records]
+    text = issue_text(summary_of(long), long, GITHUB)
+    assert len(text) < 65_000
+    assert "more failed cases" in text
+
+
+def _print_and_fail(write):
+    with commands_stopped({"GITHUB_ACTIONS": "true"}, write):
+        write("::error::of a model")
+        raise ZeroDivisionError
+
+
+def test_on_github_commands_are_stopped_with_a_new_word_each_time():
+    lines = []
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            _print_and_fail(lines.append)
+    word, other = lines[0].rpartition(":")[2], lines[3].rpartition(":")[2]
+    assert lines == [
+        f"::stop-commands::{word}",
+        "::error::of a model",
+        f"\n::{word}::",
+        f"::stop-commands::{other}",
+        "::error::of a model",
+        f"\n::{other}::",
+    ]
+    assert word != other
+    assert len(word) == 32
+
+
+def test_elsewhere_nothing_is_said():
+    lines = []
+    with commands_stopped({}, lines.append):
+        pass
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("records", "code"), [([changed()], 1), ([broken()], 1), ([said("Well…")], 0)]
+)
+def test_the_command_writes_all_and_fails_on_conformance_alone(
+    tmp_path, monkeypatch, records, code
+):
+    write_run(tmp_path / "before", [answer_of(case_of("changed"), called())])
+    write_run(tmp_path / "after", records)
+    step = tmp_path / "step.md"
+    step.write_text("earlier\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    arguments = ["github", str(tmp_path / "after"), "--compare", str(tmp_path / "before")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert result.output.count("::error ") == code
+    page = (tmp_path / "after" / "job-summary.md").read_text()
+    assert step.read_text() == "earlier\n" + page
+    assert (tmp_path / "after" / "issue.md").exists() is bool(code)
+    assert CliRunner().invoke(app, [*arguments, "--conformance"]).exit_code == code
+
+
+def test_a_run_that_cannot_be_compared_says_so_and_a_passed_gate_makes_no_issue(tmp_path):
+    good = [answer_of(case_of("good"), called())]
+    write_run(tmp_path / "before", good, suite="other")
+    write_run(tmp_path / "after", good)
+    (tmp_path / "after" / "issue.md").write_text("of an earlier look")
+    arguments = ["github", str(tmp_path / "after"), "--compare", str(tmp_path / "before")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    page = (tmp_path / "after" / "job-summary.md").read_text()
+    assert "gate passed" in page
+    assert "the runs differ in suite" in page
+    assert not (tmp_path / "after" / "issue.md").exists()
