@@ -138,4 +138,6 @@ def _ambiguities(name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[To
     for key, value in pairs:
         inner = {found for found in PARAMETER.findall(value) if found in declared}
         reasons += [f"the value of {key} holds <parameter={found}>" for found in sorted(inner)]
+        if value.rstrip().endswith(PARAMETER_CLOSE):
+            reasons.append(f"{PARAMETER_CLOSE} stands twice behind {key}")
     return reasons

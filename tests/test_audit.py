@@ -171,6 +171,14 @@ def test_another_prompt_than_the_servers_is_seen(problems, data, tokenizer):
     assert {check for check, _ in problems(learned=with_a_preamble)} == {"prompt"}
 
 
+def test_tools_without_descriptions_are_no_accident(problems, data):
+    rows = copy.deepcopy([row for row in data[0] if row.get("tools")][:50])
+    for row in rows:
+        for tool in row["tools"]:
+            tool["function"].pop("description", None)
+    assert {check for check, _ in problems(rows)} <= {"balance"}
+
+
 def _audit(*arguments):
     return subprocess.run(
         [Path(sys.executable).with_name("evals"), "audit", *arguments],

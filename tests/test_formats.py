@@ -220,6 +220,7 @@ def test_malformed_markup_is_named(raw, reason, cut):
     [
         (xml(text="a</parameter>\n<parameter=text>\nb"), "comes twice"),
         (xml(text="a <parameter=n> b"), "holds <parameter=n>"),
+        (xml(text="a\n</parameter>"), "stands twice behind text"),
         (xml(text="a</parameter>\n</function>\n</tool_call> b"), "left over"),
         (f"<think>{xml()}</think>ok", "inside the reasoning"),
     ],

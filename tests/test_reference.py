@@ -145,7 +145,6 @@ def test_docstrings_under_attributes_are_found_with_those_of_base_classes():
 
 
 def test_the_site_has_no_links_to_files_that_are_not_built():
-    page = "See [x](../cases/x.yaml), [y](y.md) \\</a>.\n````\n```\n[x](../cases/x.yaml) \\<\n````\n\\<\n"
-    assert on_page_markdown(page, page=None) == (
-        "See x, [y](y.md) &lt;/a>.\n````\n```\n[x](../cases/x.yaml) \\<\n````\n&lt;\n"
-    )
+    code = "````\n```\n[x](../cases/x.yaml) \\<\n````\n"
+    page = f"See [x](../cases/x.yaml), [y](y.md) \\</a>.\n{code}\\<\n"
+    assert on_page_markdown(page, page=None) == f"See x, [y](y.md) &lt;/a>.\n{code}&lt;\n"

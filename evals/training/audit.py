@@ -241,9 +241,9 @@ def _facts(
     calls = [call for turn in turns for call in turn.calls]
     yield f"{len(rows)} rows, {len(answers)} answers, {len(_questions(rows))} different questions"
     yield f"validation: {len(validation)} rows, {len(_questions(validation))} different questions"
-    if not calls:
-        return
     counts = sorted(_tool_counts(answers).values())
+    if not counts:
+        return
     several = sum(len(turn.calls) > 1 for turn in turns)
     offered = Counter(len(row.get("tools", ())) for row in rows)
     yield f"{len(turns) / len(answers):.1%} of the answers call, {len(calls)} calls in all"
