@@ -40,7 +40,7 @@ report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs 
 	$(BIN)/evals allure $(RUN)
 
 test: $(READY) ## tests of evals itself
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 check: $(READY) ## format, lint, types, import contracts, schema current, workflows, documentation
 	$(BIN)/ruff format --check evals tests conftest.py
