@@ -194,10 +194,11 @@ def audit(
     from evals.training.recipe import dataset
     from evals.training.train import encode
 
-    rows, held_out = _or_exit(lambda: dataset(CASES / "tools"))
     if data:
         rows = _or_exit(lambda: read_rows(data))
         held_out = _or_exit(lambda: read_rows(validation)) if validation else []
+    else:
+        rows, held_out = _or_exit(lambda: dataset(CASES / "tools"))
     cases = _or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
     tokenizer = load_tokenizer(_or_exit(lambda: cached_base(cache_folder())))
     result = audit(

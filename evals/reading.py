@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from evals import schema as schemas
 from evals.case import Tool
@@ -20,17 +20,7 @@ Format = Literal[
     "kimi",
     "gemma",
 ]
-FORMATS: tuple[Format, ...] = (
-    "qwen3-coder-xml",
-    "hermes-json",
-    "json-fence",
-    "bare-function",
-    "mistral",
-    "pythonic",
-    "glm",
-    "kimi",
-    "gemma",
-)
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 # The official template itself writes these values of earlier calls as Python does.
 _PYTHON = {"True": "true", "False": "false", "None": "null"}

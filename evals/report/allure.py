@@ -20,6 +20,7 @@ from evals.report.evidence_view import (
     transcript,
     written,
 )
+from evals.report.markdown import block
 from evals.report.text import escape_controls, expected_text, what_happened
 from evals.results import Layer, Record, Status, Verdict
 
@@ -134,20 +135,13 @@ def _description(record: Record) -> str:
     case = record.case
     tools = ", ".join(f"`{tool.name.replace('`', '')}`" for tool in case.tools) or "none"
     parts = [
-        f"Expected:\n\n{_code_block(expected_text(record))}",
+        f"Expected:\n\n{block(expected_text(record), language='')}",
         f"Tools on offer: {tools}",
         f"Case: `{case.path}:{case.line}`, `{case.id}`",
     ]
     if defect := case.defect(record.profile, record.lane):
-        parts.append(f"Known defect:\n\n{_code_block(defect.reason)}")
+        parts.append(f"Known defect:\n\n{block(defect.reason, language='')}")
     return "\n\n".join(parts)
-
-
-def _code_block(text: str) -> str:
-    """`text` as Markdown that shows it as it is, whatever is in it."""
-    text = escape_controls(text)
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}\n{text}\n{fence}"
 
 
 def _message(record: Record, blamed: Verdict | None) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from evals.report.comparison import Comparison
+from evals.report.evidence_view import NO_SERVER
 from evals.report.markdown import block, code, plain, problem_line
 from evals.report.problems import Problem, Why, problems
 from evals.report.text import what_happened
@@ -15,7 +16,6 @@ _SHOWN = 10
 _LONGEST = 60_000
 """GitHub takes a body of 65,536 characters."""
 _LONGEST_STORY = 3000
-_NO_SERVER = "http://127.0.0.1:PORT/v1"
 
 
 def issue_text(
@@ -82,7 +82,7 @@ def _case(problem: Problem, variables: Mapping[str, str]) -> Iterator[str]:
     yield ""
     yield block(what_happened(record), longest=_LONGEST_STORY)
     yield ""
-    yield block(as_curl(record.request, _NO_SERVER), "sh")
+    yield block(as_curl(record.request, NO_SERVER), "sh")
 
 
 def _repository(variables: Mapping[str, str]) -> str | None:
