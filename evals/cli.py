@@ -21,7 +21,7 @@ from evals.report.findings import findings_page, not_asked
 from evals.report.github import commands_stopped
 from evals.report.html_files import report_run
 from evals.report.text import print_summary
-from evals.results import read_records
+from evals.results import RECORDS, read_records
 from evals.servers.blas import preload_environment
 from evals.training.convert import RowShape, Validation, convert_file, report_lines
 from evals.training.turns import CallFormat
@@ -114,7 +114,7 @@ def findings(
     """Write docs/findings.md, what the stock server gets wrong, from a run's records."""
     cases = _or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
     version = _or_exit(lambda: comparison.read_run(run))["fingerprint"]["versions"]["mlx-lm"]
-    records = list(read_records(run / "records.jsonl"))
+    records = list(read_records(run / RECORDS))
     if missing := not_asked(cases, records):
         profiles = sorted({name for case in missing for name in case.profiles})
         sys.exit(
@@ -279,7 +279,7 @@ def rejudge(
 
     summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd()))
     with commands_stopped(os.environ, _say):
-        print_summary(summary, list(read_records(run / "records.jsonl")), Console(width=120))
+        print_summary(summary, list(read_records(run / RECORDS)), Console(width=120))
     raise typer.Exit(0 if summary["gate"]["passed"] else 1)
 
 

@@ -1,7 +1,6 @@
 """Shards of one run joined to a run of the whole suite: records, summary, gate and reports."""
 
 import datetime
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +12,10 @@ from evals.casefile import find_case_files, read_cases
 from evals.config import read_config
 from evals.errors import ConfigError
 from evals.fingerprint import suite_digest
-from evals.report.allure_files import RESULTS, write_results, write_run_files
 from evals.report.comparison import read_run
-from evals.report.html_files import write_report
-from evals.report.summary import summarize, write_summary
-from evals.results import Record, read_records, write_records
-from evals.session import (
-    FINGERPRINT,
-    RECORDS,
-    Session,
-    gate_on_regression,
-    grammar_counts,
-)
+from evals.report.summary import summarize
+from evals.results import RECORDS, Record, read_records
+from evals.session import Session, gate_on_regression, grammar_counts, write_run
 
 _SAME = ("evals", "graders", "versions")
 _MISSING = 20
@@ -83,7 +74,7 @@ def merge_runs(
     )
     if before is not None:
         gate_on_regression(summary, before)
-    _write(output, summary, records, baseline)
+    write_run(output, summary, records, against=baseline)
     return Merged(summary, records, missing)
 
 
@@ -103,11 +94,7 @@ def _read(folder: Path) -> _Part:
     summary = read_run(folder)
     if not summary["run"].get("shard"):
         raise ConfigError(f"{folder}: not a shard's run; make one with --shard i/n")
-    try:
-        records = list(read_records(folder / RECORDS))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / RECORDS}: no records of a run: {error}") from error
-    return _Part(folder, summary, records)
+    return _Part(folder, summary, list(read_records(folder / RECORDS)))
 
 
 def _check_alike(parts: Sequence[_Part]) -> None:
@@ -226,15 +213,3 @@ def _join_grammar_logs(parts: Sequence[_Part], output: Path) -> None:
         for log in sorted(part.folder.glob("grammar-*.jsonl")):
             with (output / log.name).open("ab") as joined, log.open("rb") as source:
                 shutil.copyfileobj(source, joined)
-
-
-def _write(
-    output: Path, summary: Mapping[str, Any], records: Sequence[Record], baseline: Path | None
-) -> None:
-    write_records(records, output / RECORDS)
-    text = json.dumps(summary["fingerprint"], indent=2) + "\n"
-    (output / FINGERPRINT).write_text(text, encoding="utf-8")
-    write_summary(summary, output)
-    write_report(output, summary, records, against=baseline)
-    write_results(records, summary, output / RESULTS)
-    write_run_files(summary, records, output / RESULTS)

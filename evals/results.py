@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from evals.case import Case
+from evals.errors import ConfigError
 from evals.observation import Observation
 
 RECORD_SCHEMA = 1
+RECORDS = "records.jsonl"
+"""The file in a run's folder that holds the records."""
 
 
 class Layer(StrEnum):
@@ -236,10 +239,15 @@ def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Rec
     """The records of a run, in file order. A torn last line (a killed run) ends it, and is said.
 
     Raises:
-        ValueError: a line before the last is not a record; the message has file and line.
+        ConfigError: there is no such file, or a line before the last is not a record; the message
+            has file and line.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: no records of a run: {error}") from error
     # Not splitlines(): it would also part at line ends that may stand inside JSON text.
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(lines, start=1):
         try:
             yield Record.from_json(line)
@@ -247,7 +255,7 @@ def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Rec
             if number == len(lines):
                 say(f"{path}:{number}: torn last line of a run that was killed; left out")
                 return
-            raise ValueError(f"{path}:{number}: not a record: {error}") from error
+            raise ConfigError(f"{path}:{number}: not a record: {error}") from error
 
 
 def write_records(records: Iterable[Record], path: Path) -> None:

@@ -21,7 +21,7 @@ from evals.report.allure_files import RESULTS, write_results, write_run_files
 from evals.report.comparison import compare, comparison_lines, read_run
 from evals.report.html_files import write_report
 from evals.report.summary import summarize, write_summary
-from evals.results import Record, read_records, write_records
+from evals.results import RECORDS, Record, read_records, write_records
 from evals.run import (
     Opened,
     Question,
@@ -34,7 +34,6 @@ from evals.run import (
 )
 from evals.shard import Shard, deal, parse_shard
 
-RECORDS = "records.jsonl"
 FINGERPRINT = "fingerprint.json"
 
 
@@ -211,7 +210,7 @@ class Session:
         self._write_records(self.records)
         cases = list({record.case.node: record.case for record in self.records}.values())
         print_of = fingerprint(cases, list(self._fingerprints.values()))
-        (self.folder / FINGERPRINT).write_text(json.dumps(print_of, indent=2) + "\n")
+        _write_fingerprint(print_of, self.folder)
         run = {
             "id": self.folder.name,
             "started": datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(),
@@ -285,15 +284,36 @@ def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
     """
     before = read_run(folder)
     records = [judged(record) for record in read_records(folder / RECORDS)]
-    write_records(records, folder / RECORDS)
     print_of = {**before["fingerprint"], "graders": graders_digest()}
     config = read_config(root)
     summary = summarize(records, config, print_of, before["run"], grammar_counts(config, folder))
+    write_run(folder, summary, records)
+    return summary
+
+
+def write_run(
+    folder: Path,
+    summary: Mapping[str, Any],
+    records: Sequence[Record],
+    *,
+    against: Path | None = None,
+) -> None:
+    """Write all files of a run that was judged from records, not asked here.
+
+    Raises:
+        ConfigError: `against` is no run, or one that the run cannot be compared with.
+    """
+    write_records(records, folder / RECORDS)
+    _write_fingerprint(summary["fingerprint"], folder)
     write_summary(summary, folder)
-    write_report(folder, summary, records)
+    write_report(folder, summary, records, against=against)
     write_results(records, summary, folder / RESULTS)
     write_run_files(summary, records, folder / RESULTS)
-    return summary
+
+
+def _write_fingerprint(fingerprint: Mapping[str, Any], folder: Path) -> None:
+    text = json.dumps(fingerprint, indent=2) + "\n"
+    (folder / FINGERPRINT).write_text(text, encoding="utf-8")
 
 
 def grammar_counts(config: Config, folder: Path) -> dict[str, Any]:

@@ -5,7 +5,13 @@ import json
 import pytest
 
 from evals.errors import ConfigError
-from evals.report.comparison import baseline, compare, comparison_lines, read_run
+from evals.report.comparison import (
+    baseline,
+    compare,
+    compare_profiles,
+    comparison_lines,
+    read_run,
+)
 
 
 def run(outcomes, suite="s", graders="g", flaky=(), run_id="r"):
@@ -47,6 +53,31 @@ def test_one_failing_lane_fails_the_case():
     before, after = run(["pass"] * 8), run(["pass"] * 8)
     after["profiles"]["p"]["cases"]["c::0"] = {"server": "pass", "stream": "fail"}
     assert compare(before, after).profiles[0].newly_failing == ("c::0",)
+
+
+def profiles_of(**outcomes):
+    """A run of several profiles, the first of which has known defects."""
+    sides = {name: run(of)["profiles"]["p"] for name, of in outcomes.items()}
+    return {**run([]), "profiles": sides}
+
+
+def test_profiles_of_a_run_are_compared_with_the_first_on_the_cases_of_both():
+    known = ["known"] * 3 + ["fail"] * 10 + ["pass"] * 10
+    better, same = ["pass"] * 23, ["fail"] * 13 + ["pass"] * 10
+    first, (b, s) = compare_profiles(profiles_of(a=known, b=better, s=same))
+    assert first == "a"
+    assert (b.name, len(b.fixed), len(b.newly_failing), b.pairs) == ("b", 10, 0, 20)
+    assert b.adjusted == pytest.approx(2 * b.p_value)  # Holm, over the two
+    assert b.adjusted < 0.05
+    assert (s.name, s.fixed, s.newly_failing, s.pairs) == ("s", (), (), 20)
+
+
+def test_profiles_without_a_scored_case_of_the_first_are_left_out():
+    replay = run([])["profiles"]["p"]
+    replay["cases"] = {"other::1": {"server": "pass"}}
+    told = profiles_of(a=["pass", "known"], b=["error", "pass"])
+    told["profiles"]["replay"] = replay
+    assert compare_profiles(told) == ("a", ())
 
 
 @pytest.mark.parametrize("key", ["suite", "graders"])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from evals.case import Case, Expect, Tool
 from evals.diagnosis import judge
+from evals.errors import ConfigError
 from evals.observation import Call, Event, Observation, Usage
 from evals.results import Kind, Layer, Record, Status, read_records
 
@@ -320,7 +321,7 @@ def test_records_with_unicode_line_ends_are_read_whole(tmp_path):
     path.write_text(record.to_json() + "\n" + record.to_json()[:50], encoding="utf-8")
     assert list(read_records(path)) == [record]
     path.write_text(json.dumps({"schema": 9}) + "\n" + record.to_json(), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"records\.jsonl:1: not a record"):
+    with pytest.raises(ConfigError, match=r"records\.jsonl:1: not a record"):
         list(read_records(path))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from evals.errors import HarnessError
 from evals.report.comparison import read_run
-from evals.results import Record, read_records
+from evals.results import RECORDS, Record, read_records
 
 PROFILE = "default"
 
@@ -44,7 +44,7 @@ def run_suite(
     summary = folder / "summary.json"
     log = folder / "output.txt"
     command = [sys.executable, "-c", "from evals.cli import app; app()", "run"]
-    begun = (folder / "records.jsonl").exists()
+    begun = (folder / RECORDS).exists()
     place = ["--resume" if begun else "--run-dir", str(folder)]
     chosen = ["--model", str(model), "--profiles", PROFILE]
     with log.open("w") as output:
@@ -55,4 +55,4 @@ def run_suite(
         raise HarnessError(
             f"suite: the run in {folder} ended with exit code {done.returncode}; see {log}"
         )
-    return Run(folder, read_run(folder), tuple(read_records(folder / "records.jsonl")))
+    return Run(folder, read_run(folder), tuple(read_records(folder / RECORDS)))

@@ -120,7 +120,20 @@ def _parameters(source: Source, position: int, function: _Function) -> tuple[dic
         if key in pairs:
             raise Broken(f"parameter {key} comes twice", position)
         stop, position = _value_end(source, start, function, frozenset([*pairs, key]))
-        pairs[key] = source.text[start:stop].removeprefix("\n").removesuffix("\n")
+        pairs[key] = _without_doubled_tag(
+            source.text[start:stop].removeprefix("\n").removesuffix("\n")
+        )
+
+
+def _without_doubled_tag(value: str) -> str:
+    """`value` without a `</parameter>` that the model wrote twice.
+
+    It is taken for one where it ends the value on a line of its own, and the value has something
+    before it, but no tag that it could close.
+    """
+    rest = value.removesuffix(f"\n{_PARAMETER_CLOSE}")
+    is_doubled = rest and rest != value and rest.count("<parameter") <= rest.count(_PARAMETER_CLOSE)
+    return rest if is_doubled else value
 
 
 def _value_end(

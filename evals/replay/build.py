@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
+from evals.cache import build_once
 from evals.errors import ModelError
 from evals.replay.tokenizer import END, PROMPT_END, VOCABULARY, token_id, write_tokenizer
 
@@ -57,18 +57,10 @@ def cached_replay(cache: Path, *, template: str = "qwen3-coder", parser: str | N
         ModelError: as `build_replay`.
     """
     name = "-".join(["replay", template, *([parser] if parser else []), _digest()])
-    folder = cache / "models" / name
-    if not folder.exists():
-        partial = folder.with_name(f"{name}.partial-{os.getpid()}")
-        try:
-            build_replay(partial, cache / "downloads", template=template, parser=parser)
-            partial.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another run was faster
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return folder
+    return build_once(
+        cache / "models" / name,
+        lambda folder: build_replay(folder, cache / "downloads", template=template, parser=parser),
+    )
 
 
 def _digest() -> str:

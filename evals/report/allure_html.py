@@ -11,10 +11,11 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from evals.cache import build_once
 from evals.errors import EvalsError
 from evals.report.allure_files import RESULTS, write_results, write_run_files
 from evals.report.comparison import read_run
-from evals.results import read_records
+from evals.results import RECORDS, read_records
 
 PACKAGES = Path(__file__).with_name("npm")
 LEAST_NODE = 20
@@ -40,7 +41,7 @@ def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
     summary = read_run(run)
     results, output, history = run / RESULTS, run / "allure-report", run.parent / HISTORY
     if not any(results.glob("*-result.json")):
-        records = list(read_records(run / "records.jsonl"))
+        records = list(read_records(run / RECORDS))
         write_results(records, summary, results)
         write_run_files(summary, records, results)
     _check_node(results)
@@ -78,15 +79,14 @@ def install(cache: Path, say: Callable[[str], None]) -> Path:
     """
     digest = hashlib.sha256((PACKAGES / "package-lock.json").read_bytes()).hexdigest()
     folder = cache / f"allure-{digest[:12]}"
-    if folder.is_dir():
-        return folder
-    say(f"allure: installing the pinned npm packages into {folder}")
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(PACKAGES, partial)
-    _command(_INSTALL, partial)
-    partial.rename(folder)
-    return folder
+    return build_once(
+        folder, _install, lambda: say(f"allure: installing the pinned npm packages into {folder}")
+    )
+
+
+def _install(folder: Path) -> None:
+    shutil.copytree(PACKAGES, folder)
+    _command(_INSTALL, folder)
 
 
 def _command(command: Sequence[str | Path], folder: Path | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Two runs side by side: which cases changed, and whether that can be chance.
+"""Two runs, or the profiles of one, side by side: which cases changed, and whether by chance.
 
 A case passes in a profile if it passes in every lane; the lanes of one case are not independent.
 Exact McNemar on the cases that both runs have, Holm over the profiles. Runs of different suites or
@@ -104,15 +104,36 @@ def compare(
     names = [name for name in after["profiles"] if name in before["profiles"]]
     if not names:
         raise ConfigError("the runs have no profile in common; nothing can be compared")
-    sides = [(before["profiles"][name], after["profiles"][name]) for name in names]
-    flips = [(_outcomes(x), _outcomes(y)) for x, y in sides]
-    p_values = [mcnemar(len(_flips(x, y, "fail")), len(_flips(x, y, "pass"))) for x, y in flips]
-    profiles = tuple(
-        _change(name, x, y, p, adjusted)
-        for name, (x, y), p, adjusted in zip(names, sides, p_values, holm(p_values), strict=True)
-    )
+    profiles = _changes({n: (before["profiles"][n], after["profiles"][n]) for n in names})
     notes = [*(f"different {key}" for key in differing), *_notes(a, b, names)]
     return Comparison(before["run"]["id"], after["run"]["id"], profiles, tuple(notes))
+
+
+def compare_profiles(summary: Mapping[str, Any]) -> tuple[str, tuple[ProfileChange, ...]]:
+    """The first profile of a run, and how each other one differs from it on the cases of both.
+
+    Profiles that share no scored case with the first are left out.
+    """
+    first, *others = summary["profiles"]
+    sides = {name: (summary["profiles"][first], summary["profiles"][name]) for name in others}
+    return first, _changes({name: pair for name, pair in sides.items() if _pairs(*pair)})
+
+
+def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
+    x, y = _outcomes(before), _outcomes(after)
+    return sum(x[case] is not None and y[case] is not None for case in x.keys() & y.keys())
+
+
+def _changes(
+    sides: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> tuple[ProfileChange, ...]:
+    """What changed from the first to the second of each pair of profiles."""
+    flips = [(_outcomes(x), _outcomes(y)) for x, y in sides.values()]
+    p_values = [mcnemar(len(_flips(x, y, "fail")), len(_flips(x, y, "pass"))) for x, y in flips]
+    return tuple(
+        _change(name, x, y, p, adjusted)
+        for (name, (x, y)), p, adjusted in zip(sides.items(), p_values, holm(p_values), strict=True)
+    )
 
 
 def _outcomes(profile: Mapping[str, Any]) -> dict[str, str | None]:
@@ -147,7 +168,7 @@ def _change(
     unscored = {case for case in x.keys() & y.keys() if None in (x[case], y[case])}
     return ProfileChange(
         name=name,
-        pairs=len(x.keys() & y.keys()) - len(unscored),
+        pairs=_pairs(before, after),
         newly_failing=tuple(_flips(x, y, "pass")),
         fixed=tuple(_flips(x, y, "fail")),
         new=tuple(sorted(y.keys() - x.keys())),

@@ -11,11 +11,10 @@ from evals.report.github import annotations
 from evals.report.issue import issue_text
 from evals.report.markdown import is_gated, job_summary
 from evals.report.problems import problems
-from evals.results import read_records
+from evals.results import RECORDS, read_records
 
 SUMMARY = "job-summary.md"
 ISSUE = "issue.md"
-RECORDS = "records.jsonl"
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,7 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
         ConfigError: `run` holds no finished run, or `against` no run.
     """
     summary = read_run(run)
-    try:
-        records = list(read_records(run / RECORDS, say=lambda text: None))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{run / RECORDS}: no records of a run: {error}") from error
+    records = list(read_records(run / RECORDS, say=lambda text: None))
     comparison, notes = _compared(against, summary)
     page = job_summary(summary, records, comparison, notes)
     (run / SUMMARY).write_text(page, encoding="utf-8")

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from evals.report.comparison import Comparison, ProfileChange
+from evals.report.comparison import Comparison, ProfileChange, compare_profiles
 from evals.report.html_record import expected_form, got_form, list_entry, one_line
 from evals.report.pictures import pictures, started
+from evals.report.text import change_text
 from evals.results import Record, Status
 from evals.scoring import RATES, smallest_regression
 
@@ -44,6 +45,7 @@ def figures(
             _profile(name, profile, [r for r in records if r.profile == name])
             for name, profile in summary["profiles"].items()
         ],
+        "side_by_side": _side_by_side(summary),
         "broke": list(_broke(records)),
         "compared": _comparison(compared, summary, records) if compared else None,
         "pictures": pictures(summary, records, earlier),
@@ -74,6 +76,14 @@ def _profile(name: str, profile: Mapping[str, Any], records: Sequence[Record]) -
         "matrix": _matrix(name, records),
         "confusions": list(_confusions(name, records)),
     }
+
+
+def _side_by_side(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Each profile against the first, case by case; None where there is only one."""
+    if len(summary["profiles"]) < 2:
+        return None
+    first, changes = compare_profiles(summary)
+    return {"first": first, "paired": {change.name: change_text(change) for change in changes}}
 
 
 def cases_link(**filters: str) -> str:

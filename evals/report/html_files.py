@@ -10,11 +10,10 @@ from evals.report.comparison import compare, read_run
 from evals.report.html import page
 from evals.report.html_figures import Compared
 from evals.report.pictures import pictures, started
-from evals.results import Record, read_records
+from evals.results import RECORDS, Record, read_records
 
 REPORT = "report.html"
 PICTURES = "pictures"
-RECORDS = "records.jsonl"
 
 
 def report_run(
@@ -29,10 +28,7 @@ def report_run(
             are not comparable and `unlike` does not allow it.
     """
     summary = read_run(run)
-    try:
-        records = list(read_records(run / RECORDS))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{run / RECORDS}: no records of a run: {error}") from error
+    records = list(read_records(run / RECORDS))
     return write_report(run, summary, records, against=against, unlike=unlike, output=output)
 
 
@@ -113,6 +109,6 @@ def _records(place: Path, cases: set[str]) -> dict[str, Record]:
         return {}
     try:
         records = list(read_records(place / RECORDS, say=lambda text: None))
-    except (OSError, ValueError):
+    except ConfigError:
         return {}
     return {record.key: record for record in records if record.case.node in cases}

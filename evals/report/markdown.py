@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evals.report.comparison import Comparison
+from evals.report.comparison import Comparison, compare_profiles
 from evals.report.problems import Problem, Why, counts_by_layer, problems
-from evals.report.text import escape_controls
+from evals.report.text import change_text, escape_controls
 from evals.results import Record
 
 _LONGEST_LINE = 300
@@ -138,6 +138,15 @@ def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
             f"{counts['misses']} misses, {profile['errors']} errors, "
             f"{profile['known']} known defects"
         )
+    if len(summary["profiles"]) > 1:
+        yield from _side_by_side(summary)
+
+
+def _side_by_side(summary: Mapping[str, Any]) -> Iterator[str]:
+    first, changes = compare_profiles(summary)
+    for change in changes:
+        yield ""
+        yield plain(f"{change.name} against {first}, case by case: {change_text(change)}")
 
 
 def _layers(records: Sequence[Record]) -> list[str]:

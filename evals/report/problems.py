@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from evals.diagnosis import cause
 from evals.report.comparison import Comparison
 from evals.results import Record, Status, Verdict
 
@@ -30,8 +31,7 @@ class Problem:
     @property
     def verdict(self) -> Verdict | None:
         """What is worst about it: a violation before a miss."""
-        failed = [verdict for verdict in self.record.verdicts if not verdict.passed]
-        return next((v for v in failed if v.is_violation), failed[0] if failed else None)
+        return cause(self.record.verdicts)
 
     @property
     def reason(self) -> str:

@@ -58,7 +58,7 @@ def summarize(
 
     `grammars` has what the grammars of constrained profiles counted, by profile.
     """
-    profiles = group(records, lambda record: record.profile)
+    profiles = _in_order(group(records, lambda record: record.profile), run.get("asked"))
     reasons: list[str] = []
     if not records:
         reasons.append("no answer was judged")
@@ -93,6 +93,14 @@ def group(records: Iterable[Record], by: Callable[[Record], str]) -> dict[str, l
     for record in records:
         groups[by(record)].append(record)
     return dict(groups)
+
+
+def _in_order(
+    profiles: Mapping[str, list[Record]], asked: Mapping[str, Any] | None
+) -> dict[str, list[Record]]:
+    """`profiles` as they were asked for: the first is the one that others are compared with."""
+    named = [name for name in (asked or {}).get("profiles", ()) if name in profiles]
+    return {name: profiles[name] for name in [*named, *profiles]}
 
 
 def _profile(figures: ProfileScore, records: Sequence[Record]) -> dict[str, Any]:

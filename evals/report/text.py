@@ -10,8 +10,10 @@ from rich.text import Text
 
 from evals.json_text import to_text
 from evals.observation import Observation
+from evals.report.comparison import ProfileChange, compare_profiles
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
+from evals.scoring import RATES
 
 _LONGEST = 2000
 
@@ -94,6 +96,8 @@ def print_summary(summary: Mapping[str, Any], records: Sequence[Record], console
         console.print(_rates_table(name, profile))
         for line in _counts(profile):
             console.print(Text(line))
+    if len(summary["profiles"]) > 1:
+        console.print(_side_by_side(summary))
     for line in _failed(records):
         console.print(Text(line), soft_wrap=True)
     for line in _known_no_more(records):
@@ -121,6 +125,36 @@ def _rates_table(name: str, profile: Mapping[str, Any]) -> Table:
             rate.replace("_", " "), *cells, "" if threshold is None else f"{threshold:.2f}"
         )
     return table
+
+
+def _side_by_side(summary: Mapping[str, Any]) -> Table:
+    """All profiles in one table; the last column compares each with the first, case by case."""
+    first, changes = compare_profiles(summary)
+    paired = {change.name: change_text(change) for change in changes}
+    table = Table(title="profiles side by side", box=box.SIMPLE, title_justify="left")
+    headings = [*RATES, "violations", "errors"]
+    table.add_column("")
+    for heading in headings:
+        table.add_column(heading.replace("_", " "), justify="right")
+    table.add_column(f"against {first}, case by case")
+    for name, profile in summary["profiles"].items():
+        values = [profile["rates"][rate]["value"] for rate in RATES]
+        table.add_row(
+            name,
+            *("-" if value is None else f"{value:.3f}" for value in values),
+            str(sum(profile["violations"].values())),
+            str(profile["errors"]),
+            paired.get(name, "" if name == first else "no case in common"),
+        )
+    return table
+
+
+def change_text(change: ProfileChange) -> str:
+    """`3 fixed, 0 broken of 258, p = 0.2500`: the p-value is Holm-adjusted."""
+    return (
+        f"{len(change.fixed)} fixed, {len(change.newly_failing)} broken of {change.pairs}, "
+        f"p = {change.adjusted:.4f}"
+    )
 
 
 def _rate_text(rate: Mapping[str, Any]) -> str:

@@ -7,13 +7,13 @@ its name only when it is complete.
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from evals.cache import build_once
 from evals.errors import ModelError
 from evals.training import base
 
@@ -93,20 +93,7 @@ def cached_base(cache: Path, say: Callable[[str], None] = print) -> Path:
 def _once(
     folder: Path, make: Callable[[Path], None], say: Callable[[str], None], what: str
 ) -> Path:
-    if not folder.exists():
-        say(f"model: {what} ({folder.name})")
-        partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            make(partial)
-            partial.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another run was faster
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return folder
+    return build_once(folder, make, lambda: say(f"model: {what} ({folder.name})"))
 
 
 def _digest(*files: Path) -> str:

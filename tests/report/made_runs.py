@@ -70,13 +70,15 @@ def write_run(
     folder: Path,
     records: Sequence[Record],
     started: str = "2026-01-02T03:04:05+00:00",
+    profiles: Sequence[str] = ("default",),
     **print_of: Any,
 ) -> dict[str, Any]:
     """A finished run in `folder`, as a session leaves it, without a report; its summary."""
     folder.mkdir(parents=True)
     fingerprint = {"suite": "s", "graders": "g", "profiles": {}, **print_of}
     run = {"id": folder.name, "started": started, "seconds": 2.0, "whole": True, "tier": "full"}
-    summary = summarize(records, Config(), fingerprint, run)
+    asked = {"profiles": list(profiles)}
+    summary = summarize(records, Config(), fingerprint, {**run, "asked": asked})
     write_records(records, folder / "records.jsonl")
     write_summary(summary, folder)
     return summary

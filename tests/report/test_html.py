@@ -1,12 +1,15 @@
 """The one-file report as text: its data, its figures, and which run it is compared with."""
 
+import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from made_runs import BIG, answer_of, called, case_of, write_run
+from rich.console import Console
 from typer.testing import CliRunner
 
 from evals.cli import app
@@ -15,6 +18,8 @@ from evals.observation import Observation
 from evals.report.comparison import baseline, read_run
 from evals.report.html_figures import figures
 from evals.report.html_files import report_run
+from evals.report.markdown import job_summary
+from evals.report.text import print_summary
 from evals.results import read_records
 from evals.session import rejudge_run
 
@@ -95,6 +100,23 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+
+
+def test_profiles_stand_side_by_side_as_they_were_asked(tmp_path):
+    lost = [answer_of(case_of(f"case-{i}"), called(BIG - 1)) for i in range(8)]
+    records = lost + [
+        replace(answer_of(case_of(f"case-{i}"), called()), profile="a-parser") for i in range(8)
+    ]
+    summary = write_run(tmp_path / "run", records, profiles=("default", "a-parser"))
+    assert list(summary["profiles"]) == ["default", "a-parser"]
+    page = report_run(tmp_path / "run").read_text()
+    text = "8 fixed, 0 broken of 8, p = 0.0078"
+    assert text in page
+    console = Console(width=140, record=True, file=io.StringIO())
+    print_summary(summary, records, console)
+    (row,) = [line for line in console.export_text().splitlines() if text in line]
+    assert row.split()[:7] == ["a-parser", "1.000", "1.000", "1.000", "1.000", "0", "0"]
+    assert text in job_summary(summary, records)
 
 
 def test_a_page_has_two_scripts_a_policy_and_nothing_from_elsewhere(report):
