@@ -110,7 +110,7 @@ def _violations(records: Iterable[Record]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for record in records:
         kinds = {verdict.kind for verdict in record.verdicts if verdict.is_violation}
-        counts.update(kind.value for kind in kinds if kind and kind != Kind.TOOL_CHOICE_IGNORED)
+        counts.update(kind.value for kind in kinds if kind)
     return {name: counts[name] for name in sorted(counts)}
 
 
@@ -119,11 +119,12 @@ def _misses(records: Iterable[Record]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for record in records:
         kinds = {verdict.kind for verdict in record.verdicts if verdict.is_miss and verdict.kind}
-        counts.update({_miss_name(kind) for kind in kinds})
+        counts.update({miss_name(kind) for kind in kinds})
     return {name: counts[name] for name in sorted(counts)}
 
 
-def _miss_name(kind: Kind) -> str:
+def miss_name(kind: Kind) -> str:
+    """The name under which a miss of this kind is counted: some kinds are counted together."""
     return "wrong_arguments" if kind in _WRONG_ARGUMENTS else kind.value
 
 

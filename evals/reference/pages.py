@@ -99,8 +99,7 @@ def _verdicts() -> Iterator[str]:
     yield from table(["kind", "what is wrong", "layer: counts as"], rows)
     yield "\nA record that is a violation for one check and a miss for another counts as both."
     yield "`summary.json` counts `wrong_value`, `wrong_type` and `schema` together, as"
-    yield "`wrong_arguments`. `tool_choice_ignored` fails its case and is in no count: the stock"
-    yield "server has no `tool_choice`. `server_error` and `harness_error` are errors, no misses."
+    yield "`wrong_arguments`. `server_error` and `harness_error` are errors, no misses."
     yield "\n## Layers\n"
     yield from table(["layer", "meaning"], members(Layer))
     yield "\n## Statuses\n"
@@ -139,6 +138,4 @@ def _blame(kind: Kind) -> str:
 def _counted(verdict: Verdict) -> str:
     if verdict.kind in (Kind.SERVER_ERROR, Kind.HARNESS_ERROR):
         return "error"
-    if verdict.kind == Kind.TOOL_CHOICE_IGNORED:
-        return ""
     return "violation" if verdict.is_violation else "miss"

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evals.results import Layer
+from evals.results import Kind, Layer
+from evals.scoring import miss_name
 
 _BEHIND = (Layer.PARSER, Layer.SERVER, Layer.TEMPLATE, Layer.CLIENT, Layer.UNKNOWN)
 
@@ -15,7 +16,7 @@ def categories(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     Misses of a run whose gate passed are named so: they are within what the gate allows.
     """
     within = " within the gate" if summary["gate"]["passed"] else ""
-    kinds = {kind for profile in summary["profiles"].values() for kind in profile["misses"]}
+    names = {name for profile in summary["profiles"].values() for name in profile["misses"]}
     return [
         _category("Error: no answer came back whole", "broken", "error: "),
         *(
@@ -23,12 +24,17 @@ def categories(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             for layer in _BEHIND
         ),
         *(
-            _category(f"Miss{within}: {kind}", "failed", rf"miss: {kind} \(")
-            for kind in sorted(kinds)
+            _category(f"Miss{within}: {name}", "failed", rf"miss: ({_kinds(name)}) \(")
+            for name in sorted(names)
         ),
         _category("Known defect no longer seen", "passed", "known defect no longer seen: "),
         _category("Known defect", "skipped", "known defect: "),
     ]
+
+
+def _kinds(name: str) -> str:
+    """The kinds that are counted under `name`, as alternatives of a regular expression."""
+    return "|".join(kind.value for kind in Kind if miss_name(kind) == name)
 
 
 def _category(name: str, status: str, beginning: str) -> dict[str, Any]:
