@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -186,6 +187,10 @@ def test_the_run_has_its_own_files(played):
     assert "gate = FAILED" in (results / "environment.properties").read_text()
     assert json.loads((results / "executor.json").read_text())["reportName"].endswith("serial")
     assert "violation(s), at most 0" in (results / "run-summary-attachment.txt").read_text()
+    attached = json.loads((results / "run-globals.json").read_text())["attachments"]
+    assert [entry["name"] for entry in attached] == ["summary", "rates-replay", "latency-replay"]
+    for entry in attached[1:]:
+        assert ElementTree.parse(results / entry["source"]).getroot().tag.endswith("}svg")
 
 
 def test_xdist_leaves_the_same_and_a_resumed_run_has_no_retries(play, played):

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
@@ -19,7 +19,8 @@ from allure_commons import model2
 from allure_commons.logger import AllureFileLogger
 from rich.console import Console
 
-from evals.report import allure, allure_run
+from evals.report import allure, allure_run, plots
+from evals.report.pictures import pictures
 from evals.report.text import print_summary
 from evals.results import Record
 
@@ -102,8 +103,8 @@ def write_results(records: Iterable[Record], summary: Mapping[str, Any], folder:
         writer.report_result(result)
 
 
-def write_run_files(summary: Mapping[str, Any], records: Iterable[Record], folder: Path) -> None:
-    """The files beside the results: categories, environment, executor, metrics, gate."""
+def write_run_files(summary: Mapping[str, Any], records: Sequence[Record], folder: Path) -> None:
+    """The files beside the results: categories, environment, executor, metrics, gate, pictures."""
     start = round(datetime.fromisoformat(summary["run"]["started"]).timestamp() * 1000)
     stop = start + round(summary["run"]["seconds"] * 1000)
     values = {
@@ -120,12 +121,17 @@ def write_run_files(summary: Mapping[str, Any], records: Iterable[Record], folde
 
 
 def _globals(
-    summary: Mapping[str, Any], records: Iterable[Record], folder: Path, stop: int
+    summary: Mapping[str, Any], records: Sequence[Record], folder: Path, stop: int
 ) -> dict[str, Any]:
-    """The summary, with the gate, as a file of the whole run."""
+    """The summary, with the gate, and the pictures, as files of the whole run."""
     output = StringIO()
-    print_summary(summary, list(records), Console(file=output, width=160))
-    source = "run-summary-attachment.txt"
-    (folder / source).write_text(output.getvalue(), encoding="utf-8", errors="backslashreplace")
-    attachment = {"name": "summary", "source": source, "type": allure.TEXT, "timestamp": stop}
-    return {"attachments": [attachment]}
+    print_summary(summary, records, Console(file=output, width=160))
+    files = [("summary", "run-summary", "txt", allure.TEXT, output.getvalue())]
+    for name, svg in pictures(summary, records).items():
+        files.append((name, name, "svg", "image/svg+xml", plots.standalone(svg)))
+    attachments = []
+    for name, stem, extension, kind, text in files:
+        source = f"{stem}-attachment.{extension}"
+        (folder / source).write_text(text, encoding="utf-8", errors="backslashreplace")
+        attachments.append({"name": name, "source": source, "type": kind, "timestamp": stop})
+    return {"attachments": attachments}

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals.diagnosis import cause
 from evals.json_text import to_text
 from evals.observation import Observation
 from evals.report.comparison import ProfileChange, compare_profiles
@@ -211,12 +212,26 @@ def _known_no_more(records: Iterable[Record]) -> Iterator[str]:
 
 
 def _failed(records: Iterable[Record]) -> Iterator[str]:
+    """Failed cases, errors and violations first; profiles and lanes that fail alike share a line.
+
+    `fail cases/a.yaml::b[default-server,stream]: lost_call (parser): …`
+    """
+    alike: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    urgency: dict[tuple[str, str, str], int] = {}
     for record in records:
         if record.status not in (Status.FAIL, Status.ERROR):
             continue
-        worst = next((v for v in record.verdicts if not v.passed), None)
+        worst = cause(record.verdicts)
         why = f"{worst.kind} ({worst.layer}): {worst.reason}" if worst else record.observation.error
-        yield escape_controls(f"{record.status} {record.key}: {why}").replace("\n", " ")[:300]
+        line = record.status.value, record.case.node, str(why)
+        repeat = f"#{record.repeat}" if record.repeat else ""
+        alike.setdefault(line, {}).setdefault(record.profile, []).append(f"{record.lane}{repeat}")
+        is_miss = record.status == Status.FAIL and worst is not None and not worst.is_violation
+        urgency[line] = (record.status == Status.FAIL) + is_miss
+    for line in sorted(alike, key=urgency.__getitem__):
+        status, node, why = line
+        where = "; ".join(f"{profile}-{','.join(lanes)}" for profile, lanes in alike[line].items())
+        yield escape_controls(f"{status} {node}[{where}]: {why}").replace("\n", " ")[:400]
 
 
 def _slowest(records: Sequence[Record], count: int = 5) -> Iterator[str]:

@@ -13,12 +13,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from evals.cli import app
+from evals.config import Config
 from evals.errors import ConfigError
 from evals.observation import Observation
 from evals.report.comparison import baseline, read_run
 from evals.report.html_figures import figures
 from evals.report.html_files import report_run
 from evals.report.markdown import job_summary
+from evals.report.summary import summarize
 from evals.report.text import print_summary
 from evals.results import read_records
 from evals.session import rejudge_run
@@ -212,3 +214,17 @@ def test_judging_again_writes_the_page_again(two_runs, tmp_path):
     shutil.copytree(two_runs / "after", folder, ignore=shutil.ignore_patterns("report.html"))
     rejudge_run(folder, tmp_path)
     assert "gate: FAILED" in (folder / "report.html").read_text()
+
+
+def test_a_failed_case_has_one_line_in_the_terminal_and_violations_come_first():
+    miss = answer_of(case_of("miss"), called(1, wrote=1))
+    lost = answer_of(case_of("lost"), called(BIG - 1))
+    records = [miss, replace(miss, lane="stream"), replace(miss, profile="other"), lost]
+    console = Console(width=200, record=True, file=io.StringIO())
+    about = {"id": "r", "started": "2026-01-02T03:04:05+00:00", "seconds": 2.0, "whole": True}
+    print_summary(summarize(records, Config(), {"profiles": {}}, about), records, console)
+    lines = [line for line in console.export_text().splitlines() if line.startswith("fail ")]
+    assert [line.partition(": ")[0] for line in lines] == [
+        "fail cases/messages.yaml::lost[default-server]",
+        "fail cases/messages.yaml::miss[default-server,stream; other-server]",
+    ]
