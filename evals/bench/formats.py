@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evals.bench.suite import Run, run_suite
+from evals.bench.suite import RATES, Run, rate_text, run_suite
+from evals.diagnosis import cause
 from evals.results import Record, Status
 from evals.run import build_default
 
@@ -38,8 +39,8 @@ def formats(
 
 def table(runs: dict[str, Run]) -> str:
     """Both adapters by lane as Markdown: the five questions, the suite, and what was to blame."""
-    head = ["trained on", "lane", "five questions", "tool or answer", "whole case", "blame"]
-    rows = [head, ["---", "---", "--:", "---", "---", "---"]]
+    head = ["trained on", "lane", "five questions", "cases", *RATES.values(), "blame"]
+    rows = [head, ["---", "---", "--:", "--:", *["---"] * (len(RATES) + 1)]]
     for title, run in runs.items():
         for lane in LANES:
             records = [record for record in run.records if record.lane == lane]
@@ -49,17 +50,16 @@ def table(runs: dict[str, Run]) -> str:
                     title,
                     lane,
                     _five(records),
-                    *(_rate(rates[name]) for name in ("discrimination", "case")),
+                    str(rates["case"]["n"]),
+                    *(rate_text(rates[name]) for name in RATES),
                     blame(records),
                 ]
             )
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-
-def _rate(rate: dict[str, float | None]) -> str:
-    if rate["value"] is None:
-        return "not asked"
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] n={rate['n']}"
+    note = (
+        "Five questions: in two wordings, call or answer as wanted. Rates: 95% Wilson intervals; "
+        "name and arguments are of the cases that expect a call. Blame: what cases failed of."
+    )
+    return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", note, ""])
 
 
 def _five(records: Sequence[Record]) -> str:
@@ -71,10 +71,6 @@ def _five(records: Sequence[Record]) -> str:
 
 def blame(records: Sequence[Record]) -> str:
     """The kinds and layers of the failed cases, most frequent first."""
-    first = [
-        next(verdict for verdict in record.verdicts if not verdict.passed)
-        for record in records
-        if record.status == Status.FAIL
-    ]
-    counts = Counter(f"{verdict.kind} ({verdict.layer})" for verdict in first)
+    causes = [cause(record.verdicts) for record in records if record.status == Status.FAIL]
+    counts = Counter(f"{verdict.kind} ({verdict.layer})" for verdict in causes if verdict)
     return ", ".join(f"{count} {name}" for name, count in counts.most_common(4)) or "none"

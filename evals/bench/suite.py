@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,13 @@ from evals.report.comparison import read_run
 from evals.results import RECORDS, Record, read_records
 
 PROFILE = "default"
+RATES = {
+    "discrimination": "tool or answer",
+    "tool_name": "tool name",
+    "arguments": "arguments",
+    "case": "whole case",
+}
+"""The rates of a benchmark's table, by their names in the summary."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +63,10 @@ def run_suite(
             f"suite: the run in {folder} ended with exit code {done.returncode}; see {log}"
         )
     return Run(folder, read_run(folder), tuple(read_records(folder / RECORDS)))
+
+
+def rate_text(rate: Mapping[str, Any]) -> str:
+    """`0.938 [0.902, 0.962]`: a rate with its 95% interval."""
+    if rate["value"] is None:
+        return "not asked"
+    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.bench.suite import PROFILE, Run, run_suite
+from evals.bench.suite import PROFILE, RATES, Run, rate_text, run_suite
 from evals.lanes.tokens import load_tokenizer
 from evals.report.comparison import LEVEL, ProfileChange, compare
 from evals.report.plots import Interval, rate_series, standalone
@@ -20,12 +20,6 @@ from evals.training.build import GROUP_SIZE
 from evals.training.preflight import preflight
 
 WIDTHS = ("fp16", "8-bit", "6-bit", "mixed-4-6", "5-bit", "4-bit", "mixed-3-6", "3-bit")
-_RATES = {
-    "discrimination": "tool or answer",
-    "tool_name": "tool name",
-    "arguments": "arguments",
-    "case": "whole case",
-}
 
 
 @dataclass(frozen=True)
@@ -119,15 +113,15 @@ def _change(first: Run, run: Run) -> ProfileChange:
 def table(variants: Sequence[Variant]) -> str:
     """The variants as a Markdown table, with 95% intervals and the comparison with the first."""
     first = variants[0]
-    head = ["quantisation", "MB", "bits/weight", *_RATES.values(), "call tags", f"vs {first.name}"]
-    rows = [head, ["---", "--:", "--:", *["---"] * (len(_RATES) + 2)]]
+    head = ["quantisation", "MB", "bits/weight", *RATES.values(), "call tags", f"vs {first.name}"]
+    rows = [head, ["---", "--:", "--:", *["---"] * (len(RATES) + 2)]]
     for variant in variants:
         rows.append(
             [
                 variant.name,
                 f"{variant.size / 1e6:.0f}",
                 f"{variant.bits_per_weight:.2f}",
-                *(_rate(variant.rates[name]) for name in _RATES),
+                *(rate_text(variant.rates[name]) for name in RATES),
                 "; ".join(variant.faults) or "nearest to themselves",
                 _verdict(variant),
             ]
@@ -139,12 +133,6 @@ def table(variants: Sequence[Variant]) -> str:
         "Broken and mended cases against the first row: exact McNemar, Holm-adjusted."
     )
     return "\n".join([*lines, "", note, ""])
-
-
-def _rate(rate: Mapping[str, Any]) -> str:
-    if rate["value"] is None:
-        return "not asked"
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
 
 
 def _verdict(variant: Variant) -> str:
@@ -166,7 +154,7 @@ def picture(variants: Sequence[Variant]) -> str:
                 for rate in [v.rates[name]]
             ],
         )
-        for name, title in _RATES.items()
+        for name, title in RATES.items()
     ]
     return rate_series("Rates by quantisation", series)
 
