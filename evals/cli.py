@@ -266,6 +266,8 @@ def accept(
 ) -> None:
     """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
     summary = _or_exit(lambda: comparison.read_run(run))
+    if not summary["run"]["whole"]:
+        sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
     to.write_text(comparison.baseline(summary), encoding="utf-8")
     print(f"{to}: baseline of {summary['run']['id']}")
 

@@ -28,6 +28,8 @@ from evals.session import Session, open_session
 
 SESSION = pytest.StashKey[Session]()
 _ERROR_EXIT = 3
+_UNCOLLECTED = ("lf", "ignore", "ignore_glob")
+"""pytest's options that leave cases out before they are collected."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--in-flight", type=int, metavar="N", help="cases asked at a time")
     group.addoption("--repeat", type=int, metavar="K", help="ask each case this often")
     group.addoption("--temperature", type=float, metavar="T", help="for all cases")
+    group.addoption("--max-tokens", type=int, metavar="N", help="for all cases: longest answer")
     group.addoption("--shard", metavar="I/N", help="ask one of N equal parts; see `evals merge`")
     group.addoption("--progress", action="store_true", help="one line of progress, no dots")
 
@@ -89,9 +92,8 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
         "baseline",
         "shard",
     )
-    settings = {
-        name: config.getoption(name) for name in (*names, "in_flight", "repeat", "temperature")
-    }
+    numbers = ("in_flight", "repeat", "temperature", "max_tokens")
+    settings = {name: config.getoption(name) for name in (*names, *numbers)}
     return {name: value for name, value in settings.items() if value is not None}
 
 
@@ -242,6 +244,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         mine.whole = (
             len(selected) == mine.collected
             and session.config.rootpath.resolve() / "cases" in places
+            and not any(session.config.getoption(name, None) for name in _UNCOLLECTED)
         )
 
 
@@ -386,7 +389,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if config.option.collectonly or not mine.has_records():
         return
     mine.finish(interrupted=exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
-    if mine.whole and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    if mine.summary["run"]["whole"]:
         passed = mine.summary["gate"]["passed"]
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
     if config.pluginmanager.has_plugin("allure_listener"):
@@ -402,6 +405,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     console = Console(
         file=terminalreporter._tw._file, width=max(120, terminalreporter._tw.fullwidth)
     )
+    if config.get_verbosity() > 0:
+        for record in mine.records:
+            if record.status == Status.KNOWN:
+                terminalreporter.write_line(f"known defect: {failure_story(record, mine.url)}\n")
     print_summary(mine.summary, mine.records, console)
     terminalreporter.write_line(f"run: {mine.folder}")
     if (mine.folder / REPORT).exists():

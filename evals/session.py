@@ -54,6 +54,7 @@ class Session:
         self.tier: str = settings.get("tier", "full")
         self.repeat: int | None = settings.get("repeat")
         self.temperature: float | None = settings.get("temperature")
+        self.max_tokens: int | None = settings.get("max_tokens")
         if (self.repeat or 1) > 1 and not self.temperature:
             raise ConfigError(
                 f"--repeat {self.repeat} at temperature 0 is one answer {self.repeat} times; "
@@ -81,8 +82,8 @@ class Session:
         """Profile and question of everything to ask about `case`."""
         if self.tier == "smoke" and case.tier != "smoke":
             return
-        if self.temperature is not None:
-            case = case.model_copy(update={"temperature": self.temperature})
+        chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        case = case.model_copy(update={k: v for k, v in chosen.items() if v is not None})
         for profile in self.profiles:
             if case.profiles and profile not in case.profiles:
                 continue
@@ -234,6 +235,7 @@ class Session:
             "lanes": self.lanes,
             "repeat": self.repeat,
             "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
         }
 
 
@@ -329,7 +331,13 @@ def _folder(settings: Mapping[str, Any], root: Path) -> Path:
             raise ConfigError(f"--resume {resumed}: there is no such run folder")
         return folder
     if chosen := settings.get("run_dir"):
-        return Path(chosen).resolve()
+        folder = Path(chosen).resolve()
+        if any(folder.glob("records*.jsonl")):
+            raise ConfigError(
+                f"--run-dir {chosen}: there is a run already; give a new folder, or go on with it: "
+                f"--resume {chosen}"
+            )
+        return folder
     now = datetime.datetime.now(datetime.UTC)
     return root / "reports" / now.strftime("%Y%m%d-%H%M%S-%f")[:-3]
 

@@ -198,6 +198,34 @@ def test_a_resumed_run_asks_only_what_is_left(project, base_server):
     assert read_run(folder)["run"]["whole"] is True
 
 
+def test_a_folder_with_a_run_is_not_taken_for_a_new_one(finished):
+    folder = finished[0] / "reports" / "latest"
+    before = (folder / "records.jsonl").read_bytes()
+    code, output = run(finished[0], "cases", "--run-dir", str(folder), "--model", "/nowhere")
+    assert code not in (0, 1)
+    assert f"go on with it: --resume {folder}" in output
+    assert (folder / "records.jsonl").read_bytes() == before
+
+
+def test_a_part_ends_by_its_cases_is_never_whole_and_no_baseline(project, base_server, monkeypatch):
+    from typer.testing import CliRunner
+
+    (project / "cases" / "b.yaml").write_text(CASES)
+    attach = ("--attach", base_server.url, "--max-tokens", "60")
+    for part in (("--tier", "smoke"), ("--ignore", "cases/b.yaml", "-k", "two")):
+        code, output = run(project, "cases", *attach, *part)
+        assert code == 0, output
+        assert "gate: FAILED" in output
+        assert read_run(project / "reports" / "latest")["run"]["whole"] is False
+    run(project, "cases", *attach, "--ignore", "cases/b.yaml")
+    latest = read_run(project / "reports" / "latest")["run"]
+    assert (latest["whole"], latest["asked"]["max_tokens"]) == (False, 60)
+    monkeypatch.chdir(project)
+    result = CliRunner().invoke(app, ["accept"])
+    assert result.exit_code == 1
+    assert not (project / "baseline.json").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_server_is_left_however_the_run_ends(project, base_model, number):
     (project / "cases" / "a.yaml").write_text(CASES.replace("max_tokens: 6", "max_tokens: 4000"))

@@ -81,7 +81,7 @@ def _section(path: str, records: Sequence[Record]) -> Iterator[str]:
     yield f"* Who is hurt: {'; '.join(hurts)}."
     yield f"* Public issue: {', '.join(f'<{link}>' for link in links) or 'none known'}"
     yield f"* Cases: [`{path}`](../{path})\n"
-    yield _block(f'make eval PROFILES={profile} ARGS="-k {_name(path)}"', "sh")
+    yield _block(f'make eval PROFILES={profile} ARGS="-k {_name(path)} -v"', "sh")
     for lanes in group(records, lambda record: record.case.node).values():
         yield from _case(lanes)
 

@@ -4,7 +4,7 @@
 {"schema": 1,
  "run": {"id", "started", "seconds", "tier",
          "whole",                                   false if a part of the suite was chosen
-         "asked": {"profiles", "lanes", "repeat", "temperature"},
+         "asked": {"profiles", "lanes", "repeat", "temperature", "max_tokens"},
          "shard": null | {"part": "1/4", "suite"},  suite: digest of what was dealt out
          "merged": [run ID]},                       of a run that `evals merge` made
  "gate": {"passed": bool, "reasons": [text]},
