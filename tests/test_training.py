@@ -171,6 +171,21 @@ def test_the_call_tags_of_the_base_model_can_win(tokenizer):
     assert tokenizer.encode("<tool_call>", add_special_tokens=False) == [3]
 
 
+@pytest.mark.parametrize("own", [{"model.embed_tokens": {"group_size": 32, "bits": 6}}, {}])
+def test_call_tags_are_checked_in_mixed_quantisations_too(tmp_path, tokenizer, own):
+    widths = own.get("model.embed_tokens", {"group_size": 64, "bits": 4})
+    rows = mx.random.normal((len(tokenizer), 64), key=mx.random.key(1))
+    rows[tokenizer.encode("</tool_call>", add_special_tokens=False)[0]] = rows[7] / 2
+    weight, scales, biases = mx.quantize(rows, **widths)
+    names = {"weight": weight, "scales": scales, "biases": biases}
+    arrays = {f"model.embed_tokens.{name}": array for name, array in names.items()}
+    mx.save_safetensors(str(tmp_path / "model.safetensors"), arrays)
+    settings = {"group_size": 64, "bits": 4, **own}
+    (tmp_path / "config.json").write_text(json.dumps({"quantization": settings}))
+    (fault,) = preflight(tmp_path, tokenizer)
+    assert fault.startswith("</tool_call> cannot win against ")
+
+
 def _worst(one, other):
     return (mx.abs(one - other) / (1e-6 + mx.abs(other))).max().item()
 

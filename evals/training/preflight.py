@@ -52,8 +52,15 @@ def _output_rows(model: Path) -> Any:
             continue
         if (scales := weights.get(f"{name}.scales")) is None:
             return rows.astype(mx.float32)
-        settings = json.loads((model / "config.json").read_text())["quantization"]
+        settings = _quantization(model, name)
         biases = weights.get(f"{name}.biases")
-        size, bits = settings["group_size"], settings["bits"]
-        return mx.dequantize(rows, scales, biases, group_size=size, bits=bits).astype(mx.float32)
+        return mx.dequantize(rows, scales, biases, **settings).astype(mx.float32)
     return None
+
+
+def _quantization(model: Path, layer: str) -> dict[str, Any]:
+    """Group size, bits and mode of a layer: of its own in a mixed model, else those of all."""
+    every = json.loads((model / "config.json").read_text())["quantization"]
+    own = every.get(layer)
+    settings = own if isinstance(own, dict) else every
+    return {key: settings[key] for key in ("group_size", "bits", "mode") if key in settings}
