@@ -19,7 +19,7 @@ from evals.scoring import holm
 from evals.training.build import GROUP_SIZE
 from evals.training.preflight import preflight
 
-WIDTHS = ("fp16", "8-bit", "6-bit", "mixed-4-6", "5-bit", "4-bit", "mixed-3-6", "3-bit")
+WIDTHS = ("fp16", "8-bit", "6-bit", "5-bit", "mixed-4-6", "4-bit", "mixed-3-6", "3-bit")
 
 
 @dataclass(frozen=True)

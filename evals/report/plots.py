@@ -98,17 +98,19 @@ def rate_series(title: str, series: Sequence[tuple[str, Sequence[Interval]]]) ->
 
     parts = [_line(left, y(i / 5), _RIGHT, y(i / 5), "grid") for i in range(6)]
     parts += [_text(left - 6, y(i / 5) + 4, f"{i / 5:.1f}", "end", "soft") for i in range(6)]
-    every = math.ceil(len(places) * 58 / (_RIGHT - left))
+    rows = min(2, math.ceil(len(places) * 58 / (_RIGHT - left)))  # of labels, in turn
+    every = math.ceil(len(places) * 58 / (_RIGHT - left) / rows)
     for number, place in enumerate(places):
-        if (len(places) - 1 - number) % every == 0:
-            middle = left + (number + 0.5) * step
-            parts.append(_text(middle, bottom + 16, place, "middle", "soft"))
+        if (last := len(places) - 1 - number) % every == 0:
+            middle, row = left + (number + 0.5) * step, last // every % rows
+            parts.append(_text(middle, bottom + 16 + 14 * row, place, "middle", "soft"))
+    at = float(left)
     for number, (name, points) in enumerate(series[:4]):
         shift = (number - (len(series) - 1) / 2) * min(7, step / 6)
         kind = f"s{number}"
         if len(series) > 1:
-            at = left + number * (_RIGHT - left) / len(series)
             parts += [_circle(at + 4, 8, kind), _text(at + 12, 12, name)]
+            at += 36 + 6.6 * len(name)
         measured = [point for point in points if point.value is not None]
         xs = [left + (places.index(point.label) + 0.5) * step + shift for point in measured]
         line = " ".join(f"{x:.1f},{y(p.value or 0):.1f}" for x, p in zip(xs, measured, strict=True))
@@ -118,7 +120,7 @@ def rate_series(title: str, series: Sequence[tuple[str, Sequence[Interval]]]) ->
             mark = kind if point.comparable else f"{kind} hollow"
             about = f"{name}, {point.text}{'' if point.comparable else ' (other suite or graders)'}"
             parts.append(_titled(about, whisker + _circle(x, y(point.value or 0), mark)))
-    return _svg(title, bottom + 26, parts)
+    return _svg(title, bottom + 12 + 14 * rows, parts)
 
 
 def second_rows(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
