@@ -18,7 +18,7 @@ from evals.errors import ConfigError
 from evals.fingerprint import fingerprint, graders_digest, served, suite_digest
 from evals.parsers.constraint import read_counts
 from evals.report.allure_files import RESULTS, write_results, write_run_files
-from evals.report.comparison import compare, comparison_lines, read_run
+from evals.report.comparison import compare, comparison_lines, p_text, read_run
 from evals.report.html_files import write_report
 from evals.report.summary import summarize, write_summary
 from evals.results import RECORDS, Record, read_records, write_records
@@ -251,7 +251,7 @@ def gate_on_regression(summary: dict[str, Any], before: Mapping[str, Any]) -> No
     for profile in comparison.regressions:
         gate["reasons"].append(
             f"{profile.name}: regression against {comparison.before}: "
-            f"{len(profile.newly_failing)} newly failing, p = {profile.adjusted:.4f}"
+            f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
         )
     gate["passed"] = not gate["reasons"]
 

@@ -193,6 +193,11 @@ def _notes(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]) -> 
                 yield f"{name}: {part}: {x.get(part)} → {y.get(part)}"
 
 
+def p_text(p: float) -> str:
+    """`p = 0.2500`, or `p < 0.0001`: no p-value is zero."""
+    return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
+
+
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """The comparison as text, worst news first."""
     yield f"{comparison.before} → {comparison.after}"
@@ -201,7 +206,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         yield (
             f"profile {profile.name}: {verdict}: {len(profile.newly_failing)} newly failing, "
             f"{len(profile.fixed)} fixed of {profile.pairs} cases; exact McNemar "
-            f"p = {profile.p_value:.4f}, with Holm {profile.adjusted:.4f}"
+            f"{p_text(profile.p_value)}, with Holm {p_text(profile.adjusted)}"
         )
         least = smallest_regression(profile.pairs)
         yield (

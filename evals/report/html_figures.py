@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from evals.report.comparison import Comparison, ProfileChange, compare_profiles
+from evals.report.comparison import Comparison, ProfileChange, compare_profiles, p_text
 from evals.report.html_record import expected_form, got_form, list_entry, one_line
 from evals.report.pictures import pictures, started
 from evals.report.text import change_text
@@ -192,6 +192,8 @@ def _profile_change(
     rates = [side["profiles"][change.name]["rates"] for side in (before, after)]
     return {
         "change": change,
+        "p_value": p_text(change.p_value),
+        "adjusted": p_text(change.adjusted),
         "least": least if least <= change.pairs else None,
         "lists": [
             (

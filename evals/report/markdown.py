@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evals.report.comparison import Comparison, compare_profiles
+from evals.report.comparison import Comparison, compare_profiles, p_text
 from evals.report.problems import Problem, Why, counts_by_layer, problems
 from evals.report.text import change_text, escape_controls
 from evals.results import Record
@@ -90,7 +90,7 @@ def _compared(comparison: Comparison | None, notes: Sequence[str]) -> list[str]:
         lines.append(
             f"- {plain(f'{profile.name} against {comparison.before}' if comparison else '')}: "
             f"{verdict}, {len(profile.newly_failing)} newly failing, {len(profile.fixed)} fixed "
-            f"of {profile.pairs} cases, p = {profile.adjusted:.4f}"
+            f"of {profile.pairs} cases, {p_text(profile.adjusted)}"
         )
     return lines
 

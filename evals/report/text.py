@@ -11,7 +11,7 @@ from rich.text import Text
 from evals.diagnosis import cause
 from evals.json_text import to_text
 from evals.observation import Observation
-from evals.report.comparison import ProfileChange, compare_profiles
+from evals.report.comparison import ProfileChange, compare_profiles, p_text
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
 from evals.scoring import RATES
@@ -154,7 +154,7 @@ def change_text(change: ProfileChange) -> str:
     """`3 fixed, 0 broken of 258, p = 0.2500`: the p-value is Holm-adjusted."""
     return (
         f"{len(change.fixed)} fixed, {len(change.newly_failing)} broken of {change.pairs}, "
-        f"p = {change.adjusted:.4f}"
+        f"{p_text(change.adjusted)}"
     )
 
 
