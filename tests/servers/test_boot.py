@@ -150,13 +150,17 @@ with boot(Path(sys.argv[1]), log=Path(sys.argv[2]), cache=Path(sys.argv[3])) as 
 def test_no_server_outlives_its_run(number: int, base_model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", RUN, str(base_model), str(tmp_path / "log")]
     with subprocess.Popen(
-        [*command, str(cache_folder())], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*command, str(cache_folder())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # Below nohup this signal is ignored, and so it would be by children.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as run:
         assert run.stdout is not None
         server = int(run.stdout.readline())
         assert is_running(server)
         run.send_signal(number)
-        assert run.wait(10) != 0
+        assert run.wait(30) != 0
     assert wait_gone(server)
 
 
