@@ -170,7 +170,7 @@ def test_each_file_with_a_known_defect_is_one_finding(records: list[Record]) -> 
     assert len(files) >= 12
     for name in files:
         assert f"[{name}](#{name}): " in page
-        assert f'ARGS="-k {name}"' in page
+        assert f'ARGS="-k {name} -v"' in page
 
 
 def test_a_case_that_a_run_did_not_ask_is_told(records: list[Record]) -> None:

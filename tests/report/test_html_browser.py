@@ -26,11 +26,17 @@ HOSTILE = (
 )
 
 
+def open_first_case(page):
+    """Click the first case of the list, and wait until its page is there."""
+    page.locator("#list a").first.click()
+    expect(page.locator("#view-case h1")).to_be_visible()
+
+
 def test_two_clicks_from_the_first_screen_to_raw_text_response_and_the_word_parser(look, report):
     page = look(report)
     assert "gate: FAILED" in page.locator("#view-summary h1").inner_text()
     page.get_by_role("link", name="parser").first.click()
-    page.locator("#list a").first.click()
+    open_first_case(page)
     text = page.locator("#view-case").inner_text()
     assert "layer: parser" in text
     assert f'get_message({{"id": {BIG - 1}}})' in text
@@ -41,7 +47,7 @@ def test_two_clicks_from_the_first_screen_to_raw_text_response_and_the_word_pars
 def test_tokens_have_visible_borders_and_ids(look, report):
     page = look(report)
     page.goto(f"{report.as_uri()}#/cases?q=digit-1")
-    page.locator("#list a").first.click()
+    open_first_case(page)
     tokens = page.locator(".token")
     expect(tokens).to_have_count(len(RAW.split(">")))
     assert tokens.nth(1).inner_text().split() == ["⏎", "<function=get_message>", "501"]
@@ -73,7 +79,7 @@ def test_the_list_is_filtered_and_searched(look, report):
 def test_the_copied_curl_line_sends_the_same_request(look, report):
     page = look(report, permissions=["clipboard-read", "clipboard-write"])
     page.goto(f"{report.as_uri()}#/cases?q=digit-1")
-    page.locator("#list a").first.click()
+    open_first_case(page)
     page.get_by_label("server's base URL").fill("http://127.0.0.1:8080/v1")
     page.locator(".heading", has_text="Repeat it").get_by_role("button", name="copy").click()
     expect(page.get_by_role("button", name="copied")).to_be_visible()
@@ -167,7 +173,7 @@ def test_hostile_text_changes_nothing_but_its_own_text(look, tmp_path):
     counts = {}
     for name, page in pages.items():
         page.get_by_role("link", name="Cases", exact=True).click()
-        page.locator("#list a").first.click()
+        open_first_case(page)
         for summary in page.locator("details:not([open]) > summary").all():
             if summary.is_visible():
                 summary.click()
@@ -192,7 +198,7 @@ def test_five_megabytes_are_cut_and_their_length_is_told(look, tmp_path):
     assert report.stat().st_size < 1_000_000
     page = look(report)
     page.get_by_role("link", name="Cases", exact=True).click()
-    page.locator("#list a").first.click()
+    open_first_case(page)
     assert "Cut to 20," in page.locator("#view-case").inner_text()
     assert "of 5,000,0" in page.locator("#view-case").inner_text()
     assert page.evaluate("window.ran") is None

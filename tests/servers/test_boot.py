@@ -146,6 +146,12 @@ with boot(Path(sys.argv[1]), log=Path(sys.argv[2]), cache=Path(sys.argv[3])) as 
 """
 
 
+def _heed_signals() -> None:
+    """What nohup or a shell's background job ignores, its children ignore, too."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_no_server_outlives_its_run(number: int, base_model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", RUN, str(base_model), str(tmp_path / "log")]
@@ -153,8 +159,7 @@ def test_no_server_outlives_its_run(number: int, base_model: Path, tmp_path: Pat
         [*command, str(cache_folder())],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        # Below nohup this signal is ignored, and so it would be by children.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=_heed_signals,
     ) as run:
         assert run.stdout is not None
         server = int(run.stdout.readline())
