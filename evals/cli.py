@@ -114,7 +114,7 @@ def findings(
     """Write docs/findings.md, what the stock server gets wrong, from a run's records."""
     cases = _or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
     version = _or_exit(lambda: comparison.read_run(run))["fingerprint"]["versions"]["mlx-lm"]
-    records = list(read_records(run / RECORDS))
+    records = _or_exit(lambda: list(read_records(run / RECORDS)))
     if missing := not_asked(cases, records):
         profiles = sorted({name for case in missing for name in case.profiles})
         sys.exit(

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,13 @@ _GRADERS = (
 _PACKAGES = ("mlx", "mlx-lm", "openai", "pydantic-ai-slim", "pytest", "transformers")
 
 
-def suite_digest(cases: Sequence[Case]) -> str:
-    """Digest of all in the cases that an answer or a verdict can depend on."""
+def suite_digest(cases: Iterable[Case]) -> str:
+    """Digest of all in the cases that an answer or a verdict can depend on.
+
+    A case counts once, however many profiles, lanes and repeats it comes from.
+    """
     whole = hashlib.sha256()
-    for case in sorted(cases, key=lambda case: case.node):
+    for _, case in sorted({case.node: case for case in cases}.items()):
         content = case.model_dump(mode="json", exclude={"line", "tags", "tier", "link"})
         whole.update(json.dumps(content, sort_keys=True).encode())
     return whole.hexdigest()[:16]
@@ -48,7 +51,7 @@ def graders_digest() -> str:
     return whole.hexdigest()[:16]
 
 
-def fingerprint(cases: Sequence[Case], profiles: Sequence[Opened]) -> dict[str, Any]:
+def fingerprint(cases: Iterable[Case], profiles: Sequence[Opened]) -> dict[str, Any]:
     """The parts of `summary.json`'s `fingerprint`; what an attached server hides is None."""
     return {
         "evals": __version__,

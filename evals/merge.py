@@ -159,16 +159,14 @@ def _coverage(records: Sequence[Record], session: Session, root: Path) -> tuple[
         for profile, question in session.questions(case):
             wanted[session.key(profile, question)] = question.case
     missing = sorted(wanted.keys() - {record.key for record in records})
-    return missing, not missing and _digest(wanted.values()) == _digest(r.case for r in records)
+    return missing, not missing and suite_digest(wanted.values()) == suite_digest(
+        r.case for r in records
+    )
 
 
 def _session_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     lists = {name: ",".join(asked[name]) for name in ("profiles", "lanes")}
     return {name: v for name, v in {**asked, **lists}.items() if v is not None}
-
-
-def _digest(cases: Any) -> str:
-    return suite_digest(list({case.node: case for case in cases}.values()))
 
 
 def _fingerprint(parts: Sequence[_Part], records: Sequence[Record]) -> dict[str, Any]:
@@ -180,7 +178,7 @@ def _fingerprint(parts: Sequence[_Part], records: Sequence[Record]) -> dict[str,
     }
     return {
         **prints[0],
-        "suite": _digest(record.case for record in records),
+        "suite": suite_digest(record.case for record in records),
         "machine": machine,
         "profiles": profiles,
     }

@@ -99,7 +99,7 @@ class Session:
         `asked` has profile and case of everything that was collected, in the order of asking. Each
         profile's cases are dealt out for themselves; lanes and repeats of a case stay together.
         """
-        self.suite = suite_digest(list({case.node: case for _, case in asked}.values()))
+        self.suite = suite_digest(case for _, case in asked)
         mine: set[tuple[str, str]] = set()
         for profile in self.profiles:
             nodes = [case.node for name, case in asked if name == profile]
@@ -209,7 +209,7 @@ class Session:
             merged.update((record.key, record) for record in read_records(path))
         self.records = [merged[key] for key in sorted(merged)]
         self._write_records(self.records)
-        cases = list({record.case.node: record.case for record in self.records}.values())
+        cases = (record.case for record in self.records)
         print_of = fingerprint(cases, list(self._fingerprints.values()))
         _write_fingerprint(print_of, self.folder)
         run = {
