@@ -68,7 +68,7 @@ lock: $(READY) ## pin all packages anew, for Linux and macOS
 model: $(READY) ## build the default model from its adapter (about a minute)
 	$(BIN)/evals model
 
-train: $(READY) ## train the default model's adapter anew (about 100 minutes on one core)
+train: $(READY) ## train the default model's adapter anew (about two hours on one core)
 	$(BIN)/evals train
 
 audit: $(READY) ## check the training data: leaked cases, balance, format, overlap, prompt

@@ -17,7 +17,7 @@ from evals.errors import ConfigError
 from evals.formats import read_model_text
 from evals.json_text import to_text
 from evals.observation import Call
-from evals.training import convert, dataset
+from evals.training import catalogue, convert, dataset
 from evals.training.convert import Validation, convert_file, report_lines
 from evals.training.rows import SOURCE_KEY, convert_line, convert_row, learned_rows
 from evals.training.turns import CALL_FORMATS, Unconvertible, read_turn, turn_text, write_turn
@@ -79,7 +79,7 @@ def rendered(row):
 @pytest.fixture(scope="module")
 def generated():
     """Rows of the generated dataset, with calls in OpenAI's form; at least 683."""
-    rows = dataset.generate(dataset.read_catalogue(SCHEMAS), exchanges=2400, seed=11)
+    rows = dataset.generate(catalogue.read_catalogue(SCHEMAS), exchanges=3000, seed=11)
     assert len(rows) >= 683
     return rows
 

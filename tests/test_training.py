@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
@@ -18,7 +19,8 @@ from evals.lanes.tokens import load_tokenizer
 from evals.servers.blas import preload_environment
 from evals.training import cpu
 from evals.training.build import ADAPTERS, cached_base
-from evals.training.dataset import digest, generate, read_catalogue, split
+from evals.training.catalogue import read_catalogue, split
+from evals.training.dataset import digest, generate
 from evals.training.preflight import preflight
 from evals.training.recipe import DATA_SEED, EXCHANGES, RECIPES
 from evals.training.select import CURVE, Point, best, read_curve
@@ -94,6 +96,41 @@ def test_tools_stand_in_every_order(catalogue):
         for call in message.get("tool_calls", ())[:1]
     )
     assert min(places[i] for i in range(3)) > 0.15 * places.total()
+
+
+def _answers_in_words(rows, asked):
+    """The tools on offer and the reply, wherever one of `asked` is the question."""
+    for row in rows:
+        offered = {tool["function"].get("description") for tool in row.get("tools", ())}
+        for question, reply in pairwise(row["messages"]):
+            if question["role"] == "user" and question["content"] in asked:
+                yield offered, reply
+
+
+def test_a_near_miss_stands_beside_a_tool_of_its_domain_and_is_answered_in_words(catalogue, rows):
+    described = {
+        domain: {
+            t.schema["function"]["description"] for t in catalogue[0].tools if t.domain == domain
+        }
+        for domain in catalogue[0].near_misses
+    }
+    for domain, pairs in catalogue[0].near_misses.items():
+        found = list(_answers_in_words(rows, {ask for ask, _ in pairs}))
+        assert len(found) >= 10, domain
+        beside = [offered for offered, _ in found if offered & described[domain]]
+        assert len(beside) > 0.8 * len(found), domain  # a tool may stand without a description
+        assert not any("tool_calls" in reply for _, reply in found)
+
+
+def test_no_request_is_declined_beside_a_tool_that_does_anything(catalogue, rows):
+    declined = set(catalogue[0].no_fit)
+    found = 0
+    for row in rows:
+        names = {tool["function"]["name"] for tool in row.get("tools", ())}
+        if any(message.get("content") in declined for message in row["messages"]):
+            found += 1
+            assert not names & catalogue[0].for_anything
+    assert found > 200
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +233,21 @@ def test_exp_of_sums_and_products_is_exp():
     assert cpu.exp(mx.array([-1e9, 0.0, 1e9])).tolist() == pytest.approx(
         [0.0, 1.0, 1.6516e38], rel=1e-3
     )
+
+
+def test_attention_in_blocks_is_attention():
+    queries, keys, values = (
+        mx.random.normal((2, heads, 300, 16), key=mx.random.key(seed))
+        for seed, heads in enumerate((9, 3, 3))
+    )
+
+    def gradients(attention):
+        squares = lambda *given: (attention(*given, scale=0.2, mask="causal") ** 2).sum()  # noqa: E731
+        return mx.grad(squares, argnums=(0, 1, 2))(queries, keys, values)
+
+    ours, theirs = gradients(cpu.attention), gradients(mx.fast.scaled_dot_product_attention)
+    for one, other in zip(ours, theirs, strict=True):
+        assert mx.allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("of", ["value", "gradient"])

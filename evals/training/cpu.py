@@ -13,6 +13,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+_BLOCK = 128
 _ROUND = 1.5 * 2**23  # added and subtracted, it rounds a float32 to the nearest integer
 
 
@@ -75,11 +76,17 @@ def attention(
     """Causal attention; queries (B, H, T, D), keys and values (B, H / groups, T, D)."""
     batch, heads, length, size = queries.shape
     shared = keys.shape[1]
-    grouped = (queries * scale).reshape(batch, shared, -1, size)
-    scores = (grouped @ keys.swapaxes(-1, -2)).reshape(batch, heads, length, length)
-    later = mx.triu(mx.full((length, length), -1e9), k=1)
-    weights: mx.array = softmax(scores + later).reshape(batch, shared, -1, length)
-    return (weights @ values).reshape(batch, heads, length, size)
+    grouped = (queries * scale).reshape(batch, shared, -1, length, size)
+    done = []
+    # A block of queries at a time: what comes later is not computed, and the scores fit a cache.
+    for start in range(0, length, _BLOCK):
+        stop = min(length, start + _BLOCK)
+        block = grouped[:, :, :, start:stop].reshape(batch, shared, -1, size)
+        scores = (block @ keys[:, :, :stop].swapaxes(-1, -2)).reshape(batch, heads, -1, stop)
+        later = mx.triu(mx.full((stop - start, stop), -1e9), k=start + 1)
+        weights: mx.array = softmax(scores + later).reshape(batch, shared, -1, stop)
+        done.append((weights @ values[:, :, :stop]).reshape(batch, heads, -1, size))
+    return mx.concatenate(done, axis=2)
 
 
 def cross_entropy(logits: mx.array, targets: mx.array) -> mx.array:

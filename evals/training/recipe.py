@@ -8,12 +8,13 @@ from typing import Any
 
 from evals.errors import ModelError
 from evals.training.build import ADAPTERS, cached_base
-from evals.training.dataset import Catalogue, digest, generate, read_catalogue, split
+from evals.training.catalogue import Catalogue, read_catalogue, split
+from evals.training.dataset import digest, generate
 from evals.training.rows import Row
 from evals.training.select import CURVE, best, describe, learning_curve
 from evals.training.train import Settings, train
 
-EXCHANGES = 7000
+EXCHANGES = 9000
 VALIDATION_EXCHANGES = 120
 QUESTIONS = 200
 DATA_SEED = 7
