@@ -19,6 +19,10 @@ from evals.training.slots import SLOT
 CATALOGUE = Path(__file__).with_name("catalogue")
 
 Schema = dict[str, Any]
+Pairs = Sequence[tuple[str, str]]
+"""Questions with their replies."""
+Synonyms = Mapping[str, Mapping[str, list[str]]]
+"""Other words for a `verbs` word or a name in `parameters`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Tool:
     domain: str
     schema: Schema
     wordings: tuple[Wording, ...]
-    missing: tuple[tuple[str, str], ...]
+    missing: Pairs
     result: str | None
     reply: str | None
     pools: Mapping[str, Any]
@@ -68,12 +72,12 @@ class Catalogue:
     """
 
     tools: tuple[Tool, ...]
-    answers: Mapping[str, list[tuple[str, str]]]
-    near_misses: Mapping[str, list[tuple[str, str]]]
+    answers: Mapping[str, Pairs]
+    near_misses: Mapping[str, Pairs]
     no_fit: tuple[str, ...]
     rivals: tuple[frozenset[str], ...]
     for_anything: frozenset[str]
-    synonyms: Mapping[str, Mapping[str, list[str]]]
+    synonyms: Synonyms
 
 
 def read_catalogue(schemas: Path, folder: Path = CATALOGUE) -> Catalogue:
@@ -107,8 +111,7 @@ def read_catalogue(schemas: Path, folder: Path = CATALOGUE) -> Catalogue:
     )
 
 
-def _pairs(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Questions with their replies."""
+def _pairs(entries: Sequence[Mapping[str, Any]]) -> Pairs:
     return [(ask, entry["reply"]) for entry in entries for ask in entry["ask"]]
 
 
@@ -124,7 +127,7 @@ def _read_tool(
         for phrase in said["phrases"]
         for ask in phrase["ask"]
     )
-    missing = tuple(_pairs(said.get("missing") or []))
+    missing = _pairs(said.get("missing") or [])
     schema = {"type": "function", "function": {"name": name, **declared}}
     return Tool(
         name, *place, schema, wordings, missing, said.get("result"), said.get("reply"), pools
@@ -138,19 +141,19 @@ def split(catalogue: Catalogue, *, every: int = 8) -> tuple[Catalogue, Catalogue
         return int(hashlib.sha256(text.encode()).hexdigest(), 16) % every == 0
 
     def part(validation: bool) -> Catalogue:
-        def in_words(said: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
-            return {k: [pair for pair in v if held(pair[0]) == validation] for k, v in said.items()}
+        def kept(pairs: Pairs) -> Pairs:
+            return [pair for pair in pairs if held(pair[0]) == validation]
 
         tools = []
         for tool in catalogue.tools:
             wordings = tuple(w for w in tool.wordings if held(w.ask) == validation)
-            missing = tuple(pair for pair in tool.missing if held(pair[0]) == validation)
-            tools.append(replace(tool, wordings=wordings or tool.wordings[-1:], missing=missing))
+            wordings = wordings or tool.wordings[-1:]
+            tools.append(replace(tool, wordings=wordings, missing=kept(tool.missing)))
         return replace(
             catalogue,
             tools=tuple(tools),
-            answers=in_words(catalogue.answers),
-            near_misses=in_words(catalogue.near_misses),
+            answers={kind: kept(pairs) for kind, pairs in catalogue.answers.items()},
+            near_misses={domain: kept(pairs) for domain, pairs in catalogue.near_misses.items()},
         )
 
     return part(False), part(True)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.training.catalogue import Catalogue, Tool, Wording
+from evals.training.catalogue import Catalogue, Pairs, Tool, Wording
 from evals.training.disguise import Disguise
 from evals.training.rows import Row
 from evals.training.slots import Values, text_of
@@ -137,24 +137,24 @@ class _Generator:
         return any(tool.name in group and group & offered.keys() for group in self.catalogue.rivals)
 
     def _exchange(
-        self, kind: str, tools: list[Tool], offered: list[Tool], names: Mapping[str, "Disguise"]
+        self, kind: str, tools: list[Tool], offered: list[Tool], names: Mapping[str, Disguise]
     ) -> list[dict[str, Any]]:
         if kind in self.catalogue.answers or (kind != "no_fit" and not tools):
-            ask, reply = self.random.choice(
-                self.catalogue.answers.get(kind) or self.catalogue.answers["answer"]
-            )
-            return _turns(ask, reply)
+            answers = self.catalogue.answers.get(kind) or self.catalogue.answers["answer"]
+            return self._in_words(answers)
         if kind == "near_miss":
-            return _turns(*self.random.choice(self.catalogue.near_misses[tools[0].domain]))
+            return self._in_words(self.catalogue.near_misses[tools[0].domain])
         if kind == "no_fit":
             return self._no_fit(offered)
         if kind == "ask_back":
-            ask, reply = self.random.choice(tools[0].missing)
-            return _turns(ask, reply)
+            return self._in_words(tools[0].missing)
         return self._calls(kind, tools, names)
 
+    def _in_words(self, pairs: Pairs) -> list[dict[str, Any]]:
+        return _turns(*self.random.choice(pairs))
+
     def _calls(
-        self, kind: str, tools: list[Tool], names: Mapping[str, "Disguise"]
+        self, kind: str, tools: list[Tool], names: Mapping[str, Disguise]
     ) -> list[dict[str, Any]]:
         asked = self._asked(tools)
         calls = [
@@ -217,8 +217,7 @@ class _Generator:
         domains = {tool.domain for tool in offered}
         others = [tool for tool in self.catalogue.tools if tool.domain not in domains]
         if not others or self.catalogue.for_anything & {tool.name for tool in offered}:
-            ask, reply = self.random.choice(self.catalogue.answers["answer"])
-            return _turns(ask, reply)
+            return self._in_words(self.catalogue.answers["answer"])
         tool = self.random.choice(others)
         ask = Values(tool.pools, self.random).say(self.random.choice(tool.wordings).ask)
         return _turns(ask, self.random.choice(self.catalogue.no_fit))

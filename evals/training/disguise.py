@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evals.training.catalogue import Schema, Tool
+from evals.training.catalogue import Schema, Synonyms, Tool
 
 RENAMED_SHARE = 0.35
 DESCRIBED_SHARE = 0.85
 NULLABLE_SHARE = 0.1
-
-Synonyms = Mapping[str, Mapping[str, list[str]]]
-"""Other words for a `verbs` word or a name in `parameters`."""
 
 
 @dataclass(frozen=True)
