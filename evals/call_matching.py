@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from evals.case import ExpectedCall, Tool
 from evals.json_text import to_text
-from evals.matching import NOTHING, Leaf, Match, assign, match
+from evals.matching import NOTHING, Leaf, Match, assign, match_arguments
 
 _WRONG_NAME = 10_000
 
@@ -94,4 +94,5 @@ def _match_arguments(
 ) -> Match:
     if isinstance(arguments, ValueError):
         return Match((Leaf("$", "wrong", to_text(call.arguments), str(arguments)),))
-    return match(call.arguments, arguments, schema=schema.get(call.name), matchers=matchers)
+    known = schema.get(call.name)
+    return match_arguments(call.arguments, arguments, schema=known, matchers=matchers)

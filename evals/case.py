@@ -142,8 +142,8 @@ class Case(_Value):
     @property
     def question(self) -> str:
         """The last thing the user said."""
-        users = [m["content"] for m in self.messages if m.get("role") == "user"]
-        return str(users[-1]) if users else ""
+        users = [m.get("content") for m in self.messages if m.get("role") == "user"]
+        return str(users[-1] or "") if users else ""
 
     def tool(self, name: str) -> Tool | None:
         """The tool on offer with exactly this name."""

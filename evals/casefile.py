@@ -14,6 +14,7 @@ cases:
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -139,13 +140,25 @@ class _Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without dates: `2026-01-01` stays the text that it is."""
+    """YAML as 1.2 and JSON have it: `on`, `NO`, `12:30` and `2026-01-01` are text."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 (yaml's own)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+for _tag, _first, _pattern in (
+    ("null", ["~", "n", "N", ""], r"~|null|Null|NULL|"),
+    ("bool", "tTfF", r"true|True|TRUE|false|False|FALSE"),
+    ("int", "-+0123456789", r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+"),
+    (
+        "float",
+        "-+.0123456789",
+        r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
+    )
 
 
 def find_case_files(places: Iterable[Path]) -> list[Path]:
@@ -216,8 +229,7 @@ def _read_yaml(file: Path, root: Path, problems: Problems) -> _Document | None:
         loader = _Loader(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problems.add(path, mark.line + 1 if mark else 1, f"not YAML: {error.problem}")
+        _add_yaml_error(error, path, problems)
         return None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problems.add(path, 1, f"cannot be read: {error}")
@@ -227,8 +239,20 @@ def _read_yaml(file: Path, root: Path, problems: Problems) -> _Document | None:
         return None
     lines: dict[tuple[str | int, ...], int] = {}
     before = len(problems.lines)
-    data = _plain(node, loader, (), lines, path, problems)
+    try:
+        data = _plain(node, loader, (), lines, path, problems)
+    except yaml.MarkedYAMLError as error:
+        _add_yaml_error(error, path, problems)
+        return None
+    except RecursionError:
+        problems.add(path, 1, "an alias (*name) stands within what it names; write it out")
+        return None
     return _Document(path, data, lines) if len(problems.lines) == before else None
+
+
+def _add_yaml_error(error: yaml.MarkedYAMLError, path: str, problems: Problems) -> None:
+    mark = error.problem_mark or error.context_mark
+    problems.add(path, mark.line + 1 if mark else 1, f"not YAML: {error.problem}")
 
 
 def _plain(
@@ -247,7 +271,11 @@ def _plain(
             for i, child in enumerate(node.value)
         ]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
+        value = loader.construct_object(node)
+        if not isinstance(value, str | int | float | None):
+            message = f"{_show(place)}{node.tag} is no JSON; write the value without a tag"
+            problems.add(path, node.start_mark.line + 1, message)
+        return value
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
@@ -287,7 +315,9 @@ def _read_document(
             **settings,
         )
         for message in check_case(case):
-            problems.add(document.path, document.line((*place, "expect")), f"{case.id}: {message}")
+            # A message begins with the key that it is about.
+            line = document.line((*place, re.split(r"\W", message, maxsplit=1)[0]))
+            problems.add(document.path, line, f"{case.id}: {message}")
         yield case
 
 

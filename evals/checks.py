@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
+from evals import schema as schemas
 from evals.call_matching import CallsMatch, match_calls
 from evals.case import Case, ExpectedCall, Tool
 from evals.formats import MARKUP, read_model_text
@@ -172,12 +172,14 @@ def check_schema(case: Case, answer: Answer) -> Finding | None:
     return None
 
 
-def schema_problem(tool: Tool, arguments: Any) -> str | None:
-    """The first way in which arguments break their tool's schema, or None."""
+def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | None:
+    """The first way in which arguments break their tool's schema, or None.
+
+    Without `whole` some are left out, and only what is wrong with the others counts.
+    """
     try:
-        errors = sorted(
-            Draft202012Validator(tool.parameters).iter_errors(arguments), key=lambda e: e.json_path
-        )
+        found = schemas.Validator(tool.parameters).iter_errors(arguments)
+        errors = sorted((e for e in found if whole or e.path), key=lambda e: e.json_path)
     except (SchemaError, ValueError, TypeError, RecursionError) as error:
         return f"the tool's schema cannot be used: {show(str(error))}"
     except Exception as error:  # a schema's unresolvable $ref has no public type of its own

@@ -208,6 +208,9 @@ def _compare_text(case: Case, reading: Reading, response: Observation) -> Findin
     whole = "".join(f"{response.reasoning or ''}{delivered}".split())
     if written == delivered or (response.reasoning and "".join(written.split()) == whole):
         return None
+    # Words may name </think>, and there was no thought.
+    if response.reasoning is None and (response.raw_text or "").strip() == delivered:
+        return None
     marks = [m for m in leaked_marks(case, delivered) if m not in written]
     if marks:
         return Finding(Kind.LEAKED_MARKUP, f"{marks[0]} is in the text: {show(delivered)}")

@@ -4,14 +4,13 @@ Each takes the whole text and where a call begins; it returns what it read and w
 raises `Broken`. GLM's values are text and typed by the tool's schema, the others' have their type.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from evals.case import Tool
-from evals.json_text import parse_strict
+from evals.json_text import parse_strict, parse_strict_at
 from evals.reading import ReadCall, json_call, typed_call
 from evals.xml_format import CALL_CLOSE, Broken, skip_space
 
@@ -38,9 +37,8 @@ def json_at(body: str, start: int, closer: str) -> tuple[Any, int]:
         Broken: there is none; it is broken up to the next `closer`.
     """
     try:
-        _, end = json.JSONDecoder().raw_decode(body, start)
-        return parse_strict(body[start:end]), end
-    except (ValueError, RecursionError) as error:
+        return parse_strict_at(body, start)
+    except ValueError as error:
         raise Broken.within(body, start, f"not JSON: {error}", closer) from None
 
 
@@ -66,6 +64,8 @@ def read_glm(body: str, start: int, tools: Sequence[Tool]) -> tuple[ReadCall, in
         close = _glm_close(body, key.end())
         if close is None:
             raise Broken.within(body, position, f"the value of {key[1]} is not closed")
+        if key[1] in values:
+            raise Broken.within(body, position, f"{key[1]} is given twice")
         values[key[1]] = body[key.end() : close]
         position = skip_space(body, close + len(_GLM_VALUE_CLOSE))
     return replace(typed_call(name[1], values, tools), format="glm"), position + len(CALL_CLOSE)
@@ -141,6 +141,8 @@ def _gemma_items(body: str, position: int, closer: str) -> tuple[list[tuple[str,
         key = _GEMMA_KEY.match(body, position) if closer == "}" else None
         if closer == "}" and key is None:
             raise ValueError("a key is missing")
+        if key and key[1] in (name for name, _ in pairs):
+            raise ValueError(f"{key[1]} is given twice")
         value, position = _gemma_value(body, key.end() if key else position)
         pairs.append((key[1] if key else "", value))
         position = skip_space(body, position)

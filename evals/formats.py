@@ -23,7 +23,7 @@ from evals.family_formats import (
     read_glm,
     read_kimi,
 )
-from evals.json_text import parse_strict, to_text
+from evals.json_text import parse_strict, parse_strict_at, to_text
 from evals.reading import Format, Malformed, ReadCall, Reading, json_call
 from evals.xml_format import (
     CALL_CLOSE,
@@ -56,7 +56,7 @@ MARKUP = (
 """Text that belongs to calls and reasoning and has no place in an answer."""
 
 _CLOSERS = (CALL_CLOSE, "</function>", "</parameter>")
-_FENCE = re.compile(r"```(?:json|tool_call|tool_code)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE = re.compile(r"```(json|tool_call|tool_code)?[ \t]*\r?\n", re.IGNORECASE)
 _OPENERS = (
     CALL_OPEN,
     "<function=",
@@ -66,6 +66,7 @@ _OPENERS = (
     GEMMA_OPEN,
     "```",
 )
+_TAGGED = tuple(opener for opener in _OPENERS if opener != "```")
 _MARKER = re.compile("|".join(map(re.escape, _OPENERS)))
 _MISTRAL = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*(?=\{)")
 
@@ -90,15 +91,16 @@ def read_model_text(raw: str, tools: Sequence[Tool]) -> Reading:
     (`<|tool_call>`). Formats without tags count only for names of `tools`: else an example in an
     answer were a call.
     """
+    # Before all else, for a value of such a call may hold any tag.
+    if calls := _whole(raw, tools):
+        return Reading(read=tuple(calls))
     reasoning, body = _split_reasoning(raw)
+    if calls := _whole(body, tools):
+        return Reading(read=tuple(calls), reasoning=reasoning)
     found = _Found()
-    if reasoning and (CALL_OPEN in reasoning or FUNCTION.search(reasoning)):
+    if reasoning and (FUNCTION.search(reasoning) or any(tag in reasoning for tag in _TAGGED)):
         found.ambiguous.append("a call stands inside the reasoning")
     _read_tagged(body, tools, found)
-    if not found.read and not found.malformed:
-        calls = _whole_json(body, tools) or _whole_pythonic(body, tools)
-        if calls:
-            found.read, found.text = calls, []
     text = "".join(found.text)
     for closer in _CLOSERS:
         if closer in text and found.read:
@@ -117,14 +119,15 @@ def read_model_text(raw: str, tools: Sequence[Tool]) -> Reading:
 def _split_reasoning(raw: str) -> tuple[str | None, str]:
     """Reasoning at the start of the text, and the rest; its opening tag may be in the prompt."""
     start = raw.lstrip()
-    first_call = min((raw.find(m) for m in (CALL_OPEN, "<function=") if m in raw), default=len(raw))
+    first_call = min((raw.find(tag) for tag in _TAGGED if tag in raw), default=len(raw))
     for opening, closing in _THINK:
         if start.startswith(opening):
             thought, _, rest = start.removeprefix(opening).partition(closing)
             return thought, rest
-        if closing in raw[:first_call] and opening not in raw[:first_call]:
-            thought, _, rest = raw.partition(closing)
-            return thought, rest
+        thought, found, rest = raw[:first_call].partition(closing)
+        # Within a code block it is part of what is shown there.
+        if found and opening not in raw[:first_call] and thought.count("```") % 2 == 0:
+            return thought, rest + raw[first_call:]
     return None, raw
 
 
@@ -185,11 +188,17 @@ def _read_bare(body: str, start: int, tools: Sequence[Tool], found: _Found) -> i
 
 def _read_fence(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int | None:
     fence = _FENCE.match(body, start)
-    calls = fence and _whole_json(fence.group(1), tools)
-    if not fence or not calls:
+    if fence is None:
+        return None
+    calls, end = _json_calls(body, fence.end(), tools)
+    end = skip_space(body, end)
+    if not calls and (fence[1] or "").lower() == "tool_code":
+        end = body.find("```", fence.end())
+        calls = _whole_pythonic(body[fence.end() : end], tools)
+    if not calls or not body.startswith("```", end):
         return None
     found.read += calls
-    return fence.end()
+    return end + len("```")
 
 
 def _read_mistral(body: str, start: int, tools: Sequence[Tool], found: _Found) -> int:
@@ -256,21 +265,34 @@ def _call_problem(value: Any, keys: Sequence[str]) -> str | None:
     return None
 
 
-def _whole_json(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
-    """A call, or a list of calls, of declared tools as the whole text; else nothing."""
-    try:
-        value = parse_strict(text)
-    except ValueError:
-        return []
-    values = value if isinstance(value, list) else [value]
+def _whole(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
+    """Calls of declared tools without tags, where they are the whole text; else nothing."""
+    calls, end = _json_calls(text, 0, tools)
+    if calls and skip_space(text, end) == len(text):
+        return calls
+    return _whole_pythonic(text, tools)
+
+
+def _json_calls(text: str, start: int, tools: Sequence[Tool]) -> tuple[list[ReadCall], int]:
+    """The calls of declared tools that begin at `start`, one by one or in a list; their end."""
     names = {tool.name for tool in tools}
     keys = ("arguments", "parameters")
-    if any(_call_problem(v, keys) or v["name"] not in names for v in values):
-        return []
-    return [
-        json_call(v["name"], v[next(k for k in keys if k in v)], "json-fence", tools)
-        for v in values
-    ]
+    calls: list[ReadCall] = []
+    end = start
+    while text.startswith(("{", "["), skip_space(text, end)):
+        try:
+            value, after = parse_strict_at(text, skip_space(text, end))
+        except ValueError:
+            break
+        values = value if isinstance(value, list) else [value]
+        if any(_call_problem(v, keys) or v["name"] not in names for v in values):
+            break
+        calls += [
+            json_call(v["name"], v[next(k for k in keys if k in v)], "json-fence", tools)
+            for v in values
+        ]
+        end = after
+    return calls, end
 
 
 def _whole_pythonic(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
@@ -296,14 +318,20 @@ def _pythonic_call(node: ast.expr, tools: Sequence[Tool]) -> ReadCall:
         raise ValueError("not a call with keyword arguments only")
     arguments = {}
     for keyword in node.keywords:
-        if keyword.arg is None:
-            raise ValueError("** in a call")
+        if keyword.arg is None or keyword.arg in arguments:
+            raise ValueError("** in a call, or an argument that is given twice")
         arguments[keyword.arg] = parse_strict(json.dumps(_literal(keyword.value)))
     format_: Format = "pythonic"
     return json_call(ast.unparse(node.func), arguments, format_, tools)
 
 
+class _JsonNames(ast.NodeTransformer):
+    """`true`, `false` and `null` at any depth: chat templates write nested values as JSON."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        known = node.id in ("true", "false", "null")
+        return ast.Constant(json.loads(node.id)) if known else node
+
+
 def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Name) and node.id in ("true", "false", "null"):
-        return json.loads(node.id)
-    return ast.literal_eval(node)
+    return ast.literal_eval(_JsonNames().visit(node))

@@ -1,7 +1,7 @@
 """JSON text, read strictly and written exactly."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import isinf
 from typing import Any
@@ -19,18 +19,25 @@ def parse_strict(text: str) -> Any:
             are nested deeper than 100 levels; the message says which.
 
     """
+    return _checked(lambda: (_DECODER.decode(text), len(text)))[0]
+
+
+def parse_strict_at(text: str, start: int) -> tuple[Any, int]:
+    """The JSON value that begins at `start`, as `parse_strict` reads it, and where it ends.
+
+    Raises:
+        ValueError: as of `parse_strict`.
+    """
+    return _checked(lambda: _DECODER.raw_decode(text, start))
+
+
+def _checked(decode: Callable[[], tuple[Any, int]]) -> tuple[Any, int]:
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_integer,
-        )
+        value, end = decode()
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from None
     _check_depth(value)
-    return value
+    return value, end
 
 
 def to_text(value: Any) -> str:
@@ -70,7 +77,7 @@ def _constant(name: str) -> Any:
 
 def _float(text: str) -> float:
     value = float(text)
-    if isinf(value):
+    if isinf(value) or (value == 0 and Decimal(text) != 0):
         raise ValueError(f"number {text[:40]} is beyond the range of a double")
     return value
 
@@ -78,6 +85,11 @@ def _float(text: str) -> float:
 def _integer(text: str) -> int:
     # int() refuses more than 4300 digits; Decimal does not.
     return int(text) if len(text) < 4000 else int(Decimal(text))
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
+)
 
 
 def _check_depth(value: Any) -> None:

@@ -5,7 +5,8 @@ expected value may be a matcher, a mapping with one `$`-key:
 
 ```
 {$any_of: [Paris, paris]}              one of these (each may be a matcher)
-{$regex: "^\\d+$"}                      text in which the pattern is found anywhere; anchor it
+{$regex: "^\\d+$"}                      text in which the pattern is found anywhere; anchor it; $
+                                       is the end of the text, and not before its last newline
 {$approx: 3.14, abs: 0.01, rel: 0.01}  a number that near; rel is 1e-6 where neither is given
 {$unordered: [a, b]}                   an array with these items in any order
 {$contains: text or item}              text with this part, or an array with this item
@@ -19,8 +20,7 @@ An absent argument equals its schema's `default`, and the other way round.
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scipy.optimize import linear_sum_assignment
@@ -99,6 +99,17 @@ def match(
     return Match(tuple(_compare(expected, got, _Place(path, schema, schema, matchers))))
 
 
+def match_arguments(
+    expected: Mapping[str, Any],
+    got: Mapping[str, Any],
+    *,
+    schema: Any = None,
+    matchers: bool = True,
+) -> Match:
+    """Compare a call's arguments: a name may begin with `$`, and only the values are matchers."""
+    return Match(tuple(_compare_objects(expected, got, _Place("$", schema, schema, matchers))))
+
+
 def assign(costs: Sequence[Sequence[int]]) -> dict[int, int]:
     """Row → column with the least total cost; surplus rows or columns stay alone."""
     if not costs or not costs[0]:
@@ -136,7 +147,7 @@ def _compare_objects(
     for key, value in got.items():
         if key not in expected:
             where = place.at(key)
-            yield Leaf(where.path, _as_default(value, where, "extra"), NOTHING, to_text(value))
+            yield Leaf(where.path, _came_by_default(value, where), NOTHING, to_text(value))
 
 
 def _absent(expected: Any, place: _Place) -> Leaf:
@@ -151,6 +162,11 @@ def _as_default(value: Any, place: _Place, otherwise: How) -> How:
     default = schemas.default(place.schema)
     same = default is not schemas.ABSENT and all(x.ok for x in _compare(value, default, place))
     return "default" if same else otherwise
+
+
+def _came_by_default(got: Any, place: _Place) -> How:
+    """As `_as_default`, of a value that came: its `$`-keys are the model's, and no matchers."""
+    return _as_default(got, replace(place, matchers=False), "extra")
 
 
 def _compare_arrays(expected: Sequence[Any], got: Sequence[Any], place: _Place) -> Iterator[Leaf]:
@@ -220,9 +236,17 @@ def _any_of(expected: Mapping[str, Any], got: Any, place: _Place) -> Iterator[Le
 
 def _regex(expected: Mapping[str, Any], got: Any, place: _Place) -> Iterator[Leaf]:
     text = got if isinstance(got, str) else to_text(got)
-    found = re.search(expected["$regex"], text) is not None
+    found = _matches(expected["$regex"], text)
     good: How = "matcher" if isinstance(got, str) else "coerced"
     yield _leaf(place, good if found else "wrong", expected, got)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether the pattern is found; its `$` is the end, where Python's forgives a newline."""
+    found = re.search(pattern, text)
+    if found is None or not text.endswith("\n") or found.end() == len(text):
+        return found is not None
+    return re.search(pattern, text + "\n") is not None
 
 
 def _approx(expected: Mapping[str, Any], got: Any, place: _Place) -> Iterator[Leaf]:
@@ -236,10 +260,10 @@ def _approx(expected: Mapping[str, Any], got: Any, place: _Place) -> Iterator[Le
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield _leaf(place, "wrong", expected, got)
         return
-    wanted = Fraction(expected["$approx"])
+    wanted = schemas.exact(expected["$approx"])
     relative = expected.get("rel", 0 if "abs" in expected else 1e-6)
-    allowed = max(Fraction(expected.get("abs", 0)), Fraction(relative) * abs(wanted))
-    near = abs(Fraction(value) - wanted) <= allowed
+    allowed = max(schemas.exact(expected.get("abs", 0)), schemas.exact(relative) * abs(wanted))
+    near = abs(schemas.exact(value) - wanted) <= allowed
     yield Leaf(place.path, _named(how) if near else "wrong", to_text(expected), to_text(got))
 
 
@@ -282,7 +306,10 @@ def _contains(expected: Mapping[str, Any], got: Any, place: _Place) -> Iterator[
 
 
 def _optional(expected: Mapping[str, Any], got: Any, place: _Place) -> Iterator[Leaf]:
-    yield from _compare(expected["$optional"], got, place)
+    leaves = list(_compare(expected["$optional"], got, place))
+    if not all(leaf.ok for leaf in leaves) and _came_by_default(got, place) == "default":
+        leaves = [_leaf(place, "default", expected, got)]
+    yield from leaves
 
 
 def _ignore(expected: Mapping[str, Any], got: Any, place: _Place) -> Iterator[Leaf]:

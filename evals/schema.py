@@ -1,7 +1,14 @@
-"""What a tool's JSON Schema says about one value: its types, its properties, its default."""
+"""What a tool's JSON Schema says about a value: whether it fits, its types, its default."""
 
+import re
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
+from urllib.parse import unquote
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 ABSENT = object()
 """Stands for "no value", which is not the same as null."""
@@ -24,12 +31,36 @@ def json_type(value: Any) -> str:
     return "array" if isinstance(value, list | tuple) else "object"
 
 
+def exact(number: int | float) -> Fraction:
+    """A number as it is written: 0.1 is a tenth, not the double that is nearest to it."""
+    return Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
+
+
+def _multiple_of(
+    validator: Any, divisor: int | float, value: Any, _: Any
+) -> Iterator[ValidationError]:
+    if validator.is_type(value, "number") and exact(value) % exact(divisor):
+        yield ValidationError(f"{value!r} is not a multiple of {divisor}")
+
+
+Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"multipleOf": _multiple_of}
+)
+"""JSON Schema 2020-12; unlike jsonschema's, `multipleOf: 0.01` takes 19.99."""
+
+
 def resolve(schema: Any, root: Any) -> Any:
-    """`schema` with its local `$ref` (`#/$defs/…`) followed; `{}` where that leads nowhere."""
+    """`schema` with its local `$ref` (`#/$defs/…`) followed; `{}` where that leads nowhere.
+
+    What stands beside a `$ref` goes before what it leads to.
+    """
     for _ in range(_DEPTH):
         if not isinstance(schema, Mapping) or not isinstance(schema.get("$ref"), str):
             return schema
-        schema = _at(root, schema["$ref"])
+        target = _at(root, schema["$ref"])
+        if not isinstance(target, Mapping):
+            return target
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
     return {}
 
 
@@ -38,16 +69,32 @@ def child(schema: Any, key: str | int, root: Any) -> Any:
     schema = resolve(schema, root)
     if not isinstance(schema, Mapping):
         return {}
-    for part in _parts(schema, root):
-        if isinstance(key, int):
-            items = part.get("items")
-            if isinstance(items, Mapping):
-                return resolve(items, root)
-        else:
-            properties = part.get("properties")
-            if isinstance(properties, Mapping) and key in properties:
-                return resolve(properties[key], root)
-    return {}
+    parts = list(_parts(schema, root))
+    if isinstance(key, int):
+        found = [part["items"] for part in parts if isinstance(part.get("items"), Mapping)]
+    else:
+        found = [
+            *(said[key] for said in _mappings(parts, "properties") if key in said),
+            *(
+                said[pattern]
+                for said in _mappings(parts, "patternProperties")
+                for pattern in said
+                if _found(pattern, key)
+            ),
+            *_mappings(parts, "additionalProperties"),
+        ]
+    return resolve(found[0], root) if found else {}
+
+
+def _mappings(parts: list[Mapping[str, Any]], keyword: str) -> Iterator[Mapping[str, Any]]:
+    return (part[keyword] for part in parts if isinstance(part.get(keyword), Mapping))
+
+
+def _found(pattern: str, key: str) -> bool:
+    try:
+        return re.search(pattern, key) is not None
+    except re.error:  # valid in ECMAScript, where patterns of schemas are at home
+        return False
 
 
 def default(schema: Any) -> Any:
@@ -66,8 +113,18 @@ def allowed_types(schema: Any, root: Any, depth: int = 0) -> frozenset[str] | No
         return None
     found: frozenset[str] | None = None
     for types in _restrictions(schema, root, depth):
-        found = types if found is None else found & types
+        found = types if found is None else _common(found, types)
     return found
+
+
+def _common(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    """What both allow: an integer is a number, too."""
+    return frozenset(
+        name
+        for a, b in ((one, other), (other, one))
+        for name in a
+        if name in b or (name == "integer" and "number" in b)
+    )
 
 
 def fits(value: Any, types: frozenset[str] | None) -> bool:
@@ -113,8 +170,11 @@ def _at(root: Any, reference: str) -> Any:
         return {}
     place = root
     for part in reference.lstrip("#").strip("/").split("/"):
-        name = part.replace("~1", "/").replace("~0", "~")
-        if not isinstance(place, Mapping) or (part and name not in place):
+        name = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
+            place = place[int(name)]
+        elif isinstance(place, Mapping) and (not part or name in place):
+            place = place[name] if part else place
+        else:
             return {}
-        place = place[name] if part else place
     return place

@@ -206,6 +206,8 @@ def score_repeats(records: Iterable[Record]) -> Repeats | None:
     """The figures of cases that were asked more than once; None if there are none."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
+        if record.status == Status.KNOWN:
+            continue
         if record.scores is not None and record.scores.case is not None:
             groups[record.case.node, record.lane].append(record)
     repeated = {key: group for key, group in groups.items() if len(group) > 1}
@@ -270,6 +272,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def smallest_regression(n: int, *, level: float = 0.05) -> int:
-    """The fewest one-way flips among `n` pairs that exact McNemar calls significant; n+1: none."""
-    return next((flips for flips in range(1, n + 1) if mcnemar(0, flips) < level), n + 1)
+def smallest_regression(n: int, *, level: float = 0.05) -> int | None:
+    """The fewest one-way flips among `n` pairs that exact McNemar calls significant, if any are."""
+    return next((flips for flips in range(1, n + 1) if mcnemar(0, flips) < level), None)

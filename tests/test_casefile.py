@@ -51,9 +51,24 @@ def test_a_case_takes_over_the_defaults_of_its_file(project):
     assert words.tools == ()
 
 
-def test_dates_stay_text(project):
-    text = GOOD.replace("Oslo}", '"2026-01-02"}').replace("Weather in Oslo?", "2026-01-02")
-    assert _read(project, text)[0].question == "2026-01-02"
+@pytest.mark.parametrize("text", ["2026-01-02", "NO", "on", "yes", "12:30", "010", "1_000", "="])
+def test_what_only_old_yaml_takes_for_more_stays_text(project, text):
+    case = _read(project, GOOD.replace("Oslo}", f"{text}}}").replace("Weather in Oslo?", text))[0]
+    assert case.question == text
+    assert case.expect.call.arguments == {"city": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("7", 7), ("-7", -7), ("0", 0), ("1.5", 1.5), ("1e3", 1000.0), ("true", True), ("~", None)],
+)
+def test_numbers_and_words_of_json_are_what_they_are(project, text, value):
+    inline = "[{name: f, parameters: {type: object, properties: {x: {}}}}]"
+    file = f"cases:\n  - {{id: a, ask: Go, tools: {inline}, expect: {{call: {{name: f, arguments: "
+    (case,) = _read(project, f"{file}{{x: {text}}}}}}}}}\n")
+    got = case.expect.call.arguments["x"]
+    assert got == value
+    assert type(got) is type(value)
 
 
 MISTAKES = [
@@ -71,6 +86,14 @@ MISTAKES = [
     ("arguments: {city: Oslo}", "arguments: {city: {$regx: Oslo}}", 5, "$regx"),
     ("name: get_weather,", "name: get_time,", 5, "'get_time' is not on offer"),
     ("cases:", "casess:", 2, "unknown key; allowed here: "),
+    ("city: Oslo}", "city: {$any_of: [Oslo, 5]}}", 5, "5 is not of type 'string'"),
+    ("city: Oslo}", "city: {$ignore: true}, days: x}", 5, "'x' is not of type 'integer'"),
+    ("    ask: Hello\n", "    <<: {ask: Hello}\n", 8, "unknown key; allowed here: "),
+    ("ask: Hello", "ask: !greeting Hello", 8, "not YAML: could not determine a constructor"),
+    ("ask: Hello", "ask: !!binary SGVsbG8=", 8, "is no JSON; write the value without a tag"),
+    ("tools: []", "tools: &a [*a]", 1, "write it out"),
+    ("tools: []", "tool_choice: {type: function, function: t}", 7, "names a tool of the case"),
+    ("ask: Hello", "messages: [{role: user}]", 8, "messages[0]: a message of the user needs"),
 ]
 
 
@@ -96,6 +119,35 @@ def test_a_case_that_its_perfect_answer_fails_is_refused(project):
     text = GOOD.replace("{answer: {}}", "{answer: {contains: [sun], not_contains: [sun]}}")
     with pytest.raises(CaseFileError, match="its own perfect answer fails"):
         _read(project, text)
+
+
+def test_sound_cases_of_less_common_schemas_are_taken(project):
+    text = """\
+cases:
+  - id: contains
+    ask: Go
+    tools:
+      - name: f
+        parameters:
+          type: object
+          properties:
+            tags: {type: array, items: {type: string}}
+            code: {type: string, pattern: "^a.*z$"}
+            price: {type: number, multipleOf: 0.01}
+          additionalProperties: true
+    expect:
+      call:
+        name: f
+        arguments: {tags: {$contains: urgent}, code: {$contains: m}, price: 19.99, more: 1}
+  - id: odata
+    ask: Go
+    tools: [{name: g, parameters: {type: object, properties: {$filter: {type: string}}}}]
+    expect: {call: {name: g, arguments: {$filter: x}}}
+  - id: words
+    ask: Go
+    expect: {answer: {not_contains: [answer]}}
+"""
+    assert [case.id for case in _read(project, text)] == ["contains", "odata", "words"]
 
 
 def test_repeats_at_temperature_zero_are_refused(project):

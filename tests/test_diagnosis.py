@@ -340,3 +340,20 @@ def test_a_value_that_may_be_text_or_number_is_faithful_as_either(delivered, rig
     found = judge(case, called(json.dumps({"n": delivered})))
     assert (found.status == Status.PASS) == right
     assert failed(found) <= {("faithful", Kind.CHANGED_ARGUMENTS, Layer.PARSER)}
+
+
+def test_words_that_name_the_end_of_thought_are_not_changed():
+    words = "The tag </think> ends the thinking."
+    case = case_of({"answer": {}}, ask="What does </think> do?")
+    assert judge(case, said(words)).status == Status.PASS
+
+
+def test_a_price_is_a_multiple_of_a_cent():
+    price = {"type": "number", "multipleOf": 0.01}
+    tool = Tool(name="pay", parameters={"type": "object", "properties": {"p": price}})
+    case = case_of({"call": {"name": "pay", "arguments": {"p": {"$ignore": True}}}})
+    case = case.model_copy(update={"tools": (tool,)})
+    for value, status in (("19.99", Status.PASS), ("0.07", Status.PASS), ("0.005", Status.FAIL)):
+        call = Call("pay", f'{{"p": {value}}}')
+        raw = WRAPPED.format(value).replace("=f>", "=pay>").replace("=n>", "=p>")
+        assert judge(case, called(raw=raw, calls=(call,))).status == status

@@ -421,3 +421,100 @@ def test_readers_of_families_never_raise(text):
     for form in (GLM, SECTION, GEMMA):
         read_model_text(form.format(text), TOOLS)
         read_model_text(form.format(KIMI.format(text)), TOOLS)
+
+
+WHOLE = [
+    '{"name": "f", "arguments": {"text": "<function=todoread></function>"}}',
+    '{"name": "f", "arguments": {"text": "<tool_call> opens"}}',
+    '{"name": "f", "arguments": {"text": "a </think> b"}}',
+    'f(text="<tool_call> opens")',
+    '[f(text="a </think> b")]',
+    '```json\n{"name": "f", "arguments": {"text": "```py\\nx\\n```"}}\n```',
+    '```json\r\n{"name": "f", "arguments": {"text": "x"}}\r\n```',
+    '```JSON\n{"name": "f", "arguments": {"text": "x"}}\n```',
+    '```tool_code\nf(text="x")\n```',
+    'Sure:\n```json\n{"name": "f", "arguments": {"text": "</think>"}}\n```',
+    '[TOOL_CALLS]f[ARGS]{"text": "a </think> b"}',
+    '<|tool_call_start|>[f(text="a </think> b")]<|tool_call_end|>',
+]
+
+
+@pytest.mark.parametrize("raw", WHOLE)
+def test_a_value_may_hold_any_tag(raw):
+    reading = read_model_text(raw, TOOLS)
+    assert [call.name for call in reading.calls] == ["f"]
+    assert not reading.malformed
+    assert reading.reasoning is None
+
+
+@pytest.mark.parametrize("fence", [False, True])
+def test_several_objects_one_after_another_are_several_calls(fence):
+    raw = '{"name": "f", "arguments": {"n": 1}}\n{"name": "f", "arguments": {"n": 2}}'
+    reading = read_model_text(f"```json\n{raw}\n```" if fence else raw, TOOLS)
+    assert [json.loads(call.arguments) for call in reading.calls] == [{"n": 1}, {"n": 2}]
+
+
+def test_an_example_of_code_in_an_answer_is_no_call():
+    assert not read_model_text('Like this:\n```\nf(text="x")\n```', TOOLS).attempted
+
+
+@pytest.mark.parametrize("call", ["[TOOL_CALLS]f{}", "<|tool_call_start|>[f()]<|tool_call_end|>"])
+def test_a_call_of_any_format_in_the_reasoning_is_ambiguous(call):
+    assert read_model_text(f"<think>I say {call}</think>Done.", TOOLS).ambiguous
+
+
+def test_nested_values_of_a_pythonic_call_may_be_json():
+    raw = "<|tool_call_start|>[f(items=[true, null], thing={'a': false})]<|tool_call_end|>"
+    (call,) = read_model_text(raw, TOOLS).calls
+    assert json.loads(call.arguments) == {"items": [True, None], "thing": {"a": False}}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '<tool_call>{"name": "f", "arguments": {"n": 5, "n": 6}}</tool_call>',
+        "<|tool_call_start|>[f(n=5, n=6)]<|tool_call_end|>",
+        "<|tool_call>call:f{n:5,n:6}<tool_call|>",
+        "<tool_call>f<arg_key>n</arg_key><arg_value>5</arg_value>"
+        "<arg_key>n</arg_key><arg_value>6</arg_value></tool_call>",
+    ],
+)
+def test_an_argument_that_is_given_twice_makes_a_call_malformed(raw):
+    reading = read_model_text(raw, TOOLS)
+    assert reading.malformed
+    assert not reading.calls
+
+
+def test_integers_are_exact_at_any_size_in_tags_too():
+    digits = "7" * 5_000
+    raw = f'<tool_call>{{"name": "f", "arguments": {{"n": {digits}}}}}</tool_call>'
+    (call,) = read_model_text(raw, TOOLS).calls
+    assert digits in call.arguments
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number", "oneOf": [{"const": 5, "title": "low"}, {"const": 6}]},
+        {"type": ["number", "null"], "anyOf": [{"type": "integer"}, {"type": "null"}]},
+        {"$ref": "#/properties/list/anyOf/0"},
+    ],
+)
+def test_types_of_schemas_that_generators_write(schema):
+    offered = tool("g", n=schema, list={"anyOf": [{"type": "integer"}, {"type": "null"}]})
+    (call,) = read_model_text(xml("g", n="5"), [offered]).calls
+    assert json.loads(call.arguments) == {"n": 5}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"additionalProperties": {"type": "integer"}},
+        {"patternProperties": {"^n": {"type": "integer"}}},
+        {"allOf": [{"properties": {"n": {"type": "integer"}}}]},
+    ],
+)
+def test_types_of_parameters_that_are_not_named(more):
+    offered = Tool(name="g", parameters={"type": "object", "properties": {}, **more})
+    (call,) = read_model_text(xml("g", n="5"), [offered]).calls
+    assert json.loads(call.arguments) == {"n": 5}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evals.call_matching import match_calls
 from evals.case import ExpectedCall, Tool
 from evals.json_text import parse_strict, to_text
-from evals.matching import check_matchers, match
+from evals.matching import check_matchers, match, match_arguments
 
 SCALARS = (
     st.none()
@@ -316,3 +316,63 @@ def test_defaults_come_from_the_tool():
     tool = Tool(name="f", parameters={"type": "object", "properties": {"n": {"default": 3}}})
     assert match_calls([call("f")], [("f", {"n": 3})], tools=[tool]).ok
     assert not match_calls([call("f")], [("f", {"n": 4})], tools=[tool]).ok
+
+
+@pytest.mark.parametrize("written", [{"$ignore": True}, {"$regex": "("}, {"$any_of": 5}])
+def test_keys_that_the_model_wrote_are_no_matchers(written):
+    schema = {"properties": {"query": {"type": "object", "default": {"a": 1}}}}
+    assert hows({}, {"query": written}, schema=schema) == ["extra"]
+    assert hows({"query": {"$optional": {}}}, {"query": written}, schema=schema) == ["missing"] or (
+        not match({"query": {"$optional": {}}}, {"query": written}, schema=schema).ok
+    )
+
+
+def test_a_parameter_may_be_named_like_a_matcher():
+    assert match_arguments({"$filter": "x"}, {"$filter": "x"}).ok
+    assert not match_arguments({"$filter": "x"}, {"$filter": "y"}).ok
+
+
+def test_a_default_beside_a_reference_counts():
+    schema = {
+        "properties": {"unit": {"$ref": "#/$defs/Unit", "default": "c"}},
+        "$defs": {"Unit": {"type": "string", "enum": ["c", "f"]}},
+    }
+    assert hows({}, {"unit": "c"}, schema=schema) == ["default"]
+    assert hows({"unit": "c"}, {}, schema=schema) == ["default"]
+    assert hows({}, {"unit": "f"}, schema=schema) == ["extra"]
+
+
+@pytest.mark.parametrize(("got", "ok"), [({}, True), ({"n": 10}, True), ({"n": 20}, True)])
+def test_what_is_optional_may_be_its_default(got, ok):
+    schema = {"properties": {"n": {"type": "integer", "default": 20}}}
+    assert match({"n": {"$optional": 10}}, got, schema=schema).ok is ok
+    assert not match({"n": {"$optional": 10}}, {"n": 30}, schema=schema).ok
+
+
+@pytest.mark.parametrize(
+    ("expected", "near", "far"),
+    [
+        ({"$approx": 3.14, "abs": 0.01}, [3.13, 3.15], [3.129, 3.151]),
+        ({"$approx": 20, "abs": 0.1}, [19.9, 20.1], [19.8, 20.2]),
+        ({"$approx": 100, "rel": 0.3}, [70, 130], [69.9, 131]),
+        ({"$approx": 19.99, "abs": 0.01}, [20.0, 19.98], [20.01]),
+    ],
+)
+def test_a_tolerance_holds_as_it_is_written_on_both_sides(expected, near, far):
+    assert all(match(expected, value).ok for value in near)
+    assert not any(match(expected, value).ok for value in far)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "ok"),
+    [
+        ("^umbrellas?$", "umbrella", True),
+        ("^umbrellas?$", "umbrella\n", False),
+        ("umbrella", "umbrella\n", True),
+        ("umbrella\\n$", "umbrella\n", True),
+        ("umbrella\\s\\Z", "umbrella\n", True),
+        ("(?m)^umbrella$", "an\numbrella\n", True),
+    ],
+)
+def test_the_end_of_a_pattern_is_the_end_of_the_text(pattern, text, ok):
+    assert match({"$regex": pattern}, text).ok is ok

@@ -33,6 +33,8 @@ class ProfileChange:
     flaky: tuple[str, ...]
     p_value: float
     adjusted: float
+    least: int | None
+    """The fewest one-way flips that tell from chance, were this profile the only one to change."""
 
     @property
     def is_regression(self) -> bool:
@@ -131,7 +133,7 @@ def _changes(
     flips = [(_outcomes(x), _outcomes(y)) for x, y in sides.values()]
     p_values = [mcnemar(len(_flips(x, y, "fail")), len(_flips(x, y, "pass"))) for x, y in flips]
     return tuple(
-        _change(name, x, y, p, adjusted)
+        _change(name, x, y, p, adjusted, level=LEVEL / len(sides))
         for (name, (x, y)), p, adjusted in zip(sides.items(), p_values, holm(p_values), strict=True)
     )
 
@@ -161,14 +163,21 @@ def _flips(
 
 
 def _change(
-    name: str, before: Mapping[str, Any], after: Mapping[str, Any], p: float, adjusted: float
+    name: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    p: float,
+    adjusted: float,
+    *,
+    level: float,
 ) -> ProfileChange:
     x, y = _outcomes(before), _outcomes(after)
     flaky = _flaky(before) | _flaky(after)
     unscored = {case for case in x.keys() & y.keys() if None in (x[case], y[case])}
+    pairs = _pairs(before, after)
     return ProfileChange(
         name=name,
-        pairs=_pairs(before, after),
+        pairs=pairs,
         newly_failing=tuple(_flips(x, y, "pass")),
         fixed=tuple(_flips(x, y, "fail")),
         new=tuple(sorted(y.keys() - x.keys())),
@@ -177,6 +186,7 @@ def _change(
         flaky=tuple(sorted(flaky)),
         p_value=p,
         adjusted=adjusted,
+        least=smallest_regression(pairs, level=level),
     )
 
 
@@ -208,10 +218,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
             f"{len(profile.fixed)} fixed of {profile.pairs} cases; exact McNemar "
             f"{p_text(profile.p_value)}, with Holm {p_text(profile.adjusted)}"
         )
-        least = smallest_regression(profile.pairs)
         yield (
-            f"  the smallest one-way change that this suite can tell from chance: {least} cases"
-            if least <= profile.pairs
+            f"  the smallest one-way change that it can tell from chance: {profile.least} cases"
+            if profile.least
             else "  too few cases in common to tell any change from chance"
         )
         for title in ("newly_failing", "fixed", "flaky", "new", "removed", "unscored"):

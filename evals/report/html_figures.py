@@ -11,7 +11,7 @@ from evals.report.html_record import expected_form, got_form, list_entry, one_li
 from evals.report.pictures import pictures, started
 from evals.report.text import change_text
 from evals.results import Record, Status
-from evals.scoring import RATES, smallest_regression
+from evals.scoring import RATES
 
 _LISTED = 12
 
@@ -188,13 +188,11 @@ def _profile_change(
         reverse=True,
     )
     keys = {record.case.node: record.key for record in worst}
-    least = smallest_regression(change.pairs)
     rates = [side["profiles"][change.name]["rates"] for side in (before, after)]
     return {
         "change": change,
         "p_value": p_text(change.p_value),
         "adjusted": p_text(change.adjusted),
-        "least": least if least <= change.pairs else None,
         "lists": [
             (
                 title.replace("_", " "),

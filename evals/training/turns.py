@@ -13,14 +13,13 @@ does not, a value that is JSON is that value and every other is text. A call tha
 differently (the text `"1"` without a schema, a value that holds a tag) is refused, never written.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from evals.case import Tool
-from evals.json_text import parse_strict, to_text
+from evals.json_text import parse_strict, parse_strict_at, to_text
 from evals.observation import Call
 from evals.xml_format import (
     CALL_CLOSE,
@@ -223,9 +222,8 @@ def _is_meant_as_call(value: Any, names: set[str]) -> bool:
 def _json_at(body: str, start: int, closer: str) -> tuple[Any, int]:
     """The strict JSON value at `start`, and the end of `closer`, which must follow it."""
     try:
-        _, end = json.JSONDecoder().raw_decode(body, start)
-        value = parse_strict(body[start:end])
-    except (ValueError, RecursionError) as error:
+        value, end = parse_strict_at(body, start)
+    except ValueError as error:
         raise Unconvertible(f"a call's JSON is broken: {error}") from None
     close = skip_space(body, end)
     if not body.startswith(closer, close):
