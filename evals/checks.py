@@ -187,11 +187,25 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
     return f"{errors[0].json_path}: {show(errors[0].message)}" if errors else None
 
 
-def check_finish_reason(observation: Observation) -> Finding | None:
-    """`tool_calls` exactly with calls, `stop` for an answer."""
+def is_cut_off(case: Case, observation: Observation) -> bool:
+    """Whether the answer ran into max_tokens: `length` says so, and usage does not contradict it.
+
+    A server may count the end token or not, so one token less is no contradiction.
+    """
+    used = observation.usage
+    early = used is not None and used.completion + 1 < case.max_tokens
+    return observation.finish_reason == "length" and not early
+
+
+def check_finish_reason(case: Case, observation: Observation) -> Finding | None:
+    """`tool_calls` exactly with calls, `stop` for an answer, `length` at max_tokens alone."""
     reason = observation.finish_reason
-    if reason == "length":
+    if is_cut_off(case, observation):
         return Finding(Kind.TRUNCATED, "the answer was cut off at max_tokens")
+    if reason == "length":
+        used = observation.usage.completion if observation.usage else None
+        said = f"finish_reason is length after {used} of {case.max_tokens} tokens"
+        return Finding(Kind.FINISH_REASON, said)
     if reason == "tool_calls" and not observation.calls:
         return Finding(Kind.LOST_CALL, "finish_reason is tool_calls, but there is no call")
     wanted = "tool_calls" if observation.calls else "stop"

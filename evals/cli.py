@@ -266,7 +266,7 @@ def accept(
 ) -> None:
     """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
     summary = _or_exit(lambda: comparison.read_run(run))
-    if not summary["run"]["whole"]:
+    if not summary["run"].get("whole"):
         sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
     to.write_text(comparison.baseline(summary), encoding="utf-8")
     print(f"{to}: baseline of {summary['run']['id']}")
@@ -275,11 +275,14 @@ def accept(
 @app.command()
 def rejudge(
     run: Annotated[Path, typer.Argument(help="run folder")] = Path("reports/latest"),
+    baseline: Annotated[
+        Path | None, typer.Option(help="in place of the one that the run was gated with")
+    ] = None,
 ) -> None:
     """Judge the stored answers of a run again, without a server; records and summary are new."""
     from evals.session import rejudge_run
 
-    summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd()))
+    summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd(), baseline))
     with commands_stopped(os.environ, _say):
         print_summary(summary, list(read_records(run / RECORDS)), Console(width=120))
     raise typer.Exit(0 if summary["gate"]["passed"] else 1)

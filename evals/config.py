@@ -26,7 +26,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evals.errors import ConfigError
 
@@ -109,6 +109,14 @@ class Config(_Table):
     """Profiles by name; without any, one named `default`."""
     gates: dict[str, Gate] = Field(default_factory=lambda: {"default": Gate()})
     """Gates by the name of their profile; `default` is for profiles without one."""
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Config":
+        for name in self.gates:
+            if name != "default" and name not in self.profiles:
+                known = ", ".join(sorted(self.profiles))
+                raise ValueError(f"gates.{name}: there is no such profile; there are: {known}")
+        return self
 
     def profile(self, name: str) -> Profile:
         """The profile of this name.

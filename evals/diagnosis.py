@@ -85,12 +85,18 @@ def judge(
     """Judge one observation. Pure; never raises, whatever the model or the server wrote.
 
     `plain` is the same case's observation in lane `server`: the evidence for lanes `stream` and
-    `agent`, which carry no token ids. `rendered_prompt_tokens` is the length of the prompt rendered
+    `agent`, which carry no token ids; above temperature 0 it is another sample, and not used.
+    `rendered_prompt_tokens` is the length of the prompt rendered
     here. `call_format` is the format that the server parses, one of `evals.reading.FORMATS`.
     """
     if broken := _broken(observation):
         return _without_answer(case, profile, observation.lane, broken)
-    if plain is not None and _broken(plain):
+    if case.temperature > 0:
+        plain = None  # another sample, and so no evidence
+    if plain is not None and (broken := _broken(plain)):
+        if not _gives_no_answer(case, profile, plain.lane):
+            reason = f"the plain answer that it is judged with did not come back: {broken.reason}"
+            return _without_answer(case, profile, observation.lane, replace(broken, reason=reason))
         plain = None
     if observation.lane == "direct":
         verdicts, scores = _judge_direct(case, observation, call_format)
@@ -147,10 +153,14 @@ def _broken(observation: Observation) -> Verdict | None:
 
 def _without_answer(case: Case, profile: str, lane: str, broken: Verdict) -> Judgement:
     """An error, but where a known defect says that the server gives no whole answer."""
-    defect = case.defect(profile, lane)
-    if defect is not None and defect.no_answer:
+    if _gives_no_answer(case, profile, lane):
         return Judgement((broken,), Scores(None, None, None, None), Status.KNOWN)
     return Judgement((broken,), None, Status.ERROR)
+
+
+def _gives_no_answer(case: Case, profile: str, lane: str) -> bool:
+    defect = case.defect(profile, lane)
+    return defect is not None and defect.no_answer
 
 
 def _with_known_defect(
@@ -189,7 +199,7 @@ def _judge_direct(
             blame = excuse
         verdicts.append(_verdict(check, finding, blame))
     if evidence.truncated:
-        verdicts.append(_verdict("finish_reason", check_finish_reason(observation)))
+        verdicts.append(_verdict("finish_reason", check_finish_reason(case, observation)))
     if reading.read:
         foreign = next((r.format for r in reading.read if r.format != call_format), None)
         reason = f"the call is written as {foreign}, the server parses {call_format}"
@@ -256,7 +266,7 @@ def _judge_conformance(
     faithful = faithful_finding(evidence)
     agent = evidence.response.lane == "agent"
     if not agent:
-        finding = check_finish_reason(evidence.response)
+        finding = check_finish_reason(evidence.case, evidence.response)
         blame = _blame_finish_reason(finding, evidence, faithful) if finding else None
         yield _verdict("finish_reason", finding, blame)
     finding = check_markup(evidence.case, evidence.response)
@@ -317,7 +327,7 @@ def _blame(check: str, finding: Finding, evidence: Evidence, faithful: Finding |
 
 
 def _blame_without_text(finding: Finding, evidence: Evidence) -> Blame:
-    if finding.kind == Kind.MISSING_CALL:
+    if finding.kind == Kind.MISSING_CALL and not evidence.response.calls:
         if evidence.truncated:
             return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
         if evidence.response.finish_reason == "tool_calls":

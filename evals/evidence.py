@@ -9,6 +9,7 @@ from evals.case import Case
 from evals.checks import (
     Finding,
     check_stream,
+    is_cut_off,
     leaked_marks,
     literal_calls,
     parse_arguments,
@@ -55,7 +56,7 @@ class Evidence:
     @property
     def truncated(self) -> bool:
         """Whether the answer ran into max_tokens."""
-        return self.response.finish_reason == "length"
+        return is_cut_off(self.case, self.response)
 
     def excuse(self) -> Blame | None:
         """The model's own fault that explains why the response is not what the model meant."""

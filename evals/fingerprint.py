@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def graders_digest() -> str:
     return whole.hexdigest()[:16]
 
 
-def fingerprint(cases: Iterable[Case], profiles: Sequence[Opened]) -> dict[str, Any]:
-    """The parts of `summary.json`'s `fingerprint`; what an attached server hides is None."""
+def fingerprint(cases: Iterable[Case], profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The parts of `summary.json`'s `fingerprint`; `profiles` as `served_by` tells of each."""
     return {
         "evals": __version__,
         "suite": suite_digest(cases),
@@ -65,7 +65,7 @@ def fingerprint(cases: Iterable[Case], profiles: Sequence[Opened]) -> dict[str, 
             "cores": psutil.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30),
         },
-        "profiles": {opened.name: _profile(opened) for opened in profiles},
+        "profiles": dict(profiles),
     }
 
 
@@ -82,7 +82,8 @@ def _folder(opened: Opened) -> Path | None:
     return Path(opened.model) if opened.model and Path(opened.model).is_dir() else None
 
 
-def _profile(opened: Opened) -> dict[str, Any]:
+def served_by(opened: Opened) -> dict[str, Any]:
+    """What serves a profile: what an attached server hides is None."""
     folder = _folder(opened)
     template = getattr(opened.tokenizer, "chat_template", None)
     text = template if isinstance(template, str) else None

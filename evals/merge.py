@@ -50,7 +50,7 @@ def merge_runs(
 
     Raises:
         ConfigError: a folder holds no shard's run, the shards are not of one run, a case is in
-            two of them, `output` is in use, or the baseline cannot be compared.
+            two of them, `output` is in use, or the baseline is none.
     """
     parts = [_read(folder) for folder in folders]
     _check_alike(parts)
@@ -62,19 +62,25 @@ def merge_runs(
     missing, complete = _coverage(
         records, Session(config, _session_settings(settings), output, None), root
     )
-    before = read_run(baseline) if baseline else None
+    if baseline:
+        read_run(baseline)  # a mistake in it shows now, with nothing written
     output.mkdir(parents=True, exist_ok=True)
     _join_grammar_logs(parts, output)
     summary = summarize(
         records,
         config,
         _fingerprint(parts, records),
-        _run(parts, output, whole=complete and settings["tier"] == "full"),
+        {
+            **_run(parts, output),
+            "whole": complete and settings["tier"] == "full",
+            "missing": missing,
+            "ended": None,
+            "baseline": str(baseline.resolve()) if baseline else None,
+        },
         grammar_counts(config, output),
     )
-    if before is not None:
-        gate_on_regression(summary, before)
-    write_run(output, summary, records, against=baseline)
+    compared = gate_on_regression(summary, baseline)
+    write_run(output, summary, records, against=compared)
     return Merged(summary, records, missing)
 
 
@@ -189,7 +195,7 @@ def _all_values(values: Sequence[Any]) -> Any:
     return different[0] if len(different) == 1 else " and ".join(map(str, different))
 
 
-def _run(parts: Sequence[_Part], output: Path, *, whole: bool) -> dict[str, Any]:
+def _run(parts: Sequence[_Part], output: Path) -> dict[str, Any]:
     """The merged run began with its first shard and ended with its last."""
     runs = [part.summary["run"] for part in parts]
     began = [datetime.datetime.fromisoformat(run["started"]) for run in runs]
@@ -198,7 +204,6 @@ def _run(parts: Sequence[_Part], output: Path, *, whole: bool) -> dict[str, Any]
         "id": output.resolve().name,
         "started": min(began).isoformat(),
         "seconds": round((max(ended) - min(began)).total_seconds(), 1),
-        "whole": whole,
         "tier": runs[0]["tier"],
         "asked": runs[0]["asked"],
         "shard": None,

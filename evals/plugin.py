@@ -150,6 +150,11 @@ class CaseItem(pytest.Function):
     question: Question
     record: Record | None = None
 
+    @property
+    def key(self) -> str:
+        """The key of this item's record."""
+        return Session.key(self.profile, self.question)
+
     @classmethod
     def build(cls, parent: CaseFileNode, profile: str, question: Question) -> "CaseItem":
         """The item of `question`; its marks are the case's tags, tier and criticality."""
@@ -205,7 +210,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Profiles one after another; cases with the same tools together, for the prompt cache."""
     if SESSION in config.stash:
         session = config.stash[SESSION]
-        session.collected = sum(isinstance(item, CaseItem) for item in items)
+        session.collected = frozenset(item.key for item in items if isinstance(item, CaseItem))
         items.sort(key=lambda item: _order(item, session))
         _keep_share(config, items, session)
 
@@ -239,10 +244,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Note whether the whole suite is run; a part of it cannot pass the gate."""
     if SESSION in session.config.stash:
         mine = session.config.stash[SESSION]
-        selected = [item for item in session.items if isinstance(item, CaseItem)]
+        mine.wanted = frozenset(item.key for item in session.items if isinstance(item, CaseItem))
         places = [place.resolve() for place in _case_places(session.config)]
         mine.whole = (
-            len(selected) == mine.collected
+            mine.wanted == mine.collected
+            and not session.testsfailed  # a file that could not be collected
             and session.config.rootpath.resolve() / "cases" in places
             and not any(session.config.getoption(name, None) for name in _UNCOLLECTED)
         )
@@ -258,6 +264,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         read_cases(find_case_files(_case_places(config)), config.rootpath)
         config.stash[SESSION].open(config.stash[SESSION].profiles[0])
     except EvalsError as error:
+        config.stash[SESSION].ended = str(error)
         pytest.exit(str(error), returncode=_ERROR_EXIT)
 
 
@@ -272,11 +279,12 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """xdist: a worker told whether it had the whole suite, and what was dealt out to shards."""
+    """xdist: a worker told what it was to ask, whether that is all, and what shards are dealt."""
     output = getattr(node, "workeroutput", None) or {}
     if SESSION in node.config.stash and "evals_whole" in output:
-        node.config.stash[SESSION].whole = output["evals_whole"]
-        node.config.stash[SESSION].suite = output["evals_suite"]
+        session = node.config.stash[SESSION]
+        session.whole, session.suite = output["evals_whole"], output["evals_suite"]
+        session.wanted = frozenset(output["evals_wanted"])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -301,6 +309,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         try:
             session.open(item.profile)
         except EvalsError as error:
+            session.ended = str(error)
             pytest.exit(str(error), returncode=_ERROR_EXIT)
     return (yield)
 
@@ -383,14 +392,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if _worker(config) is not None:
         mine.close()
         output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
-        output.update(evals_whole=mine.whole, evals_suite=mine.suite)
+        output.update(
+            evals_whole=mine.whole, evals_suite=mine.suite, evals_wanted=sorted(mine.wanted)
+        )
         return
     mine.close()
     if config.option.collectonly or not mine.has_records():
         return
-    mine.finish(interrupted=exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not mine.ended:
+        interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+        mine.ended = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
+    mine.finish()
     if mine.summary["run"]["whole"]:
-        passed = mine.summary["gate"]["passed"]
+        failed = sum(record.status in (Status.FAIL, Status.ERROR) for record in mine.records)
+        # Other tests may have failed beside the cases: those the gate does not forgive.
+        passed = mine.summary["gate"]["passed"] and session.testsfailed <= failed
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
     if config.pluginmanager.has_plugin("allure_listener"):
         write_run_files(mine.summary, mine.records, Path(config.option.allure_report_dir))

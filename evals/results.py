@@ -186,7 +186,22 @@ class Record:
     rendered_prompt_tokens: int | None = None
     call_format: str = "qwen3-coder-xml"
     asked_alone: bool = False
-    """Stream and plain differed among other requests, so both were asked again, alone."""
+    """It differed from the plain answer among other requests, so both were asked again, alone."""
+
+    @property
+    def defect_gone(self) -> str | None:
+        """What is to be said of a known defect that no longer fails; None of any other record."""
+        gone = (v.reason for v in self.verdicts if v.check == "known_defect" and v.passed)
+        return next(gone, None)
+
+    @property
+    def differs_from_plain(self) -> bool:
+        """Whether a stream or an agent's view is not what the plain answer says."""
+        return any(
+            verdict.kind == Kind.STREAM_MISMATCH or verdict.layer == Layer.CLIENT
+            for verdict in self.verdicts
+            if not verdict.passed
+        )
 
     @property
     def key(self) -> str:
@@ -243,14 +258,15 @@ def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Rec
             has file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ConfigError(f"{path}: no records of a run: {error}") from error
-    # Not splitlines(): it would also part at line ends that may stand inside JSON text.
-    lines = text.removesuffix("\n").split("\n")
+    # Bytes: a run may be killed within a character. And not splitlines(), which would also part
+    # at line ends that may stand inside JSON text.
+    lines = content.removesuffix(b"\n").split(b"\n") if content else []
     for number, line in enumerate(lines, start=1):
         try:
-            yield Record.from_json(line)
+            yield Record.from_json(line.decode("utf-8"))
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):
                 say(f"{path}:{number}: torn last line of a run that was killed; left out")

@@ -8,6 +8,7 @@ be compared with the plain answer, which also is its evidence.
 """
 
 import contextlib
+import json
 import sys
 import threading
 import time
@@ -27,7 +28,7 @@ from evals.observation import Observation
 from evals.replay import build as replay
 from evals.replay.build import cached_replay
 from evals.request import build_request
-from evals.results import Kind, Record, Status
+from evals.results import Record, Status
 from evals.servers.attach import attach
 from evals.servers.blas import needs_preload, preload_environment
 from evals.servers.folder import is_hub_name
@@ -248,11 +249,12 @@ class Runner:
         with self._alone.shared():
             answers = {lane: self._opened.ask(lane, group[0].case) for lane in _asked(lanes)}
         records = {lane: self._judge(group[0], lane, answers) for lane in lanes}
-        if "stream" in lanes and _differs(records["stream"]):
+        if differing := [lane for lane in lanes if records[lane].differs_from_plain]:
             # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
             with self._alone.exclusive():
-                again = {lane: self._opened.ask(lane, group[0].case) for lane in (PLAIN, "stream")}
-            for lane in {"stream", PLAIN} & set(lanes):
+                asked = (PLAIN, *differing)
+                again = {lane: self._opened.ask(lane, group[0].case) for lane in asked}
+            for lane in {*asked} & {*lanes}:
                 records[lane] = replace(self._judge(group[0], lane, again), asked_alone=True)
         return records
 
@@ -288,6 +290,14 @@ def _evidence(lane: str, answers: Mapping[str, Observation]) -> Observation | No
     return plain if lane == "agent" and same else None
 
 
+def is_answer_to(record: Record, case: Case) -> bool:
+    """Whether the record's answer is one to `case` as it is today; what is expected may differ."""
+    today = build_request(case, stream=record.lane == "stream")
+    # As text with sorted keys: that is how a record is kept.
+    asked, would_ask = (json.dumps(body, sort_keys=True) for body in (record.request, today))
+    return asked == would_ask and record.case.tools == case.tools
+
+
 def judged(record: Record) -> Record:
     """`record` with verdicts, scores and status anew, from nothing but what it holds."""
     judgement = judge(
@@ -312,12 +322,6 @@ def _key(question: Question) -> tuple[str, str, int]:
 
 def _asked(lanes: Sequence[str]) -> list[str]:
     return [lane for lane in LANES if lane in _with_plain(lanes)]
-
-
-def _differs(record: Record) -> bool:
-    return any(
-        not verdict.passed and verdict.kind == Kind.STREAM_MISMATCH for verdict in record.verdicts
-    )
 
 
 @dataclass

@@ -9,13 +9,14 @@ import datetime
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.errors import ConfigError
-from evals.fingerprint import fingerprint, graders_digest, served, suite_digest
+from evals.fingerprint import fingerprint, graders_digest, served, served_by, suite_digest
 from evals.parsers.constraint import read_counts
 from evals.report.allure_files import RESULTS, write_results, write_run_files
 from evals.report.comparison import compare, comparison_lines, p_text, read_run
@@ -28,6 +29,7 @@ from evals.run import (
     Runner,
     check_lanes,
     grammar_log,
+    is_answer_to,
     judged,
     open_profile,
     with_options,
@@ -35,6 +37,7 @@ from evals.run import (
 from evals.shard import Shard, deal, parse_shard
 
 FINGERPRINT = "fingerprint.json"
+LATEST = "latest"
 
 
 class Session:
@@ -63,18 +66,22 @@ class Session:
         self.in_flight: int = settings.get("in_flight") or config.in_flight
         self.shard: Shard | None = parse_shard(settings["shard"]) if "shard" in settings else None
         self.suite: str | None = None
-        self.collected = 0
+        self.collected: frozenset[str] = frozenset()
+        self.wanted: frozenset[str] = frozenset()
         self.whole = False
+        self.ended: str | None = None
         self.summary: dict[str, Any] = {}
         self.records: list[Record] = []
-        self._against = Path(settings["baseline"]) if "baseline" in settings else None
-        self._baseline = read_run(self._against) if self._against else None
+        self._baseline = Path(settings["baseline"]).resolve() if "baseline" in settings else None
+        if self._baseline:
+            read_run(self._baseline)  # a mistake in it shows now, not after the run
         self._started = time.time()
         self._done = {record.key: record for record in self._kept()}
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
         self._runner: Runner | None = None
-        self._fingerprints: dict[str, Opened] = {}
+        self._served: dict[str, dict[str, Any]] = {}
+        self._served_before = _read_served(folder)
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -115,13 +122,28 @@ class Session:
         if self._opened is not None and self._opened.name == profile:
             return
         self._close_profile()
-        if self.worker is None and not self._fingerprints:
+        if self.worker is None and not self._served:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write_records(list(self._done.values()))
         self._opened = self._stack.enter_context(
             open_profile(profile, self.config, self.lanes, self.folder, cache_folder(), _say)
         )
-        self._fingerprints[profile] = self._opened
+        self._served[profile] = self._check_served(self._opened)
+
+    def _check_served(self, opened: Opened) -> dict[str, Any]:
+        """What serves the profile: in a resumed run, the same as before."""
+        if self.worker:
+            return dict(served(opened))
+        now = served_by(opened)
+        before = self._served_before.get(opened.name, now)
+        if differing := [key for key in now if before.get(key) != now[key]]:
+            raise ConfigError(
+                f"--resume {self.folder}: its answers in profile {opened.name} are of another "
+                f"{' and '.join(differing)}; begin a new run"
+            )
+        told = {**self._served_before, **self._served, opened.name: now}
+        _write_fingerprint({"profiles": told}, self.folder)
+        return now
 
     @property
     def url(self) -> str:
@@ -131,7 +153,7 @@ class Session:
 
     def served(self, profile: str) -> dict[str, str | None]:
         """Model and quantisation of a profile that has been opened."""
-        return served(self._fingerprints[profile])
+        return {name: self._served[profile][name] for name in ("model", "quantization")}
 
     def answer(
         self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
@@ -140,15 +162,22 @@ class Session:
         self.open(profile)
         assert self._opened is not None
         if self._runner is None:
-            left = [q for q in wanted() if self.key(profile, q) not in self._done]
+            left = [q for q in wanted() if self._kept_answer(profile, q) is None]
             in_flight = 1 if self.worker else self.in_flight
             self._runner = Runner(self._opened, left, in_flight=in_flight)
-        key = self.key(profile, question)
-        if key not in self._done:
-            self._done[key] = record = self._runner.record(question)
+        record = self._kept_answer(profile, question) or self._runner.record(question)
+        if record != self._done.get(record.key):
+            self._done[record.key] = record
             with self._path().open("a", encoding="utf-8") as file:
                 file.write(record.to_json() + "\n")
-        return self._done[key]
+        return record
+
+    def _kept_answer(self, profile: str, question: Question) -> Record | None:
+        """The answer that is there already, judged anew; None where today's question is another."""
+        kept = self._done.get(self.key(profile, question))
+        if kept is None or not is_answer_to(kept, question.case):
+            return None
+        return judged(replace(kept, case=question.case))
 
     @staticmethod
     def key(profile: str, question: Question) -> str:
@@ -202,32 +231,38 @@ class Session:
         """Whether anything was asked."""
         return any(self.folder.glob("records*.jsonl")) if self.folder.is_dir() else False
 
-    def finish(self, *, interrupted: bool) -> None:
+    def finish(self) -> None:
         """Merge the workers' records in the order of the cases; write fingerprint and summary."""
         merged: dict[str, Record] = {}
-        for path in sorted(self.folder.glob("records*.jsonl")):
+        # The workers' last: in a resumed run theirs are the newer ones.
+        for path in sorted(self.folder.glob("records*.jsonl"), key=lambda p: p.name != RECORDS):
             merged.update((record.key, record) for record in read_records(path))
+        if self.whole:  # a run that is resumed may hold answers to cases that are gone
+            merged = {key: record for key, record in merged.items() if key in self.wanted}
+        missing = sorted(self.wanted - merged.keys())
         self.records = [merged[key] for key in sorted(merged)]
         self._write_records(self.records)
         cases = (record.case for record in self.records)
-        print_of = fingerprint(cases, list(self._fingerprints.values()))
+        print_of = fingerprint(cases, {**self._served_before, **self._served})
         _write_fingerprint(print_of, self.folder)
         run = {
             "id": self.folder.name,
             "started": datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(),
             "seconds": round(time.time() - self._started, 1),
-            "whole": self.whole and not interrupted and self.tier == "full",
+            "whole": self.whole and self.tier == "full" and not missing and not self.ended,
+            "missing": missing,
+            "ended": self.ended,
             "tier": self.tier,
             "asked": self._asked(),
             "shard": {"part": str(self.shard), "suite": self.suite} if self.shard else None,
+            "baseline": str(self._baseline) if self._baseline else None,
         }
         grammars = grammar_counts(self.config, self.folder)
         self.summary = summarize(self.records, self.config, print_of, run, grammars)
-        if self._baseline is not None:
-            gate_on_regression(self.summary, self._baseline)
+        compared = gate_on_regression(self.summary, self._baseline)
         write_summary(self.summary, self.folder)
         _point_latest(self.folder)
-        write_report(self.folder, self.summary, self.records, against=self._against)
+        write_report(self.folder, self.summary, self.records, against=compared)
 
     def _asked(self) -> dict[str, Any]:
         return {
@@ -239,21 +274,28 @@ class Session:
         }
 
 
-def gate_on_regression(summary: dict[str, Any], before: Mapping[str, Any]) -> None:
+def gate_on_regression(summary: dict[str, Any], baseline: Path | None) -> Path | None:
     """Put the comparison with a baseline into `summary`; its gate fails on a regression.
 
-    Raises:
-        ConfigError: the two cannot be compared.
+    It fails, too, where the two cannot be compared. Returns the baseline if they were.
     """
-    comparison = compare(before, summary)
-    summary["comparison"] = list(comparison_lines(comparison))
+    if baseline is None:
+        return None
     gate = summary["gate"]
+    try:
+        comparison = compare(read_run(baseline), summary)
+    except ConfigError as error:
+        gate["reasons"].append(f"no comparison with {baseline.name}: {error}")
+        gate["passed"] = False
+        return None
+    summary["comparison"] = list(comparison_lines(comparison))
     for profile in comparison.regressions:
         gate["reasons"].append(
             f"{profile.name}: regression against {comparison.before}: "
             f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
         )
     gate["passed"] = not gate["reasons"]
+    return baseline
 
 
 def open_session(
@@ -278,19 +320,39 @@ def open_session(
     return Session(config, settings, _folder(settings, root), None)
 
 
-def rejudge_run(folder: Path, root: Path) -> dict[str, Any]:
+def rejudge_run(folder: Path, root: Path, baseline: Path | None = None) -> dict[str, Any]:
     """Judge a finished run's records again; write records, summary and reports anew.
 
+    The gate compares with `baseline`, or with that of the run.
+
     Raises:
-        ConfigError: the folder holds no finished run.
+        ConfigError: the folder holds no finished run, or other records than the run had.
     """
     before = read_run(folder)
     records = [judged(record) for record in read_records(folder / RECORDS)]
+    _check_complete(folder, before, records)
     print_of = {**before["fingerprint"], "graders": graders_digest()}
     config = read_config(root)
-    summary = summarize(records, config, print_of, before["run"], grammar_counts(config, folder))
-    write_run(folder, summary, records)
+    run = dict(before["run"])
+    if baseline:
+        run["baseline"] = str(baseline.resolve())
+    summary = summarize(records, config, print_of, run, grammar_counts(config, folder))
+    against = Path(run["baseline"]) if run.get("baseline") else None
+    compared = gate_on_regression(summary, against)
+    write_run(folder, summary, records, against=compared)
     return summary
+
+
+def _check_complete(folder: Path, before: Mapping[str, Any], records: Sequence[Record]) -> None:
+    counts = ("scored", "errors", "known")
+    had = sum(profile[name] for profile in before["profiles"].values() for name in counts)
+    there = len({record.key for record in records})
+    if not had == there == len(records):
+        raise ConfigError(
+            f"{folder / RECORDS}: {len(records)} records of {there} questions, and the run had "
+            f"{had} answers; it cannot be judged as that run. `--resume {folder}` asks what is "
+            "missing"
+        )
 
 
 def write_run(
@@ -311,6 +373,15 @@ def write_run(
     write_report(folder, summary, records, against=against)
     write_results(records, summary, folder / RESULTS)
     write_run_files(summary, records, folder / RESULTS)
+
+
+def _read_served(folder: Path) -> dict[str, Any]:
+    """What served the profiles of a run that is resumed; nothing of a new one."""
+    try:
+        told = json.loads((folder / FINGERPRINT).read_text(encoding="utf-8"))
+        return dict(told["profiles"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _write_fingerprint(fingerprint: Mapping[str, Any], folder: Path) -> None:
@@ -337,6 +408,8 @@ def _folder(settings: Mapping[str, Any], root: Path) -> Path:
                 f"--run-dir {chosen}: there is a run already; give a new folder, or go on with it: "
                 f"--resume {chosen}"
             )
+        if folder.name == LATEST:
+            raise ConfigError(f"--run-dir {chosen}: {LATEST} names the newest run; give another")
         return folder
     now = datetime.datetime.now(datetime.UTC)
     return root / "reports" / now.strftime("%Y%m%d-%H%M%S-%f")[:-3]
@@ -360,7 +433,7 @@ def _names(value: str) -> list[str]:
 
 
 def _point_latest(folder: Path) -> None:
-    latest = folder.parent / "latest"
+    latest = folder.parent / LATEST
     if folder.parent.name == "reports":
         latest.unlink(missing_ok=True)
         latest.symlink_to(folder.name)

@@ -357,3 +357,36 @@ def test_a_price_is_a_multiple_of_a_cent():
         call = Call("pay", f'{{"p": {value}}}')
         raw = WRAPPED.format(value).replace("=f>", "=pay>").replace("=n>", "=p>")
         assert judge(case, called(raw=raw, calls=(call,))).status == status
+
+
+def test_length_is_the_models_only_where_max_tokens_were_used():
+    case = case_of(CALL, max_tokens=64)
+    whole = called(finish_reason="length", usage=Usage(9, 6))
+    assert failed(judge(case, whole)) == {("finish_reason", Kind.FINISH_REASON, Layer.SERVER)}
+    for used in (63, 64):
+        cut = replace(said("I am", finish_reason="length"), usage=Usage(9, used))
+        assert ("finish_reason", Kind.TRUNCATED, Layer.MODEL) in failed(judge(case, cut))
+
+
+def test_without_raw_text_a_call_too_few_is_no_lost_call():
+    two = {"calls": [CALL["call"], {"name": "todoread"}]}
+    found = judge(case_of(two), replace(called(), raw_text=None))
+    assert ("tool_name", Kind.MISSING_CALL, Layer.UNKNOWN) in failed(found)
+    assert not any(verdict.is_violation for verdict in found.verdicts)
+    assert found.scores.tool_name is False
+
+
+@pytest.mark.parametrize("lane", ["stream", "agent"])
+def test_above_temperature_zero_another_answer_is_no_fault_of_anybody(lane):
+    plain = replace(said("No."), lane="server")
+    answer = replace(called(raw=None), lane=lane, raw_text=None)
+    assert judge(case_of(CALL, temperature=0.7), answer, plain=plain).status == Status.PASS
+    assert judge(case_of(CALL), answer, plain=plain).status == Status.FAIL
+
+
+@pytest.mark.parametrize("lane", ["stream", "agent"])
+def test_a_plain_answer_that_did_not_come_leaves_nothing_to_judge_with(lane):
+    plain = Observation("server", 400, error="HTTP 400: logprobs is not supported")
+    found = judge(case_of(CALL), replace(called(), lane=lane, raw_text=None), plain=plain)
+    assert found.status == Status.ERROR
+    assert "logprobs is not supported" in found.cause.reason

@@ -147,8 +147,7 @@ def _description(record: Record) -> str:
 def _message(record: Record, blamed: Verdict | None) -> str:
     """One sentence whose beginning the categories go by."""
     if record.status == Status.PASS:
-        gone = [v.reason for v in record.verdicts if v.check == "known_defect" and v.passed]
-        return f"known defect no longer seen: {gone[0]}" if gone else ""
+        return f"known defect no longer seen: {record.defect_gone}" if record.defect_gone else ""
     what = f"{blamed.kind} ({blamed.layer}): {blamed.reason}" if blamed else "no verdict"
     if record.status == Status.ERROR:
         return f"error: {what if blamed else record.observation.error}"

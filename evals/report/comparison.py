@@ -68,7 +68,11 @@ def read_run(place: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: no summary of a run: {error}") from error
-    if content.get("schema") != BASELINE_SCHEMA or "profiles" not in content:
+    if (
+        not isinstance(content, dict)
+        or content.get("schema") != BASELINE_SCHEMA
+        or not all(isinstance(content.get(key), dict) for key in ("run", "profiles", "fingerprint"))
+    ):
         raise ConfigError(f"{path}: not a summary or baseline of schema {BASELINE_SCHEMA}")
     return content
 
@@ -101,11 +105,13 @@ def compare(
     if differing and not unlike:
         raise ConfigError(
             f"the runs differ in {' and '.join(differing)}, so their figures do not mean the same; "
-            "run one of them again, or compare them all the same with --unlike"
+            "run one of them again, or compare them all the same: evals compare --unlike"
         )
     names = [name for name in after["profiles"] if name in before["profiles"]]
     if not names:
         raise ConfigError("the runs have no profile in common; nothing can be compared")
+    if not any(_pairs(before["profiles"][name], after["profiles"][name]) for name in names):
+        raise ConfigError("no case was scored in both runs; nothing can be compared")
     profiles = _changes({n: (before["profiles"][n], after["profiles"][n]) for n in names})
     notes = [*(f"different {key}" for key in differing), *_notes(a, b, names)]
     return Comparison(before["run"]["id"], after["run"]["id"], profiles, tuple(notes))

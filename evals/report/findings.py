@@ -53,7 +53,7 @@ def findings_page(records: Iterable[Record], version: str) -> str:
 
 def not_asked(cases: Iterable[Case], records: Iterable[Record]) -> list[Case]:
     """The replay cases with a known defect that `records` have no answer to."""
-    asked = {record.case.node for record in records}
+    asked = {record.case.node for record in records if record.status != Status.ERROR}
     return [c for c in cases if c.replay and c.known_defects and c.node not in asked]
 
 

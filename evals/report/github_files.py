@@ -63,7 +63,12 @@ def _compared(
 
 
 def _conforms(summary: Mapping[str, Any]) -> bool:
-    return not any(
-        profile["errors"] or sum(profile["violations"].values())
-        for profile in summary["profiles"].values()
+    profiles = summary["profiles"].values()
+    run = summary["run"]
+    sound = all(
+        not profile["errors"]
+        and not sum(profile["violations"].values())
+        and (profile["scored"] or profile["known"])
+        for profile in profiles
     )
+    return bool(profiles) and sound and not run.get("missing") and not run.get("ended")

@@ -37,7 +37,7 @@ def issue_text(
     for problem in found[:_SHOWN]:
         case = [*_case(problem, variables), ""]
         if sum(map(len, [*lines, *case])) > _LONGEST:
-            break
+            continue
         lines += case
         shown += 1
     if len(found) > shown:

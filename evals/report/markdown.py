@@ -65,16 +65,21 @@ def job_summary(
     lines += _rates(summary)
     lines += _layers(records)
     lines += _listed(found, Why.VIOLATION) + _listed(found, Why.ERROR)
+    if gone := [record.defect_gone for record in records if record.defect_gone]:
+        lines += ["", f"### Known defects that no longer fail ({len(gone)})", ""]
+        lines += [f"- {plain(reason)}" for reason in gone[:_LISTED]]
     lines += ["", plain(_about(summary)), ""]
     return "\n".join(lines)
 
 
 def is_gated(summary: Mapping[str, Any]) -> bool:
-    """Whether the gate says anything: not of a part that was chosen, but of shards that are joined.
+    """Whether the gate says anything: not of a part that was chosen and came to its end.
 
     Joined shards are a part only where some are missing, and that is a failure.
     """
-    return bool(summary["run"].get("whole", True) or summary["run"].get("merged"))
+    run = summary["run"]
+    broken = run.get("merged") or run.get("missing") or run.get("ended")
+    return bool(run.get("whole", True) or broken)
 
 
 def _headline(summary: Mapping[str, Any]) -> str:

@@ -3,7 +3,10 @@
 ```
 {"schema": 1,
  "run": {"id", "started", "seconds", "tier",
-         "whole",                                   false if a part of the suite was chosen
+         "whole",                                   true if all of the suite was asked
+         "missing": [KEY],                          what was to be asked and has no record
+         "ended": null | text,                      what ended the run before its end
+         "baseline": null | path,                   what the gate compares with
          "asked": {"profiles", "lanes", "repeat", "temperature", "max_tokens"},
          "shard": null | {"part": "1/4", "suite"},  suite: digest of what was dealt out
          "merged": [run ID]},                       of a run that `evals merge` made
@@ -33,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.config import Config
-from evals.results import Kind, Record, Status
+from evals.results import Record, Status
 from evals.scoring import (
     GateResult,
     ProfileScore,
@@ -62,10 +65,17 @@ def summarize(
     reasons: list[str] = []
     if not records:
         reasons.append("no answer was judged")
+    if run.get("ended"):
+        reasons.append(f"the run did not come to its end: {run['ended']}")
+    if missing := run.get("missing"):
+        reasons.append(f"{len(missing)} question(s) have no answer: {_first(missing)}")
     if shard := run.get("shard"):
         reasons.append(f"this is shard {shard['part']}; `evals merge` gates the whole")
-    elif not run.get("whole", True):
+    elif not run.get("whole", True) and not reasons:
         reasons.append("only a part of the suite was run; the gate is for the whole")
+    if run.get("whole"):
+        asked = (run.get("asked") or {}).get("profiles", ())
+        reasons += [f"{name}: no case was asked" for name in asked if name not in profiles]
     entries = {}
     for name, mine in profiles.items():
         gate = config.gate(name)
@@ -85,6 +95,11 @@ def summarize(
         "fingerprint": dict(fingerprint),
         "profiles": entries,
     }
+
+
+def _first(keys: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
+    return ", ".join(keys[:shown]) + more
 
 
 def group(records: Iterable[Record], by: Callable[[Record], str]) -> dict[str, list[Record]]:
@@ -120,7 +135,7 @@ def _profile(figures: ProfileScore, records: Sequence[Record]) -> dict[str, Any]
         "batching_changed": [
             record.case.node
             for record in records
-            if record.asked_alone and record.lane == "stream" and not _mismatch(record)
+            if record.asked_alone and record.plain and not record.differs_from_plain
         ],
         "repeats": _repeats(records),
         "cases": _cases(records),
@@ -143,11 +158,6 @@ def _rate(rate: Rate) -> dict[str, Any]:
         "high": round(rate.high, 4),
         "threshold": rate.threshold,
     }
-
-
-def _mismatch(record: Record) -> bool:
-    failed = (verdict.kind for verdict in record.verdicts if not verdict.passed)
-    return Kind.STREAM_MISMATCH in failed
 
 
 def _repeats(records: Sequence[Record]) -> dict[str, Any] | None:

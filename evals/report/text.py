@@ -206,9 +206,8 @@ def _repeats(repeats: Mapping[str, Any]) -> str:
 
 def _known_no_more(records: Iterable[Record]) -> Iterator[str]:
     for record in records:
-        for verdict in record.verdicts:
-            if verdict.check == "known_defect" and verdict.passed:
-                yield f"KNOWN DEFECT NO LONGER SEEN: {record.key}: {verdict.reason}"
+        if record.defect_gone:
+            yield f"KNOWN DEFECT NO LONGER SEEN: {record.key}: {record.defect_gone}"
 
 
 def _failed(records: Iterable[Record]) -> Iterator[str]:
