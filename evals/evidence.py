@@ -15,7 +15,7 @@ from evals.checks import (
     parse_arguments,
     show,
 )
-from evals.formats import MARKUP
+from evals.formats import MARKUP, THINK
 from evals.matching import match
 from evals.observation import Call, Observation
 from evals.reading import ReadCall, Reading
@@ -210,7 +210,8 @@ def _compare_text(case: Case, reading: Reading, response: Observation) -> Findin
     if written == delivered or (response.reasoning and "".join(written.split()) == whole):
         return None
     # Words may name </think>, and there was no thought.
-    if response.reasoning is None and (response.raw_text or "").strip() == delivered:
+    named = (f"{reading.reasoning}{closing}{reading.text}".strip() for _, closing in THINK)
+    if reading.reasoning is not None and response.reasoning is None and delivered in named:
         return None
     marks = [m for m in leaked_marks(case, delivered) if m not in written]
     if marks:

@@ -34,7 +34,8 @@ from evals.xml_format import (
     skip_space,
 )
 
-_THINK = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+THINK = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+"""Tags around reasoning: opening and closing."""
 MARKUP = (
     CALL_OPEN,
     CALL_CLOSE,
@@ -42,7 +43,7 @@ MARKUP = (
     "</function>",
     "<parameter=",
     "</parameter>",
-    *(tag for pair in _THINK for tag in pair),
+    *(tag for pair in THINK for tag in pair),
     "[TOOL_CALLS]",
     "<|tool_call_start|>",
     "<|tool_call_end|>",
@@ -120,7 +121,7 @@ def _split_reasoning(raw: str) -> tuple[str | None, str]:
     """Reasoning at the start of the text, and the rest; its opening tag may be in the prompt."""
     start = raw.lstrip()
     first_call = min((raw.find(tag) for tag in _TAGGED if tag in raw), default=len(raw))
-    for opening, closing in _THINK:
+    for opening, closing in THINK:
         if start.startswith(opening):
             thought, _, rest = start.removeprefix(opening).partition(closing)
             return thought, rest

@@ -346,6 +346,9 @@ def test_words_that_name_the_end_of_thought_are_not_changed():
     words = "The tag </think> ends the thinking."
     case = case_of({"answer": {}}, ask="What does </think> do?")
     assert judge(case, said(words)).status == Status.PASS
+    streamed = replace(said(words), lane="stream", raw_text=None)
+    assert judge(case, streamed, plain=said(words)).status == Status.PASS
+    assert judge(case, said(words.replace("The ", ""), raw=words)).status == Status.FAIL
 
 
 def test_a_price_is_a_multiple_of_a_cent():

@@ -73,6 +73,7 @@ def case_of(calls, **more) -> Case:
         tools=TOOLS,
         messages=({"role": "user", "content": "Please do."},),
         expect=Expect.model_validate(expect),
+        max_tokens=20,  # what `delivered` has used
         **more,
     )
 

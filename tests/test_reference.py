@@ -78,7 +78,7 @@ def response(lane, calls, content, reason, raw=None) -> Observation:
         content=content,
         calls=calls,
         finish_reason=reason,
-        usage=Usage(5, 1),
+        usage=Usage(5, 256),
         raw_text=raw,
     )
 
