@@ -351,8 +351,10 @@ def _blame_finish_reason(finding: Finding, evidence: Evidence, faithful: Finding
     if finding.kind == Kind.FINISH_REASON:
         return Blame(finding.kind, Layer.SERVER)
     reading = evidence.reading
-    if reading is None or reading.ambiguous:
+    if reading is None:
         return Blame(finding.kind, Layer.UNKNOWN)
+    if reading.ambiguous:  # a call that is unsound either way is the model's all the same
+        return evidence.excuse() or Blame(finding.kind, Layer.UNKNOWN)
     if faithful and faithful.kind == Kind.LOST_CALL:
         return Blame(finding.kind, Layer.PARSER)
     return evidence.excuse() or Blame(Kind.FINISH_REASON, Layer.SERVER)

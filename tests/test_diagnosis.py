@@ -393,3 +393,15 @@ def test_a_plain_answer_that_did_not_come_leaves_nothing_to_judge_with(lane):
     found = judge(case_of(CALL), replace(called(), lane=lane, raw_text=None), plain=plain)
     assert found.status == Status.ERROR
     assert "logprobs is not supported" in found.cause.reason
+
+
+def test_an_ambiguous_call_that_no_reading_makes_sound_is_lost_by_the_model():
+    raw = (
+        "<tool_call>\n<function=f>\n<parameter=n>\n\n<parameter=n>\n<parameter=text>\n\n"
+        "</parameter>\n</function>\n</tool_call>"
+    )
+    seen = said("", raw=raw, finish_reason="tool_calls")
+    found = judge(case_of(CALL), seen)
+    assert ("finish_reason", Kind.WRONG_TYPE, Layer.MODEL) in failed(found)
+    assert not any(verdict.is_violation for verdict in found.verdicts)
+    assert found.scores.case is False
