@@ -96,7 +96,7 @@ def read_model_text(raw: str, tools: Sequence[Tool]) -> Reading:
     if calls := _whole(raw, tools):
         return Reading(read=tuple(calls))
     reasoning, body = _split_reasoning(raw)
-    if calls := _whole(body, tools):
+    if reasoning is not None and (calls := _whole(body, tools)):
         return Reading(read=tuple(calls), reasoning=reasoning)
     found = _Found()
     if reasoning and (FUNCTION.search(reasoning) or any(tag in reasoning for tag in _TAGGED)):

@@ -165,7 +165,10 @@ class Session:
             left = [q for q in wanted() if self._kept_answer(profile, q) is None]
             in_flight = 1 if self.worker else self.in_flight
             self._runner = Runner(self._opened, left, in_flight=in_flight)
-        record = self._kept_answer(profile, question) or self._runner.record(question)
+        kept = self._kept_answer(profile, question)
+        record = (
+            judged(replace(kept, case=question.case)) if kept else self._runner.record(question)
+        )
         if record != self._done.get(record.key):
             self._done[record.key] = record
             with self._path().open("a", encoding="utf-8") as file:
@@ -173,11 +176,9 @@ class Session:
         return record
 
     def _kept_answer(self, profile: str, question: Question) -> Record | None:
-        """The answer that is there already, judged anew; None where today's question is another."""
+        """The answer that is there already; None where today's question is another."""
         kept = self._done.get(self.key(profile, question))
-        if kept is None or not is_answer_to(kept, question.case):
-            return None
-        return judged(replace(kept, case=question.case))
+        return kept if kept and is_answer_to(kept, question.case) else None
 
     @staticmethod
     def key(profile: str, question: Question) -> str:

@@ -110,9 +110,9 @@ def compare(
     names = [name for name in after["profiles"] if name in before["profiles"]]
     if not names:
         raise ConfigError("the runs have no profile in common; nothing can be compared")
-    if not any(_pairs(before["profiles"][name], after["profiles"][name]) for name in names):
-        raise ConfigError("no case was scored in both runs; nothing can be compared")
     profiles = _changes({n: (before["profiles"][n], after["profiles"][n]) for n in names})
+    if not any(profile.pairs for profile in profiles):
+        raise ConfigError("no case was scored in both runs; nothing can be compared")
     notes = [*(f"different {key}" for key in differing), *_notes(a, b, names)]
     return Comparison(before["run"]["id"], after["run"]["id"], profiles, tuple(notes))
 
