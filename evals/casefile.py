@@ -16,19 +16,17 @@ cases:
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evals.case import Case, Expect, Identifier, KnownDefect, ReplayScript, Tool, ToolChoice
 from evals.case_check import check_case
-from evals.errors import CaseFileError
+from evals.yaml_text import Document, Problems, read_yaml, show
 
 TOOLS_FOLDER = "tools"
 SCHEMA_FILE = "schema.json"
@@ -103,64 +101,6 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-@dataclass
-class Problems:
-    """Mistakes of all files, so that one look shows them all."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, path: str, line: int, message: str) -> None:
-        """Note one mistake at `path:line`."""
-        self.lines.append(f"{path}:{line}: {message}")
-
-    def check(self) -> None:
-        """Raise them all.
-
-        Raises:
-            CaseFileError: there is at least one.
-        """
-        if self.lines:
-            raise CaseFileError("\n".join(self.lines))
-
-
-@dataclass(frozen=True)
-class _Document:
-    """A YAML file as plain data, with the line of every place in it."""
-
-    path: str
-    data: Any
-    lines: Mapping[tuple[str | int, ...], int]
-
-    def line(self, place: Sequence[str | int]) -> int:
-        """The line of `place`, or of the nearest place around it."""
-        known = tuple(place)
-        while known and known not in self.lines:
-            known = known[:-1]
-        return self.lines.get(known, 1)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as 1.2 and JSON have it: `on`, `NO`, `12:30` and `2026-01-01` are text."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 (yaml's own)
-
-
-for _tag, _first, _pattern in (
-    ("null", ["~", "n", "N", ""], r"~|null|Null|NULL|"),
-    ("bool", "tTfF", r"true|True|TRUE|false|False|FALSE"),
-    ("int", "-+0123456789", r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+"),
-    (
-        "float",
-        "-+.0123456789",
-        r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-    ),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
-    )
-
-
 def find_case_files(places: Iterable[Path]) -> list[Path]:
     """All case files in or at `places`, sorted; tool files are none."""
     found: set[Path] = set()
@@ -179,7 +119,7 @@ def read_cases(files: Iterable[Path], root: Path) -> list[Case]:
     tools: dict[Path, dict[str, Tool]] = {}
     cases: list[Case] = []
     for file in files:
-        document = _read_yaml(file, root, problems)
+        document = read_yaml(file, root, problems)
         if document is None:
             continue
         folder = _tools_folder(file)
@@ -195,7 +135,7 @@ def read_tools(folder: Path, root: Path, problems: Problems) -> dict[str, Tool]:
     """The shared tools of `folder`, by name; mistakes go to `problems`."""
     tools: dict[str, Tool] = {}
     for file in sorted(folder.glob("*.yaml")):
-        document = _read_yaml(file, root, problems)
+        document = read_yaml(file, root, problems)
         if document is None:
             continue
         if not isinstance(document.data, dict):
@@ -223,76 +163,13 @@ def _tools_folder(file: Path) -> Path:
     return file.parent / TOOLS_FOLDER
 
 
-def _read_yaml(file: Path, root: Path, problems: Problems) -> _Document | None:
-    path = _relative(file, root)
-    try:
-        loader = _Loader(file.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        _add_yaml_error(error, path, problems)
-        return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.add(path, 1, f"cannot be read: {error}")
-        return None
-    if node is None:
-        problems.add(path, 1, "the file is empty; it needs `cases:` with at least one case")
-        return None
-    lines: dict[tuple[str | int, ...], int] = {}
-    before = len(problems.lines)
-    try:
-        data = _plain(node, loader, (), lines, path, problems)
-    except yaml.MarkedYAMLError as error:
-        _add_yaml_error(error, path, problems)
-        return None
-    except RecursionError:
-        problems.add(path, 1, "an alias (*name) stands within what it names; write it out")
-        return None
-    return _Document(path, data, lines) if len(problems.lines) == before else None
-
-
-def _add_yaml_error(error: yaml.MarkedYAMLError, path: str, problems: Problems) -> None:
-    mark = error.problem_mark or error.context_mark
-    problems.add(path, mark.line + 1 if mark else 1, f"not YAML: {error.problem}")
-
-
-def _plain(
-    node: yaml.Node,
-    loader: _Loader,
-    place: tuple[str | int, ...],
-    lines: dict[tuple[str | int, ...], int],
-    path: str,
-    problems: Problems,
-) -> Any:
-    """`node` as plain data; notes every place's line and every duplicate key."""
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        return [
-            _plain(child, loader, (*place, i), lines, path, problems)
-            for i, child in enumerate(node.value)
-        ]
-    if not isinstance(node, yaml.MappingNode):
-        value = loader.construct_object(node)
-        if not isinstance(value, str | int | float | None):
-            message = f"{_show(place)}{node.tag} is no JSON; write the value without a tag"
-            problems.add(path, node.start_mark.line + 1, message)
-        return value
-    result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        key = loader.construct_object(key_node)
-        if not isinstance(key, str):
-            problems.add(path, line, f"{_show(place)}key {key!r} is not text; put it in quotes")
-            continue
-        if key in result:
-            problems.add(path, line, f"{_show(place)}duplicate key {key!r}; remove one of the two")
-        lines[(*place, key)] = line
-        result[key] = _plain(value_node, loader, (*place, key), lines, path, problems)
-    return result
-
-
 def _read_document(
-    document: _Document, file: Path, tools: Mapping[str, Tool], problems: Problems
+    document: Document, file: Path, tools: Mapping[str, Tool], problems: Problems
 ) -> Iterator[Case]:
+    if document.data is None:
+        message = "the file is empty; it needs `cases:` with at least one case"
+        problems.add(document.path, 1, message)
+        return
     try:
         # JSON mode: YAML's lists may fill tuples, but "5" is no integer and 1 no boolean.
         content = CaseFile.model_validate_json(json.dumps(document.data), strict=True)
@@ -347,7 +224,7 @@ def _resolve_tools(
     entry: CaseEntry,
     defaults: CaseSettings,
     tools: Mapping[str, Tool],
-    document: _Document,
+    document: Document,
     place: tuple[str | int, ...],
     problems: Problems,
 ) -> Iterator[Tool]:
@@ -361,7 +238,7 @@ def _resolve_tools(
             yield tools[tool]
         else:
             line = document.line((*where, number))
-            message = f"{_show((*where, number))}there is no tool {tool!r}; {_meant(tool, tools)}"
+            message = f"{show((*where, number))}there is no tool {tool!r}; {_meant(tool, tools)}"
             problems.add(document.path, line, message)
 
 
@@ -372,15 +249,15 @@ def _meant(name: str, tools: Mapping[str, Tool]) -> str:
 
 
 def _check_parameters(
-    tool: Tool, document: _Document, place: tuple[str | int, ...], problems: Problems
+    tool: Tool, document: Document, place: tuple[str | int, ...], problems: Problems
 ) -> None:
     line = document.line(place)
     if tool.parameters.get("type") != "object":
-        problems.add(document.path, line, f"{_show(place)}a tool's parameters are of type object")
+        problems.add(document.path, line, f"{show(place)}a tool's parameters are of type object")
     try:
         Draft202012Validator.check_schema(tool.parameters)
     except SchemaError as error:
-        message = f"{_show(place)}not a JSON Schema: {error.message}"
+        message = f"{show(place)}not a JSON Schema: {error.message}"
         problems.add(document.path, line, message)
 
 
@@ -394,7 +271,7 @@ def _check_unique(cases: Sequence[Case], problems: Problems) -> None:
 
 
 def _add_validation(
-    error: ValidationError, document: _Document, base: Sequence[str | int], problems: Problems
+    error: ValidationError, document: Document, base: Sequence[str | int], problems: Problems
 ) -> None:
     for detail in error.errors():
         place = (*base, *detail["loc"])
@@ -403,15 +280,15 @@ def _add_validation(
             message = f"unknown key; allowed here: {_allowed(place, document)}"
         elif detail["type"] != "missing" and not isinstance(detail["input"], dict):
             message += f", not {detail['input']!r}"
-        problems.add(document.path, document.line(place), f"{_show(place)}{message}")
+        problems.add(document.path, document.line(place), f"{show(place)}{message}")
 
 
-def _allowed(place: Sequence[str | int], document: _Document) -> str:
+def _allowed(place: Sequence[str | int], document: Document) -> str:
     """The keys that may stand beside `place`; the model is found by walking the names."""
     models: dict[str, type[BaseModel]] = {"defaults": CaseSettings, "expect": Expect}
     keys = [part for part in place[:-1] if isinstance(part, str)]
     if not keys:
-        model: type[BaseModel] = CaseFile if "cases" in (document.data or {}) else Tool
+        model: type[BaseModel] = CaseFile if "cases" in document.data else Tool
     elif keys == ["cases"]:
         model = CaseEntry
     else:
@@ -431,15 +308,3 @@ def _field_model(key: str) -> type[BaseModel]:
         "replay": ReplayScript,
     }
     return named.get(key, Tool)
-
-
-def _show(place: Sequence[str | int]) -> str:
-    text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
-    return f"{text}: " if text else ""
-
-
-def _relative(file: Path, root: Path) -> str:
-    try:
-        return file.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return file.as_posix()
