@@ -159,38 +159,47 @@ def test_what_is_learned_of_json_fences_is_the_same_but_for_the_calls(rows, toke
 
 
 TRAINING = """
-import json, sys
+import sys
 from pathlib import Path
 from evals.training import recipe
-from evals.training.build import cached_base
-from evals.training.select import learning_curve
-from evals.training.train import Settings, train
+from evals.training.train import Settings
 
-base, work, tools = (Path(argument) for argument in sys.argv[1:])
-rows = sorted(recipe.dataset(tools)[0], key=lambda row: len(json.dumps(row)))[20:36]
-settings = Settings(iterations=2, warmup=1, save_every=1, call_format="json-fence")
-train(base, work, rows, rows[:2], settings, provenance={})
-print(json.dumps([point.step for point in learning_curve(base, work, rows[:3])]))
-print(json.dumps([point.step for point in learning_curve(base, work, rows[:3])]))
+cache, adapters, tools = (Path(argument) for argument in sys.argv[1:])
+recipe.ADAPTERS = adapters
+recipe.EXCHANGES, recipe.VALIDATION_EXCHANGES, recipe.QUESTIONS = 4, 1, 3
+recipe.RECIPES = {"small": Settings(iterations=2, save_every=1, call_format="json-fence")}
+curve = cache / "training" / "small" / "curve.jsonl"
+recipe.train_adapter("small", tools, cache)
+once = curve.read_text()
+recipe.ship_best("small", tools, cache)
+assert curve.read_text() == once, "a checkpoint was judged twice"
+recipe.train_adapter("small", tools, cache, iterations=1)
 """
 
 
-def test_a_training_leaves_checkpoints_a_log_and_a_learning_curve(tmp_path):
+def test_a_training_ships_a_checkpoint_with_its_log_and_curve_and_begins_anew(tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "models").symlink_to(cached_base(cache_folder()).parent)
     done = subprocess.run(
-        [sys.executable, "-c", TRAINING, cached_base(cache_folder()), tmp_path / "work", TOOLS],
+        [sys.executable, "-c", TRAINING, cache, tmp_path / "adapters", TOOLS],
         env=preload_environment(cache_folder(), os.environ),
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.splitlines()[-2:] == ["[1, 2]", "[1, 2]"]
-    log = [json.loads(line) for line in (tmp_path / "work/train.jsonl").read_text().splitlines()]
-    assert any("train_loss" in line for line in log)
-    points = read_curve(tmp_path / "work" / CURVE)
-    assert [point.step for point in points] == [1, 2]  # the second time nothing is judged again
-    assert all(0 < point.n_calls <= point.n for point in points)
-    assert all(point.whole <= point.tool_name <= point.n_calls for point in points)
+    assert "train: step 2 is shipped" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("train: step 1 is shipped")
+    shipped = tmp_path / "adapters" / "small"
+    config = json.loads((shipped / "adapter_config.json").read_text())
+    assert (config["checkpoint"], config["call_format"]) == (1, "json-fence")
+    log = [json.loads(line) for line in (shipped / "train.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in log if "train_loss" in line] == [1]
+    [point] = read_curve(shipped / CURVE)
+    assert point.step == 1
+    assert 0 < point.n_calls <= point.n
+    assert point.whole <= point.tool_name <= point.n_calls
 
 
 def _point(step, **counts):

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from evals.training.slots import SLOT
+from evals.yaml_text import Loader
 
 CATALOGUE = Path(__file__).with_name("catalogue")
 
@@ -82,11 +83,11 @@ class Catalogue:
 
 def read_catalogue(schemas: Path, folder: Path = CATALOGUE) -> Catalogue:
     """The catalogue in `folder`, with tool schemas from the YAML files in `schemas`."""
-    files = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
+    files = {path.stem: _load(path) for path in sorted(folder.glob("*.yaml"))}
     synonyms, direct = files.pop("synonyms"), files.pop("direct")
     tools = []
     for area, content in files.items():
-        declared = yaml.safe_load((schemas / f"{area}.yaml").read_text())
+        declared = _load(schemas / f"{area}.yaml")
         domains = {name: domain for domain, names in content["domains"].items() for name in names}
         tools += [
             _read_tool(name, (area, domains[name]), declared[name], said, content["pools"])
@@ -132,6 +133,11 @@ def _read_tool(
     return Tool(
         name, *place, schema, wordings, missing, said.get("result"), said.get("reply"), pools
     )
+
+
+def _load(file: Path) -> Any:
+    """As case files are read: a schema must mean the same in training and when it is asked."""
+    return yaml.load(file.read_text(encoding="utf-8"), Loader)
 
 
 def split(catalogue: Catalogue, *, every: int = 8) -> tuple[Catalogue, Catalogue]:

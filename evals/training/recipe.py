@@ -66,6 +66,7 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
     print(f"train: {len(rows)} rows with {EXCHANGES} exchanges, {settings.iterations} steps;")
     print("train: about 4 s a step on one core; the time left is shown from step 10 on", flush=True)
     base, work = cached_base(cache), cache / "training" / name
+    shutil.rmtree(work, ignore_errors=True)  # what an earlier training left would be judged, too
     made = {"rows": len(rows), "exchanges": EXCHANGES, "seed": DATA_SEED, "sha256": digest(rows)}
     train(base, work, rows, held_out, settings, provenance={"dataset": made})
     ship_best(name, tools, cache)

@@ -215,13 +215,14 @@ def train(
     config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
     (adapter / "train.jsonl").unlink(missing_ok=True)
+    warmup = min(settings.warmup, settings.iterations // 2)
     schedule = build_schedule(
         {
             "name": "cosine_decay",
-            "warmup": settings.warmup,
+            "warmup": warmup,
             "arguments": [
                 settings.learning_rate,
-                settings.iterations - settings.warmup,
+                settings.iterations - warmup,
                 settings.learning_rate / 20,
             ],
         }
@@ -240,7 +241,7 @@ def train(
                 val_batches=4,
                 steps_per_report=10,
                 steps_per_eval=settings.save_every,
-                steps_per_save=settings.save_every,
+                steps_per_save=min(settings.save_every, settings.iterations),
                 adapter_file=str(adapter / "adapters.safetensors"),
             ),
             loss=_loss,
