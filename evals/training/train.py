@@ -214,7 +214,6 @@ def train(
     adapter.mkdir(parents=True, exist_ok=True)
     config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (adapter / "train.jsonl").unlink(missing_ok=True)
     warmup = min(settings.warmup, settings.iterations // 2)
     schedule = build_schedule(
         {
