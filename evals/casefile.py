@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from evals.case import Case, Expect, Identifier, KnownDefect, ReplayScript, Tool, ToolChoice
 from evals.case_check import check_case
-from evals.yaml_text import Document, Problems, read_yaml, show
+from evals.yaml_text import Document, Problems, read_yaml
 
 TOOLS_FOLDER = "tools"
 SCHEMA_FILE = "schema.json"
@@ -145,7 +145,7 @@ def read_tools(folder: Path, root: Path, problems: Problems) -> dict[str, Tool]:
             if name in tools:
                 problems.add(document.path, document.line((name,)), f"second tool named {name!r}")
             if not isinstance(value, dict):
-                problems.add(document.path, document.line((name,)), f"{name}: a tool is a mapping")
+                problems.add_at(document, (name,), "a tool is a mapping")
                 continue
             try:
                 tools[name] = Tool.model_validate({"name": name, **value})
@@ -237,9 +237,8 @@ def _resolve_tools(
         elif tool in tools:
             yield tools[tool]
         else:
-            line = document.line((*where, number))
-            message = f"{show((*where, number))}there is no tool {tool!r}; {_meant(tool, tools)}"
-            problems.add(document.path, line, message)
+            message = f"there is no tool {tool!r}; {_meant(tool, tools)}"
+            problems.add_at(document, (*where, number), message)
 
 
 def _meant(name: str, tools: Mapping[str, Tool]) -> str:
@@ -251,14 +250,12 @@ def _meant(name: str, tools: Mapping[str, Tool]) -> str:
 def _check_parameters(
     tool: Tool, document: Document, place: tuple[str | int, ...], problems: Problems
 ) -> None:
-    line = document.line(place)
     if tool.parameters.get("type") != "object":
-        problems.add(document.path, line, f"{show(place)}a tool's parameters are of type object")
+        problems.add_at(document, place, "a tool's parameters are of type object")
     try:
         Draft202012Validator.check_schema(tool.parameters)
     except SchemaError as error:
-        message = f"{show(place)}not a JSON Schema: {error.message}"
-        problems.add(document.path, line, message)
+        problems.add_at(document, place, f"not a JSON Schema: {error.message}")
 
 
 def _check_unique(cases: Sequence[Case], problems: Problems) -> None:
@@ -280,7 +277,7 @@ def _add_validation(
             message = f"unknown key; allowed here: {_allowed(place, document)}"
         elif detail["type"] != "missing" and not isinstance(detail["input"], dict):
             message += f", not {detail['input']!r}"
-        problems.add(document.path, document.line(place), f"{show(place)}{message}")
+        problems.add_at(document, place, message)
 
 
 def _allowed(place: Sequence[str | int], document: Document) -> str:

@@ -11,26 +11,6 @@ import yaml
 from evals.errors import CaseFileError
 
 
-@dataclass
-class Problems:
-    """Mistakes of all files, so that one look shows them all."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, path: str, line: int, message: str) -> None:
-        """Note one mistake at `path:line`."""
-        self.lines.append(f"{path}:{line}: {message}")
-
-    def check(self) -> None:
-        """Raise them all.
-
-        Raises:
-            CaseFileError: there is at least one.
-        """
-        if self.lines:
-            raise CaseFileError("\n".join(self.lines))
-
-
 @dataclass(frozen=True)
 class Document:
     """A YAML file as plain data, with the line of every place in it."""
@@ -45,6 +25,30 @@ class Document:
         while known and known not in self.lines:
             known = known[:-1]
         return self.lines.get(known, 1)
+
+
+@dataclass
+class Problems:
+    """Mistakes of all files, so that one look shows them all."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, path: str, line: int, message: str) -> None:
+        """Note one mistake at `path:line`."""
+        self.lines.append(f"{path}:{line}: {message}")
+
+    def add_at(self, document: Document, place: Sequence[str | int], message: str) -> None:
+        """Note one mistake at `place` of a document, which the message then begins with."""
+        self.add(document.path, document.line(place), f"{_shown(place)}{message}")
+
+    def check(self) -> None:
+        """Raise them all.
+
+        Raises:
+            CaseFileError: there is at least one.
+        """
+        if self.lines:
+            raise CaseFileError("\n".join(self.lines))
 
 
 class Loader(yaml.SafeLoader):
@@ -123,7 +127,7 @@ def _plain(
     if not isinstance(node, yaml.MappingNode):
         value = loader.construct_object(node)
         if not isinstance(value, str | int | float | None):
-            message = f"{show(place)}{node.tag} is no JSON; write the value without a tag"
+            message = f"{_shown(place)}{node.tag} is no JSON; write the value without a tag"
             problems.add(path, node.start_mark.line + 1, message)
         return value
     result: dict[str, Any] = {}
@@ -131,16 +135,16 @@ def _plain(
         line = key_node.start_mark.line + 1
         key = loader.construct_object(key_node)
         if not isinstance(key, str):
-            problems.add(path, line, f"{show(place)}key {key!r} is not text; put it in quotes")
+            problems.add(path, line, f"{_shown(place)}key {key!r} is not text; put it in quotes")
             continue
         if key in result:
-            problems.add(path, line, f"{show(place)}duplicate key {key!r}; remove one of the two")
+            problems.add(path, line, f"{_shown(place)}duplicate key {key!r}; remove one of the two")
         lines[(*place, key)] = line
         result[key] = _plain(value_node, loader, (*place, key), lines, path, problems)
     return result
 
 
-def show(place: Sequence[str | int]) -> str:
+def _shown(place: Sequence[str | int]) -> str:
     """`cases[0].expect: `, to begin a message with; nothing for the whole file."""
     text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
     return f"{text}: " if text else ""

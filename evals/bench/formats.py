@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evals.bench.suite import RATES, Run, rate_text, run_suite
+from evals.bench.suite import RATES, Run, markdown, rate_text, run_suite
 from evals.diagnosis import cause
 from evals.results import Record, Status
 from evals.run import build_default
@@ -59,7 +59,7 @@ def table(runs: dict[str, Run]) -> str:
         "Five questions: in two wordings, call or answer as wanted. Rates: 95% Wilson intervals; "
         "name and arguments are of the cases that expect a call. Blame: what cases failed of."
     )
-    return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", note, ""])
+    return markdown(rows, note)
 
 
 def _five(records: Sequence[Record]) -> str:

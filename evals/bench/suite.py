@@ -70,3 +70,8 @@ def rate_text(rate: Mapping[str, Any]) -> str:
     if rate["value"] is None:
         return "not asked"
     return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+
+
+def markdown(rows: Sequence[Sequence[str]], note: str) -> str:
+    """A table of `rows`, the head and its alignments first, with a note below it."""
+    return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", note, ""])

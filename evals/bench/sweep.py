@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.bench.suite import PROFILE, RATES, Run, rate_text, run_suite
+from evals.bench.suite import PROFILE, RATES, Run, markdown, rate_text, run_suite
 from evals.lanes.tokens import load_tokenizer
 from evals.report.comparison import LEVEL, ProfileChange, compare
 from evals.report.plots import Interval, rate_series, standalone
@@ -126,13 +126,12 @@ def table(variants: Sequence[Variant]) -> str:
                 _verdict(variant),
             ]
         )
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
     n = first.rates["case"]["n"]
     note = (
         f"{n} cases, lane server; 95% Wilson intervals; groups of {GROUP_SIZE} weights. "
         "Broken and mended cases against the first row: exact McNemar, Holm-adjusted."
     )
-    return "\n".join([*lines, "", note, ""])
+    return markdown(rows, note)
 
 
 def _verdict(variant: Variant) -> str:
