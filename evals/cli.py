@@ -211,7 +211,8 @@ def audit(
     print("\n".join(result.facts))
     for problem in result.problems:
         print(f"{problem.check}: {problem.text}")
-    print(f"audit: {len(result.problems)} problems" if result.problems else "audit: no problem")
+    found = len(result.problems)
+    print(f"audit: {found or 'no'} problem{'s' if found > 1 else ''}")
     raise typer.Exit(1 if result.problems else 0)
 
 

@@ -9,6 +9,7 @@ be compared with the plain answer, which also is its evidence.
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -30,7 +31,7 @@ from evals.replay.build import cached_replay
 from evals.request import build_request
 from evals.results import Record, Status
 from evals.servers.attach import attach
-from evals.servers.blas import needs_preload, preload_environment
+from evals.servers.blas import needs_preload, one_thread, preload_environment
 from evals.servers.folder import is_hub_name
 from evals.servers.mlx_lm import LAUNCHER, boot
 from evals.servers.server import Server
@@ -124,7 +125,12 @@ def build_default(
 
 @contextlib.contextmanager
 def serve(
-    name: str, config: Config, folder: Path, cache: Path, say: Callable[[str], None]
+    name: str,
+    config: Config,
+    folder: Path,
+    cache: Path,
+    say: Callable[[str], None],
+    environment: Mapping[str, str],
 ) -> Iterator[tuple[Server, Path | str | None]]:
     """The server of profile `name`, booted or attached, and its model where that is known here.
 
@@ -146,6 +152,7 @@ def serve(
         port=target.port,
         arguments=arguments,
         launcher=_launcher(name, config.profile(name), folder),
+        environment=environment,
     ) as server:
         say(f"server: ready at {server.url}, pid {server.pid}, log {log}")
         yield server, model
@@ -175,10 +182,14 @@ def open_profile(
 ) -> Iterator[Opened]:
     """Everything that asking this profile needs; all of it is gone afterwards."""
     target = config.target(name)
+    # Lane `direct` loads the model itself: once in each xdist worker, and beside the server's.
+    beside = "direct" in lanes and (len(lanes) > 1 or "PYTEST_XDIST_WORKER" in os.environ)
+    environment = one_thread() if beside else os.environ
     with contextlib.ExitStack() as stack:
         server, model = None, None
         if any(lane != "direct" for lane in lanes):
-            server, model = stack.enter_context(serve(name, config, folder, cache, say))
+            serving = serve(name, config, folder, cache, say, environment)
+            server, model = stack.enter_context(serving)
         else:
             model = resolve_model(target, cache, say)
         tokenizer = load_tokenizer(model) if model is not None else None
@@ -189,6 +200,7 @@ def open_profile(
                 say(f"model: WARNING: {problem}")
         setup = Setup(
             timeout=config.timeout,
+            environment=environment,
             server=server,
             decode=decoder(tokenizer) if tokenizer is not None else None,
             model=model,

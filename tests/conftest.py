@@ -1,14 +1,20 @@
 """Fixtures of more than one folder: the base model, and one real server with it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from evals.config import cache_folder
+from evals.servers.blas import one_thread
 from evals.servers.mlx_lm import boot
 from evals.servers.server import Server
 from evals.training.build import cached_base
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has models of its own.
+    os.environ.update(one_thread())
 
 
 @pytest.fixture(scope="session")

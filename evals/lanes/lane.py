@@ -1,9 +1,10 @@
 """All lanes under one form, so that a runner can treat them alike."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.case import Case
@@ -21,7 +22,8 @@ Ask = Callable[[Case], Observation]
 class Setup:
     """What lanes need. `server` is for all but `direct`; `model`, `cache`, `log` are for it alone.
 
-    `timeout` is in seconds, for each question. With `decode`, the lane `server` has raw text.
+    `timeout` is in seconds, for each question; `environment` is that of processes which a lane
+    starts. With `decode`, the lane `server` has raw text.
     """
 
     timeout: float
@@ -30,6 +32,7 @@ class Setup:
     model: Path | str | None = None
     cache: Path | None = None
     log: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 Lane = Callable[[Setup], AbstractContextManager[Ask]]
@@ -67,7 +70,11 @@ def _direct(setup: Setup) -> Iterator[Ask]:
             "give it a model, or leave the lane out"
         )
     with direct.open_direct(
-        setup.model, log=setup.log, cache=setup.cache, timeout=setup.timeout
+        setup.model,
+        log=setup.log,
+        cache=setup.cache,
+        timeout=setup.timeout,
+        environment=setup.environment,
     ) as ask:
         yield ask
 

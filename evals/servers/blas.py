@@ -36,6 +36,15 @@ def preload_environment(cache: Path, environment: Mapping[str, str] = os.environ
     return result
 
 
+def one_thread(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """`environment` for a model's process that computes beside another; a number set there stays.
+
+    OpenBLAS's threads wait for each other by spinning: of two processes with a thread per core
+    each, neither gets far.
+    """
+    return {"OPENBLAS_NUM_THREADS": "1", **environment}
+
+
 def _has_avx512() -> bool:
     """Whether OpenBLAS's AVX-512 kernels run here.
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from scripted_server import TOOLS, call, make_case
 
-from evals.config import cache_folder
+from evals.config import cache_folder, read_config
 from evals.errors import ConfigError, ModelError
 from evals.lanes import direct
 from evals.lanes.direct import open_direct
@@ -21,8 +21,10 @@ from evals.lanes.lane import LANES, Setup
 from evals.lanes.tokens import decoder, load_tokenizer, render
 from evals.observation import Observation
 from evals.request import build_request
+from evals.run import open_profile, with_options
 from evals.servers.server import Server
 
+ROOT = Path(__file__).parents[2]
 HISTORY: list[dict[str, Any]] = [
     {"role": "user", "content": "Weather in Paris?"},
     {
@@ -235,3 +237,26 @@ def test_models_that_do_not_load(base_model: Path, tmp_path: Path) -> None:
 def test_a_lane_without_what_it_needs_says_so(name: str) -> None:
     with pytest.raises(ConfigError, match=f"lane {name} needs a"), LANES[name](Setup(timeout=1)):
         pass
+
+
+@pytest.mark.parametrize(
+    ("lanes", "threads"),
+    [(["direct", "server"], {"1"}), (["server"], {None}), (["direct"], {None})],
+)
+def test_a_model_that_is_loaded_twice_computes_with_one_thread_each(
+    base_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lanes: list[str],
+    threads: set[str | None],
+):
+    # With a thread per core each, two such processes hardly come on.
+    for name in ("OPENBLAS_NUM_THREADS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    config = with_options(read_config(ROOT), "default", model=str(base_model), url=None, port=None)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with open_profile("default", config, lanes, tmp_path, cache_folder()):
+        started = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
+        models = [c for c in started if {"evals.lanes.direct", "mlx_lm"} & {*c.cmdline()}]
+        assert len(models) >= len(lanes)
+        assert {c.environ().get("OPENBLAS_NUM_THREADS") for c in models} == threads
