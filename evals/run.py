@@ -179,15 +179,19 @@ def open_profile(
     folder: Path,
     cache: Path,
     say: Callable[[str], None] = print,
+    environment: Mapping[str, str] = os.environ,
 ) -> Iterator[Opened]:
-    """Everything that asking this profile needs; all of it is gone afterwards."""
+    """Everything that asking this profile needs; all of it is gone afterwards.
+
+    `environment` is that of the processes with a model.
+    """
     target = config.target(name)
-    # Lane `direct` loads the model itself: once in each xdist worker, and beside the server's.
-    beside = "direct" in lanes and (len(lanes) > 1 or "PYTEST_XDIST_WORKER" in os.environ)
-    environment = one_thread() if beside else os.environ
+    with_server = any(lane != "direct" for lane in lanes)
+    if with_server and "direct" in lanes:
+        environment = one_thread(environment)  # the model is loaded twice
     with contextlib.ExitStack() as stack:
         server, model = None, None
-        if any(lane != "direct" for lane in lanes):
+        if with_server:
             serving = serve(name, config, folder, cache, say, environment)
             server, model = stack.enter_context(serving)
         else:

@@ -7,6 +7,7 @@ writes its own records file, which the controller merges.
 import contextlib
 import datetime
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,7 @@ from evals.run import (
     open_profile,
     with_options,
 )
+from evals.servers.blas import one_thread
 from evals.shard import Shard, deal, parse_shard
 
 FINGERPRINT = "fingerprint.json"
@@ -125,9 +127,12 @@ class Session:
         if self.worker is None and not self._served:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write_records(list(self._done.values()))
-        self._opened = self._stack.enter_context(
-            open_profile(profile, self.config, self.lanes, self.folder, cache_folder(), _say)
+        # Lane `direct` loads the model in each worker.
+        environment = one_thread() if self.worker else os.environ
+        opening = open_profile(
+            profile, self.config, self.lanes, self.folder, cache_folder(), _say, environment
         )
+        self._opened = self._stack.enter_context(opening)
         self._served[profile] = self._check_served(self._opened)
 
     def _check_served(self, opened: Opened) -> dict[str, Any]:

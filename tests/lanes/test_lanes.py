@@ -251,8 +251,7 @@ def test_a_model_that_is_loaded_twice_computes_with_one_thread_each(
     threads: set[str | None],
 ):
     # With a thread per core each, two such processes hardly come on.
-    for name in ("OPENBLAS_NUM_THREADS", "PYTEST_XDIST_WORKER"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     config = with_options(read_config(ROOT), "default", model=str(base_model), url=None, port=None)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with open_profile("default", config, lanes, tmp_path, cache_folder()):
