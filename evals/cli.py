@@ -12,17 +12,17 @@ import pytest
 import typer
 from rich.console import Console
 
-from evals.casefile import SCHEMA_FILE, find_case_files, json_schema, read_cases
 from evals.config import cache_folder
+from evals.engines.blas import preload_environment
 from evals.errors import EvalsError
+from evals.loading.casefile import SCHEMA_FILE, find_case_files, json_schema, read_cases
 from evals.report import comparison
-from evals.report.allure_html import make_html
+from evals.report.allure.html import make_html
 from evals.report.findings import findings_page, not_asked
-from evals.report.github import commands_stopped
-from evals.report.html_files import report_run
+from evals.report.github.commands import commands_stopped
+from evals.report.html.files import report_run
 from evals.report.text import print_summary
 from evals.results import RECORDS, read_records
-from evals.servers.blas import preload_environment
 from evals.training.convert import RowShape, Validation, convert_file, report_lines
 from evals.training.turns import CallFormat
 
@@ -52,7 +52,7 @@ def merge(
     baseline: Annotated[Path | None, typer.Option(help="gate on a regression, too")] = None,
 ) -> None:
     """Join shards into one run, and gate it as `evals run` does if all cases are there."""
-    from evals.merge import merge_lines, merge_runs
+    from evals.running.merge import merge_lines, merge_runs
 
     merged = _or_exit(lambda: merge_runs(shards, output, Path.cwd(), baseline))
     with commands_stopped(os.environ, _say):
@@ -74,7 +74,7 @@ def github(
 
     Writes job-summary.md and issue.md into the run's folder.
     """
-    from evals.report.github_files import write_github
+    from evals.report.github.files import write_github
 
     told = _or_exit(lambda: write_github(run, compare, os.environ))
     print("\n".join(told.annotations))
@@ -136,7 +136,7 @@ def model(
     adapter: Annotated[str, typer.Option(help="a shipped adapter")] = "default",
 ) -> None:
     """Build the default model in the form that this machine serves, and print its folder."""
-    from evals.run import build_default
+    from evals.running.run import build_default
 
     folder = _or_exit(
         lambda: build_default(cache_folder(), print, quantization=quantization, adapter=adapter)
@@ -189,8 +189,8 @@ def audit(
 ) -> None:
     """Check training data for leaked cases, balance, format, overlap and prompt; exit code 1."""
     from evals.lanes.tokens import load_tokenizer, render
+    from evals.models.build import cached_base
     from evals.training.audit import audit, read_rows
-    from evals.training.build import cached_base
     from evals.training.recipe import dataset
     from evals.training.train import encode
 
@@ -281,7 +281,7 @@ def rejudge(
     ] = None,
 ) -> None:
     """Judge the stored answers of a run again, without a server; records and summary are new."""
-    from evals.session import rejudge_run
+    from evals.running.session import rejudge_run
 
     summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd(), baseline))
     with commands_stopped(os.environ, _say):

@@ -16,15 +16,15 @@ import allure_commons
 import pytest
 from rich.console import Console
 
-from evals.casefile import TOOLS_FOLDER, find_case_files, read_cases
 from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
-from evals.report.allure import allure_test
-from evals.report.allure_files import RESULTS, fill, write_run_files
-from evals.report.html_files import REPORT
+from evals.loading.casefile import TOOLS_FOLDER, find_case_files, read_cases
+from evals.report.allure.files import RESULTS, fill, write_run_files
+from evals.report.allure.result import allure_test
+from evals.report.html.files import REPORT
 from evals.report.text import failure_story, print_summary
 from evals.results import Record, Status
-from evals.run import Question
-from evals.session import Session, open_session
+from evals.running.run import Question
+from evals.running.session import Session, open_session
 
 SESSION = pytest.StashKey[Session]()
 _ERROR_EXIT = 3

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from evals.config import cache_folder
-from evals.servers.blas import one_thread
-from evals.servers.mlx_lm import boot
-from evals.servers.server import Server
-from evals.training.build import cached_base
+from evals.engines.blas import one_thread
+from evals.engines.mlx_lm import boot
+from evals.engines.server import Server
+from evals.models.build import cached_base
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has models of its own.

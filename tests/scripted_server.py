@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from evals.case import Case, Expect
-from evals.servers.server import Server
+from evals.engines.server import Server
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 

@@ -13,9 +13,9 @@ import pytest
 import typer
 
 from evals import plugin
-from evals.casefile import find_case_files, read_cases
 from evals.cli import app
 from evals.config import Config
+from evals.loading.casefile import find_case_files, read_cases
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "reports" / "README.md"])

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evals.bench.suite import RATES, Run, markdown, rate_text, run_suite
-from evals.diagnosis import cause
+from evals.judging.diagnosis import cause
 from evals.results import Record, Status
-from evals.run import build_default
+from evals.running.run import build_default
 
 ADAPTERS = {"before: JSON fences": "json-fence", "after: XML": "default"}
 LANES = ("direct", "server", "agent")

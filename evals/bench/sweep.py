@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from evals.bench.suite import PROFILE, RATES, Run, markdown, rate_text, run_suite
+from evals.judging.scoring import holm
 from evals.lanes.tokens import load_tokenizer
+from evals.models.build import GROUP_SIZE
+from evals.models.preflight import preflight
 from evals.report.comparison import LEVEL, ProfileChange, compare
 from evals.report.plots import Interval, rate_series, standalone
-from evals.run import build_default
-from evals.scoring import holm
-from evals.training.build import GROUP_SIZE
-from evals.training.preflight import preflight
+from evals.running.run import build_default
 
 WIDTHS = ("fp16", "8-bit", "6-bit", "5-bit", "mixed-4-6", "4-bit", "mixed-3-6", "3-bit")
 

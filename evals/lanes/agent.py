@@ -41,9 +41,9 @@ from pydantic_graph import End
 
 from evals import case as cases
 from evals.case import Case
+from evals.engines.server import Server
 from evals.observation import Call, Observation, Usage
 from evals.request import MODEL, build_messages
-from evals.servers.server import Server
 
 LANE = "agent"
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from evals.case import Case
+from evals.engines.blas import preload_environment
+from evals.engines.folder import check_model, is_hub_name
 from evals.errors import ModelError
 from evals.lanes.tokens import decoder, render
 from evals.observation import Observation, Usage
 from evals.request import build_request
-from evals.servers.blas import preload_environment
-from evals.servers.folder import check_model, is_hub_name
 
 LANE = "direct"
 

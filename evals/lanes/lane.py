@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.case import Case
+from evals.engines.server import Server
 from evals.errors import ConfigError
 from evals.lanes import agent, direct, server, stream
 from evals.lanes.tokens import Decode
 from evals.observation import Observation
-from evals.servers.server import Server
 
 Ask = Callable[[Case], Observation]
 """Asks one case. Never raises for what a model or server does; may be called from threads."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from evals.case import Case
+from evals.engines.server import Server
 from evals.lanes.client import ExchangeError, send
 from evals.lanes.tokens import Decode
 from evals.observation import Call, Observation, Usage
 from evals.request import build_request
-from evals.servers.server import Server
 
 LANE = "server"
 

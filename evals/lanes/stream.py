@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evals.case import Case
+from evals.engines.server import Server
 from evals.lanes import server as plain
 from evals.lanes.client import ExchangeError, send
 from evals.observation import Call, Event, Observation, Usage
 from evals.request import build_request
-from evals.servers.server import Server
 
 LANE = "stream"
 DONE = "[DONE]"

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.formats.qwen_xml import CALL_CLOSE, CALL_OPEN
 from evals.parsers.adaptive_xml import declared_tools
 from evals.parsers.grammar import Marks, grammar
-from evals.xml_format import CALL_CLOSE, CALL_OPEN
 
 
 @dataclass

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.case import Tool
+from evals.formats.qwen_xml import CALL_CLOSE, CALL_OPEN, FUNCTION_CLOSE
 from evals.parsers.value_grammar import ANY, literal, value_rules
 from evals.schema import resolve
-from evals.xml_format import CALL_CLOSE, CALL_OPEN, FUNCTION_CLOSE
 
 ANY_ORDER = 6
 """Tools with more parameters than this take them in the schema's order."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from evals import schema as schemas
 from evals.case import Tool
+from evals.formats.reading import json_call
 from evals.json_text import parse_strict
 from evals.parsers.events import MalformedCall, ToolCall
 from evals.parsers.source import Broken, Incomplete, Source
-from evals.reading import json_call
 
 _OUTSIDE = re.compile(r"[\s:,0-9A-Za-z+.-]*")
 _STRING = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*')

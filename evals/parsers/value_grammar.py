@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evals.formats.qwen_xml import PARAMETER_CLOSE
 from evals.json_text import to_text
 from evals.schema import allowed_types, fits, resolve
-from evals.xml_format import PARAMETER_CLOSE
 
 ANY = "(?s:.*)"
 """The regular expression of any text."""

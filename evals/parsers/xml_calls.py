@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from evals import schema as schemas
 from evals.case import Tool
+from evals.formats.reading import typed_call
 from evals.parsers.events import MalformedCall, ToolCall
 from evals.parsers.source import Broken, Incomplete, Source
-from evals.reading import typed_call
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 FUNCTION_OPEN, FUNCTION_CLOSE = "<function=", "</function>"

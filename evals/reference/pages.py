@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from evals import casefile, config, matching, observation, results
+from evals import config, observation, results
 from evals.case import (
     Case,
     Expect,
@@ -12,7 +12,9 @@ from evals.case import (
     ReplayScript,
     Tool,
 )
-from evals.reading import FORMATS
+from evals.formats.reading import FORMATS
+from evals.judging import matching
+from evals.loading import casefile
 from evals.reference.commands import command_line
 from evals.reference.tables import attribute_docs, doc, listed, members, model_keys, table
 from evals.replay.build import templates
@@ -47,7 +49,7 @@ BLAMED: Mapping[Kind, Sequence[Layer]] = {
     Kind.SERVER_ERROR: (Layer.SERVER,),
     Kind.HARNESS_ERROR: (Layer.HARNESS,),
 }
-"""The layers that `evals.diagnosis` can blame for each kind, the usual one first."""
+"""The layers that `evals.judging.diagnosis` can blame for each kind, the usual one first."""
 
 
 def pages() -> dict[str, str]:

@@ -5,8 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
-from evals.cache import build_once
 from evals.errors import ModelError
+from evals.models.cache import build_once
 from evals.replay.tokenizer import END, PROMPT_END, VOCABULARY, token_id, write_tokenizer
 
 TEMPLATES = Path(__file__).with_name("templates")

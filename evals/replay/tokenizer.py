@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import ModelError
-from evals.wheel import fetch_from_wheel
+from evals.models.wheel import fetch_from_wheel
 
 WHEEL = "qwen-agent==0.0.34"
 WHEEL_SHA256 = "195264f9c1880f60f23781805d69bb3ffadfe944b7b70358f7115a0dd4bc59b7"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import ConfigError
-from evals.scoring import holm, mcnemar, smallest_regression
+from evals.judging.scoring import holm, mcnemar, smallest_regression
 
 LEVEL = 0.05
 _MUST_AGREE = ("suite", "graders")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.diagnosis import cause
+from evals.judging.diagnosis import cause
 from evals.observation import Observation
 from evals.report.text import escape_controls
 from evals.request import as_curl

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from evals.case import Case, KnownDefect
-from evals.diagnosis import cause
 from evals.json_text import to_text
+from evals.judging.diagnosis import cause
 from evals.report.summary import group
 from evals.report.text import escape_controls, expected_text, response_text
 from evals.results import Record, Status

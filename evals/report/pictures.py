@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from evals.judging.scoring import RATES
 from evals.report import plots
 from evals.results import Record
-from evals.scoring import RATES
 
 _RUNS = 20
 

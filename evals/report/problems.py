@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evals.diagnosis import cause
+from evals.judging.diagnosis import cause
 from evals.report.comparison import Comparison
 from evals.results import Record, Status, Verdict
 

@@ -36,8 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.config import Config
-from evals.results import Record, Status
-from evals.scoring import (
+from evals.judging.scoring import (
     GateResult,
     ProfileScore,
     Rate,
@@ -46,6 +45,7 @@ from evals.scoring import (
     score,
     score_repeats,
 )
+from evals.results import Record, Status
 
 SCHEMA = 1
 

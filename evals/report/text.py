@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evals.diagnosis import cause
 from evals.json_text import to_text
+from evals.judging.diagnosis import cause
+from evals.judging.scoring import RATES
 from evals.observation import Observation
 from evals.report.comparison import ProfileChange, compare_profiles, p_text
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
-from evals.scoring import RATES
 
 _LONGEST = 2000
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import ModelError
-from evals.training.build import ADAPTERS, cached_base
+from evals.models.build import ADAPTERS, cached_base
 from evals.training.catalogue import Catalogue, read_catalogue, split
 from evals.training.dataset import digest, generate
 from evals.training.rows import Row

@@ -8,7 +8,7 @@ r"""Assistant turns of training data, read and written in four formats of tool c
 Canonical, in every format: JSON as `json.dumps(value, ensure_ascii=False)` writes it; text, if any,
 then calls, with one newline between each. That is also what the chat template renders.
 
-XML has no types. Where the row declares the tool, its schema tells them (`evals.reading`); where it
+XML has no types. Where the row declares the tool, its schema tells them (`evals.formats`); where it
 does not, a value that is JSON is that value and every other is text. A call that would be read back
 differently (the text `"1"` without a schema, a value that holds a tag) is refused, never written.
 """
@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from evals.case import Tool
-from evals.json_text import parse_strict, parse_strict_at, to_text
-from evals.observation import Call
-from evals.xml_format import (
+from evals.formats.qwen_xml import (
     CALL_CLOSE,
     CALL_OPEN,
     FUNCTION_CLOSE,
@@ -30,6 +28,8 @@ from evals.xml_format import (
     read_functions,
     skip_space,
 )
+from evals.json_text import parse_strict, parse_strict_at, to_text
+from evals.observation import Call
 
 CallFormat = Literal["xml", "json-fence", "hermes", "openai"]
 CALL_FORMATS: tuple[CallFormat, ...] = get_args(CallFormat)

@@ -5,10 +5,10 @@ import pytest
 from pydantic_ai.messages import ModelResponse, ToolReturnPart
 from scripted_server import TOOLS, Scripted, call, completion, make_case, respond
 
+from evals.engines import ports
+from evals.engines.server import Server
 from evals.lanes.agent import ask, history
 from evals.observation import Call, Usage
-from evals.servers import ports
-from evals.servers.server import Server
 
 
 def calling(*calls: dict[str, Any], finish: str = "tool_calls") -> bytes:

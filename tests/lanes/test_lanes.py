@@ -14,6 +14,7 @@ import pytest
 from scripted_server import TOOLS, call, make_case
 
 from evals.config import cache_folder, read_config
+from evals.engines.server import Server
 from evals.errors import ConfigError, ModelError
 from evals.lanes import direct
 from evals.lanes.direct import open_direct
@@ -21,8 +22,7 @@ from evals.lanes.lane import LANES, Setup
 from evals.lanes.tokens import decoder, load_tokenizer, render
 from evals.observation import Observation
 from evals.request import build_request
-from evals.run import open_profile, with_options
-from evals.servers.server import Server
+from evals.running.run import open_profile, with_options
 
 ROOT = Path(__file__).parents[2]
 HISTORY: list[dict[str, Any]] = [

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from scripted_server import TOOLS, Answer, Scripted, call, completion, make_case, respond
 
+from evals.engines import ports
+from evals.engines.server import Server
 from evals.lanes.server import ask, read_response
 from evals.observation import Call, Usage
 from evals.request import build_request
-from evals.servers import ports
-from evals.servers.server import Server
 
 
 def test_the_request_on_the_wire_is_the_requests_value(scripted: Scripted) -> None:

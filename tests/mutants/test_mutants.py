@@ -11,15 +11,15 @@ import pytest
 from small_parsers import MUTANTS
 
 from evals.case import Case
-from evals.casefile import find_case_files, read_cases
 from evals.config import Profile, cache_folder
-from evals.diagnosis import cause
+from evals.engines.mlx_lm import boot
+from evals.judging.diagnosis import cause
 from evals.lanes.lane import LANES, Setup
 from evals.lanes.tokens import decoder, load_tokenizer
+from evals.loading.casefile import find_case_files, read_cases
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.results import Kind, Layer, Record, Status
-from evals.run import Opened, Question, Runner
-from evals.servers.mlx_lm import boot
+from evals.running.run import Opened, Question, Runner
 
 ROOT = Path(__file__).parents[2]
 CASES = {

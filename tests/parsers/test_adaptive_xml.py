@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evals.case import Tool
-from evals.formats import read_model_text
+from evals.formats.model_text import read_model_text
 from evals.parsers.adaptive_xml import (
     AdaptiveXmlParser,
     declared_tools,

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from evals.case import Case, Expect, ReplayScript, Tool
 from evals.config import cache_folder
+from evals.engines.mlx_lm import boot
+from evals.engines.server import Server
 from evals.json_text import to_text
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
@@ -27,8 +29,6 @@ from evals.parsers.constraint import (
 from evals.parsers.grammar import Marks, grammar
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.text import _grammar
-from evals.servers.mlx_lm import boot
-from evals.servers.server import Server
 
 NOTHING = Tool(name="todoread", parameters={"type": "object", "properties": {}})
 WEATHER = Tool(

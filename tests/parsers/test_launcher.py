@@ -13,11 +13,11 @@ from tokenizers import Tokenizer
 
 from evals.case import Tool
 from evals.config import cache_folder
+from evals.engines.mlx_lm import boot
+from evals.engines.server import Server, exchange
 from evals.errors import ServerError
 from evals.parsers.adaptive_xml import AdaptiveXmlParser
 from evals.parsers.launcher import END, START, Delivery, rewritten
-from evals.servers.mlx_lm import boot
-from evals.servers.server import Server, exchange
 
 LAUNCHER = (sys.executable, "-m", "evals.parsers.launcher", "--parser", "adaptive_xml", "--")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from evals.config import cache_folder
+from evals.engines.mlx_lm import boot
+from evals.engines.server import Server
 from evals.replay.build import ARGUMENTS, cached_replay
-from evals.servers.mlx_lm import boot
-from evals.servers.server import Server
 
 
 @pytest.fixture(scope="session")

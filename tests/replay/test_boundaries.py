@@ -15,16 +15,16 @@ from canitoolcall.fixtures import Fixture, load_fixtures
 from in_process import Setting, essence, respond
 
 from evals.case import Case, ReplayScript
-from evals.casefile import find_case_files, read_cases
-from evals.diagnosis import judge
+from evals.engines.server import Server
+from evals.judging.diagnosis import judge
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
 from evals.lanes.tokens import Decode, decoder, load_tokenizer
+from evals.loading.casefile import find_case_files, read_cases
 from evals.observation import Observation
 from evals.parsers.adaptive_xml import AdaptiveXmlParser, declared_tools
 from evals.parsers.events import Event, merged
 from evals.results import Status
-from evals.servers.server import Server
 
 ROOT = Path(__file__).parents[2]
 CASES = {

@@ -20,13 +20,13 @@ from in_process import Setting, essence, respond
 
 from evals.case import ReplayScript
 from evals.config import cache_folder
+from evals.engines.mlx_lm import boot
+from evals.engines.server import Server, exchange
 from evals.lanes.server import read_response
 from evals.lanes.stream import accumulate, read_events
 from evals.observation import Observation
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.request import MODEL, embed
-from evals.servers.mlx_lm import boot
-from evals.servers.server import Server, exchange
 
 LICENCES = ("Apache-2.0", "MIT")
 """Others are left out: some forbid uses, some are unknown."""

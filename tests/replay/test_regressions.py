@@ -10,18 +10,18 @@ import pytest
 from mlx_lm import __version__ as mlx_lm_version
 
 from evals.case import Case
-from evals.casefile import find_case_files, read_cases
 from evals.config import cache_folder, read_config
-from evals.diagnosis import Judgement, judge
+from evals.engines.mlx_lm import boot
+from evals.judging.diagnosis import Judgement, judge
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
 from evals.lanes.tokens import decoder, load_tokenizer
+from evals.loading.casefile import find_case_files, read_cases
 from evals.observation import Observation
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.findings import findings_page, not_asked
 from evals.request import build_request
 from evals.results import Layer, Record, Status
-from evals.servers.mlx_lm import boot
 
 ROOT = Path(__file__).parents[2]
 CASES = read_cases(find_case_files([ROOT / "cases" / "regressions"]), ROOT)

@@ -10,6 +10,8 @@ import pytest
 
 from evals.case import Case, ReplayScript
 from evals.config import cache_folder
+from evals.engines.mlx_lm import boot
+from evals.engines.server import Server, exchange
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
 from evals.lanes.tokens import Decode, decoder, load_tokenizer, render
@@ -17,8 +19,6 @@ from evals.observation import Observation
 from evals.replay.build import ARGUMENTS, cached_replay, templates
 from evals.replay.model import MARKER, NO_SCRIPT, read_script
 from evals.request import build_request, embed
-from evals.servers.mlx_lm import boot
-from evals.servers.server import Server, exchange
 
 END = 151645
 CANONICAL = "<tool_call>\n<function=todoread>\n</function>\n</tool_call>"

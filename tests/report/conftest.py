@@ -11,7 +11,7 @@ from made_runs import BIG, answer_of, called, case_of, write_run
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from evals.observation import Event, Observation
-from evals.report.html_files import report_run
+from evals.report.html.files import report_run
 
 
 @pytest.fixture(scope="session")

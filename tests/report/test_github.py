@@ -14,9 +14,9 @@ from evals.cli import app
 from evals.config import Config
 from evals.observation import Observation
 from evals.report.comparison import compare
-from evals.report.github import annotations, commands_stopped, escape_data, escape_property
-from evals.report.issue import issue_text
-from evals.report.markdown import block, code, job_summary, plain
+from evals.report.github.commands import annotations, commands_stopped, escape_data, escape_property
+from evals.report.github.issue import issue_text
+from evals.report.github.markdown import block, code, job_summary, plain
 from evals.report.problems import Why, counts_by_layer, problems
 from evals.report.summary import summarize
 

@@ -17,13 +17,13 @@ from evals.config import Config
 from evals.errors import ConfigError
 from evals.observation import Observation
 from evals.report.comparison import baseline, read_run
-from evals.report.html_figures import figures
-from evals.report.html_files import report_run
-from evals.report.markdown import job_summary
+from evals.report.github.markdown import job_summary
+from evals.report.html.figures import figures
+from evals.report.html.files import report_run
 from evals.report.summary import summarize
 from evals.report.text import print_summary
 from evals.results import read_records
-from evals.session import rejudge_run
+from evals.running.session import rejudge_run
 
 
 def data_of(path):

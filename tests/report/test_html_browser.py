@@ -14,7 +14,7 @@ from made_runs import BIG, RAW, answer_of, called, case_of, write_run
 from playwright.sync_api import expect
 
 from evals.observation import Call, Event, Observation
-from evals.report.html_files import report_run
+from evals.report.html.files import report_run
 from evals.request import build_request
 
 HOSTILE = (

@@ -1,0 +1,42 @@
+"""Attach to a server that somebody else started: it is asked, and never started or stopped."""
+
+import urllib.parse
+
+from evals.engines.server import Server, one_token
+from evals.errors import ServerError
+
+
+def attach(url: str, *, timeout: float = 60.0) -> Server:
+    """The server at `url`, after it answered a one-token completion within `timeout` seconds.
+
+    A URL without a path gets `/v1`: `http://127.0.0.1:8080` is `http://127.0.0.1:8080/v1`.
+
+    Raises:
+        ServerError: the URL is not one, or nothing there answers completions.
+    """
+    base = api_base(url)
+    try:
+        one_token(base, timeout)
+    except ServerError as error:
+        raise ServerError(
+            f"cannot attach to {base}: {error}; start the server there, or leave out the URL to "
+            "boot one"
+        ) from error
+    return Server(url=base)
+
+
+def api_base(url: str) -> str:
+    """`url` without a trailing slash, and with `/v1` where it has no path.
+
+    Raises:
+        ServerError: not an http or https URL with a host.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ServerError(f"{url!r} is no server URL; it looks like http://127.0.0.1:8080/v1")
+    path = parts.path.rstrip("/") or "/v1"
+    return f"{parts.scheme}://{parts.netloc}{path}"

@@ -1,0 +1,203 @@
+"""Boot `mlx_lm.server`, unmodified, as a child that is gone when the run is."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from evals.engines import ports, supervisor
+from evals.engines.blas import preload_environment
+from evals.engines.folder import check_model, is_hub_name
+from evals.engines.server import Server, exchange, one_token
+from evals.errors import ServerError
+
+LAUNCHER = (sys.executable, "-m", "mlx_lm", "server")
+_POLL = 0.1
+
+
+@contextlib.contextmanager
+def boot(
+    model: Path | str,
+    *,
+    log: Path,
+    cache: Path,
+    port: int | None = None,
+    arguments: Sequence[str] = (),
+    launcher: Sequence[str] = LAUNCHER,
+    environment: Mapping[str, str] = os.environ,
+    timeout: float = 180.0,
+) -> Iterator[Server]:
+    """A server with `model` (folder or hub name) that has answered a one-token completion.
+
+    It listens on 127.0.0.1, on `port` or a free one. What it prints is appended to `log`. `cache`
+    keeps the BLAS copy. `arguments` go to the server as they are; `launcher` is the command in
+    front of them. `timeout`: seconds from start to first token. On leaving, however that happens,
+    the server is ended: SIGTERM, and SIGKILL after 3 s.
+
+    Raises:
+        ModelError: the folder is missing or half built.
+        ServerError: the port is taken, or the server died, or did not get ready in time; the
+            message ends with the last 20 lines of its log.
+    """
+    local = not is_hub_name(model)
+    if local:
+        model = Path(model).expanduser().resolve()
+        check_model(model)
+    if port is None:
+        port = ports.free_port()
+    ports.check_free(port)
+    command = [*launcher, "--model", str(model), "--host", ports.HOST, "--port", str(port)]
+    variables = _environment(cache, environment, local=local)
+    with _supervised([*command, *arguments], variables, log) as child:
+        _wait_until_ready(child, port, timeout)
+        yield Server(url=f"http://{ports.HOST}:{port}/v1", pid=child.pid, log=log)
+
+
+def _environment(cache: Path, environment: Mapping[str, str], *, local: bool) -> dict[str, str]:
+    variables = preload_environment(cache, environment)
+    variables["PYTHONUNBUFFERED"] = "1"
+    if local:
+        variables["HF_HUB_OFFLINE"] = "1"
+        # /v1/models answers with an empty body where the hub's folder does not exist.
+        home = Path(variables.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+        hub = Path(variables.get("HF_HUB_CACHE") or home / "hub").expanduser()
+        if not hub.is_dir():
+            hub = cache / "hub"
+            hub.mkdir(parents=True, exist_ok=True)
+            variables["HF_HUB_CACHE"] = str(hub.resolve())
+    return variables
+
+
+class _Child:
+    """A supervised process: its pid, whether it has ended, and the log of this boot alone."""
+
+    def __init__(self, supervisor_process: "subprocess.Popen[str]", log: Path, start: int) -> None:
+        assert supervisor_process.stdout is not None
+        self._output = supervisor_process.stdout
+        self._log, self._log_start = log, start
+        first = self._output.readline()
+        if not first.startswith("pid "):
+            self._status = "unknown"
+            raise self.error("the server cannot be started")
+        self.pid = int(first.split()[1])
+        self._process: psutil.Process | None = None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process = psutil.Process(self.pid)
+        self._status = ""
+        self._reader = threading.Thread(target=self._read_status, daemon=True)
+        self._reader.start()
+
+    def _read_status(self) -> None:
+        line = self._output.readline()
+        self._status = line.split()[1] if line.startswith("exit ") else "unknown"
+
+    def ended(self, within: float = 0.0) -> str | None:
+        """How the process ended, in words; None if it still runs after `within` seconds."""
+        self._reader.join(within)
+        if not self._status:
+            return None
+        if self._status.startswith("-"):
+            return f"was killed by {signal.Signals(-int(self._status)).name}"
+        return f"ended with exit code {self._status}"
+
+    def error(self, what: str) -> ServerError:
+        """`what`, followed by the last 20 lines that this boot logged."""
+        tail = Server("", log=self._log).log_slice(self._log_start).splitlines()[-20:]
+        return ServerError("\n".join([f"{what}; the last lines of {self._log}:", *tail]))
+
+    def end_orphan(self) -> None:
+        """End the process itself where its supervisor did not live to do so."""
+        self._reader.join()
+        with contextlib.suppress(psutil.NoSuchProcess):  # also raised for a reused pid
+            if self._process is not None:
+                for member in [*self._process.children(recursive=True), self._process]:
+                    member.kill()
+
+
+@contextlib.contextmanager
+def _supervised(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Iterator[_Child]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        start = output.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-I", supervisor.__file__, str(os.getpid()), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    child = None
+    try:
+        child = _Child(process, log, start)
+        yield child
+    finally:
+        process.stdin.close()  # the sign to end the server
+        try:
+            process.wait(supervisor.GRACE + 5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if child is not None:
+            child.end_orphan()
+        process.stdout.close()
+
+
+def _wait_until_ready(child: _Child, port: int, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    outcome: queue.SimpleQueue[ServerError | None] = queue.SimpleQueue()
+    asked = False
+    while (left := deadline - time.monotonic()) > 0:
+        if how := child.ended():
+            raise child.error(f"the server {how} before it was ready")
+        if asked and _is_unhealthy(port):
+            raise child.error("the server could not load the model")
+        if not asked and ports.answers(port):
+            # Asked after `answers`: our own server, once it answers, is certainly seen to listen.
+            if not ports.listens(child.pid, port) and not child.ended(within=0.5):
+                raise child.error(f"port {port} was taken by another program during the boot")
+            _ask_in_background(port, left, outcome)
+            asked = True
+        with contextlib.suppress(queue.Empty):
+            failure = outcome.get(timeout=_POLL)
+            if failure is None:
+                return
+            if not child.ended(within=0.5) and not _is_unhealthy(port):
+                raise child.error(str(failure))
+    raise child.error(f"the server gave no first token within {timeout:g} s")
+
+
+def _ask_in_background(
+    port: int, timeout: float, outcome: "queue.SimpleQueue[ServerError | None]"
+) -> None:
+    """Ask for a first token in a thread, so that a death meanwhile is noticed at once."""
+
+    def ask() -> None:
+        try:
+            one_token(f"http://{ports.HOST}:{port}/v1", timeout)
+            outcome.put(None)
+        except ServerError as error:
+            outcome.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+
+
+def _is_unhealthy(port: int) -> bool:
+    """Whether /health says 503: mlx_lm stays alive, and says so for ever, if loading failed."""
+    try:
+        return exchange(f"http://{ports.HOST}:{port}", "/health", timeout=5.0)[0] == 503
+    except ServerError:
+        return False

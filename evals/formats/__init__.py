@@ -1,0 +1,1 @@
+"""From raw model text to what it says: one reader per call format."""

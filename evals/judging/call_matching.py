@@ -1,0 +1,98 @@
+"""Pairing of expected calls with those that came."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from evals.case import ExpectedCall, Tool
+from evals.json_text import to_text
+from evals.judging.matching import NOTHING, Leaf, Match, assign, match_arguments
+
+_WRONG_NAME = 10_000
+
+
+@dataclass(frozen=True)
+class CallMatch:
+    """An expected call and the call that was taken for it: its index, or None for none."""
+
+    expected: ExpectedCall
+    index: int | None
+    name_ok: bool
+    arguments: Match
+
+    @property
+    def ok(self) -> bool:
+        """Whether name and arguments match."""
+        return self.index is not None and self.name_ok and self.arguments.ok
+
+
+@dataclass(frozen=True)
+class CallsMatch:
+    """All expected calls in their order, and the indices of calls that nobody expected."""
+
+    calls: tuple[CallMatch, ...]
+    extra: tuple[int, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether exactly the expected calls came."""
+        return not self.extra and all(call.ok for call in self.calls)
+
+    @property
+    def faults(self) -> tuple[int, int, int]:
+        """Calls missing or extra, names wrong, leaves wrong: less is nearer to a match."""
+        missing = sum(call.index is None for call in self.calls) + len(self.extra)
+        names = sum(call.index is not None and not call.name_ok for call in self.calls)
+        return missing, names, sum(len(call.arguments.wrong) for call in self.calls)
+
+
+def match_calls(
+    expected: Sequence[ExpectedCall],
+    got: Sequence[tuple[str, Any]],
+    order: Literal["any", "given"] = "any",
+    tools: Sequence[Tool] = (),
+    *,
+    matchers: bool = True,
+) -> CallsMatch:
+    """Pair expected calls with those that came, each as (name, parsed arguments or ValueError).
+
+    Order `given` pairs them one by one. Order `any` takes the assignment with the fewest wrong
+    names, and among those the fewest wrong leaves. A pair may have different names: that reads
+    better than one call missing and another extra.
+    """
+    schema = {tool.name: tool.parameters for tool in tools}
+    table = [
+        [_match_arguments(call, arguments, schema, matchers) for _, arguments in got]
+        for call in expected
+    ]
+    if order == "given":
+        pairs = {i: i for i in range(min(len(expected), len(got)))}
+    else:
+        pairs = assign(
+            [
+                [
+                    (0 if call.name == name else _WRONG_NAME)
+                    + min(len(cell.wrong), _WRONG_NAME - 1)
+                    for (name, _), cell in zip(got, row, strict=True)
+                ]
+                for call, row in zip(expected, table, strict=True)
+            ]
+        )
+    calls = []
+    for i, call in enumerate(expected):
+        index = pairs.get(i)
+        if index is None:
+            absent = Leaf("$", "missing", to_text(call.arguments), NOTHING)
+            calls.append(CallMatch(call, None, False, Match((absent,))))
+        else:
+            calls.append(CallMatch(call, index, call.name == got[index][0], table[i][index]))
+    return CallsMatch(tuple(calls), tuple(sorted(set(range(len(got))) - set(pairs.values()))))
+
+
+def _match_arguments(
+    call: ExpectedCall, arguments: Any, schema: Mapping[str, Any], matchers: bool
+) -> Match:
+    if isinstance(arguments, ValueError):
+        return Match((Leaf("$", "wrong", to_text(call.arguments), str(arguments)),))
+    known = schema.get(call.name)
+    return match_arguments(call.arguments, arguments, schema=known, matchers=matchers)

@@ -1,0 +1,219 @@
+"""Evidence: how a response differs from what the model wrote, and what excuses that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from evals.case import Case
+from evals.formats.model_text import MARKUP, THINK
+from evals.formats.reading import ReadCall, Reading
+from evals.judging.call_matching import match_calls
+from evals.judging.checks import (
+    Finding,
+    check_stream,
+    is_cut_off,
+    leaked_marks,
+    literal_calls,
+    parse_arguments,
+    show,
+)
+from evals.judging.matching import match
+from evals.observation import Call, Observation
+from evals.results import Difference, Kind, Layer
+
+LAYERS = {
+    Kind.CHANGED_CONTENT: Layer.SERVER,
+    Kind.FINISH_REASON: Layer.SERVER,
+    Kind.STREAM_MISMATCH: Layer.SERVER,
+    Kind.TOOL_CHOICE_IGNORED: Layer.SERVER,
+    Kind.PROMPT_DRIFT: Layer.TEMPLATE,
+}
+
+
+def layer_of(kind: Kind) -> Layer:
+    """The layer that makes a response differ in this way from a sound call or a text."""
+    return LAYERS.get(kind, Layer.PARSER)
+
+
+@dataclass(frozen=True)
+class Blame:
+    """The final kind of a finding, whose fault it is, and why."""
+
+    kind: Kind
+    layer: Layer
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about one response: how it reads raw, and how it differs from that."""
+
+    case: Case
+    response: Observation
+    reading: Reading | None
+    call_format: str
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the answer ran into max_tokens."""
+        return is_cut_off(self.case, self.response)
+
+    def excuse(self) -> Blame | None:
+        """The model's own fault that explains why the response is not what the model meant."""
+        reading = self.reading
+        if reading is None:
+            return None
+        if self.truncated and (not reading.read or any(m.cut for m in reading.malformed)):
+            return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
+        if reading.malformed:
+            first = reading.malformed[0]
+            reason = f"malformed call, {first.reason}: {show(first.text)}"
+            return Blame(Kind.MALFORMED_CALL, Layer.MODEL, reason)
+        if len(self.response.calls) >= len(reading.read):
+            return None
+        for item in reading.read:
+            if item.format != self.call_format:
+                reason = f"the call is written as {item.format}, the server parses"
+                return Blame(Kind.FORMAT_MISMATCH, Layer.MODEL, f"{reason} {self.call_format}")
+            if item.unfit:
+                reason = f"{', '.join(item.unfit)}: the value has a type that the schema forbids"
+                return Blame(Kind.WRONG_TYPE, Layer.MODEL, reason)
+            if self.case.tool(item.call.name) is None:
+                reason = f"the model calls {show(item.call.name)}, which is not on offer"
+                return Blame(Kind.WRONG_TOOL, Layer.MODEL, reason)
+        return None
+
+
+def attempted_call(case: Case, reading: Reading) -> bool:
+    """Whether the model began a call; a tag that the question itself has may just be quoted."""
+    tags = [tag for tag in MARKUP if tag in case.question]
+    return bool(reading.read) or any(
+        not any(malformed.text.startswith(tag) for tag in tags) for malformed in reading.malformed
+    )
+
+
+def changed_behind(
+    case: Case, observation: Observation, plain: Observation | None
+) -> tuple[Finding, Blame] | None:
+    """How a stream or an agent's view differs from the plain response, and who did it."""
+    if plain is None or observation.lane not in ("stream", "agent"):
+        return None
+    if observation.lane == "stream":
+        finding = check_stream(observation, plain)
+        return (finding, Blame(finding.kind, Layer.SERVER)) if finding else None
+    reads = [ReadCall(call, "hermes-json") for call in plain.calls]
+    finding = _compare_calls(case, reads, observation.calls)
+    if not finding and not plain.calls and _text(plain) != _text(observation):
+        finding = _changed_text(_text(plain), _text(observation))
+    return (finding, Blame(finding.kind, Layer.CLIENT)) if finding else None
+
+
+def same_calls(case: Case, reading: Reading, response: Observation) -> bool:
+    """Whether the response has the calls of the reading, sound or not."""
+    return _compare_calls(case, reading.read, response.calls) is None
+
+
+def _text(observation: Observation) -> str:
+    return (observation.content or "").strip()
+
+
+def _changed_text(written: str, delivered: str) -> Finding:
+    difference = Difference("$.content", show(written), show(delivered), "wrong")
+    return Finding(Kind.CHANGED_CONTENT, "the text is not what was written", (difference,))
+
+
+def faithful_finding(evidence: Evidence) -> Finding | None:
+    """How the response differs from the sound calls and the text that the model wrote."""
+    reading = evidence.reading
+    if reading is None or reading.ambiguous:
+        return None
+    case, response = evidence.case, evidence.response
+    reads = [
+        item
+        for item in reading.read
+        if item.format == evidence.call_format or len(response.calls) >= len(reading.read)
+    ]
+    unsound = [item for item in reads if item.unfit or case.tool(item.call.name) is None]
+    excused = bool(reading.malformed) or len(reads) < len(reading.read)
+    finding = _compare_calls(case, reads, response.calls, unsound=unsound, salvaged=excused)
+    if finding or excused or unsound or (response.lane == "agent" and reading.calls):
+        return finding
+    return _compare_text(case, reading, response)
+
+
+def _compare_calls(
+    case: Case,
+    reads: Sequence[ReadCall],
+    delivered: Sequence[Call],
+    *,
+    unsound: Sequence[ReadCall] = (),
+    salvaged: bool = False,
+) -> Finding | None:
+    """The worst difference between calls that were written and calls that were delivered."""
+    got = [(call.name, parse_arguments(call)) for call in delivered]
+    order: Literal["given", "any"] = "given" if len(reads) == len(got) else "any"
+    pairs = match_calls(
+        literal_calls([item.call for item in reads]), got, order, case.tools, matchers=False
+    )
+    findings: list[Finding] = []
+    for item, pair in zip(reads, pairs.calls, strict=True):
+        if item in unsound:
+            continue
+        if pair.index is None:
+            written = f"{item.call.name}({item.call.arguments})"
+            findings.append(Finding(Kind.LOST_CALL, f"the call {show(written)} was lost"))
+        elif not pair.name_ok:
+            reason = f"the name {show(item.call.name)} became {show(got[pair.index][0])}"
+            findings.append(Finding(Kind.CORRUPT_NAME, reason))
+        else:
+            findings += _compare_arguments(case, item, delivered[pair.index])
+    if pairs.extra and not salvaged:
+        names = ", ".join(show(got[i][0]) for i in pairs.extra)
+        findings.append(Finding(Kind.INVENTED_CALL, f"nobody wrote the call of {names}"))
+    return min(findings, key=lambda finding: _SEVERITY.index(finding.kind), default=None)
+
+
+_SEVERITY = (
+    Kind.LOST_CALL,
+    Kind.CORRUPT_NAME,
+    Kind.INVALID_ARGUMENTS,
+    Kind.CHANGED_ARGUMENTS,
+    Kind.INVENTED_CALL,
+)
+
+
+def _compare_arguments(case: Case, item: ReadCall, delivered: Call) -> list[Finding]:
+    value = parse_arguments(delivered)
+    if isinstance(value, ValueError):
+        reason = f"the arguments are {value}: {show(delivered.arguments)}"
+        return [Finding(Kind.INVALID_ARGUMENTS, reason)]
+    written = parse_arguments(item.call)
+    if isinstance(written, ValueError):
+        return []
+    for key, text in item.either.items():
+        if value.get(key) == text:
+            written[key] = text
+    tool = case.tool(item.call.name)
+    compared = match(written, value, schema=tool and tool.parameters, matchers=False)
+    if compared.ok:
+        return []
+    differences = tuple(Difference(x.path, x.expected, x.got, x.how) for x in compared.wrong)
+    first = differences[0]
+    reason = f"{first.path} was written as {show(first.expected)} and became {show(first.got)}"
+    return [Finding(Kind.CHANGED_ARGUMENTS, reason, differences)]
+
+
+def _compare_text(case: Case, reading: Reading, response: Observation) -> Finding | None:
+    written, delivered = reading.text.strip(), _text(response)
+    # The opening <think> may be in the prompt: then the raw text does not show where thought ends.
+    whole = "".join(f"{response.reasoning or ''}{delivered}".split())
+    if written == delivered or (response.reasoning and "".join(written.split()) == whole):
+        return None
+    # Words may name </think>, and there was no thought.
+    named = (f"{reading.reasoning}{closing}{reading.text}".strip() for _, closing in THINK)
+    if reading.reasoning is not None and response.reasoning is None and delivered in named:
+        return None
+    marks = [m for m in leaked_marks(case, delivered) if m not in written]
+    if marks:
+        return Finding(Kind.LEAKED_MARKUP, f"{marks[0]} is in the text: {show(delivered)}")
+    return _changed_text(written, delivered)

@@ -1,0 +1,1 @@
+"""What is served: base model, build, quantisation, preflight, downloads."""

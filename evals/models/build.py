@@ -1,0 +1,153 @@
+"""The model that is served: base, fused with an adapter, quantised; built once, by content hash.
+
+Folders in the cache are named by a digest of everything that decides their content, so a changed
+adapter, template or quantisation is a new folder and never a stale one. A folder appears under
+its name only when it is complete.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from evals.errors import ModelError
+from evals.models import base
+from evals.models.cache import build_once
+
+ADAPTERS = Path(__file__).parents[1] / "training" / "adapters"
+GROUP_SIZE = 32  # weights that share a scale; mlx_lm's own 64 cost this small model cases at 5 bits
+QUANTIZATIONS: Mapping[str, Sequence[str]] = {
+    "fp16": (),
+    **{f"{n}-bit": ("--quantize", "--q-bits", str(n)) for n in (8, 6, 5, 4, 3, 2)},
+    **{
+        name: ("--quantize", "--quant-predicate", name.replace("-", "_"))
+        for name in ("mixed-4-6", "mixed-3-6", "mixed-3-4", "mixed-2-6")
+    },
+}
+"""The names of quantisations, with mlx_lm's options for them; mixed ones keep some layers wider."""
+
+
+def build_model(
+    adapter: Path,
+    cache: Path,
+    environment: Mapping[str, str],
+    *,
+    quantization: str = "5-bit",
+    dequantized: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """The folder of base + `adapter`, fused to float16 and quantised as one of `QUANTIZATIONS`.
+
+    With `dequantized`, the float32 copy of that model: the same values, in the form that mlx
+    computes fast on a CPU. `environment` is that of the child processes.
+
+    Raises:
+        ModelError: there is no such quantisation, or a step failed; the message has its output.
+    """
+    if quantization not in QUANTIZATIONS:
+        allowed = ", ".join(QUANTIZATIONS)
+        raise ModelError(f"model: there is no quantisation {quantization!r}; there are: {allowed}")
+    base_model = cached_base(cache, say)
+    key = _digest(adapter / "adapters.safetensors", adapter / "adapter_config.json")
+    name = f"{base_model.name}-{key}"
+    model = _once(
+        cache / "models" / f"{name}-fp16",
+        lambda folder: _fuse(base_model, adapter, folder, environment),
+        say,
+        "fusing the adapter to float16",
+    )
+    if options := QUANTIZATIONS[quantization]:
+        # Scales in float16, as everywhere: mlx_lm would take the base's float32 for them.
+        fused, group = model, ("--q-group-size", str(GROUP_SIZE), "--dtype", "float16")
+        model = _once(
+            cache / "models" / f"{name}-{quantization.replace('-bit', 'bit')}-group{GROUP_SIZE}",
+            lambda folder: _convert(fused, folder, environment, [*options, *group]),
+            say,
+            f"quantising: {quantization}",
+        )
+    if not dequantized:
+        return model
+    to_float32 = ["--dequantize"] if options else []
+    return _once(
+        cache / "models" / f"{model.name}-float32",
+        lambda folder: _convert(model, folder, environment, [*to_float32, "--dtype", "float32"]),
+        say,
+        "writing its float32 copy for the CPU",
+    )
+
+
+def cached_base(cache: Path, say: Callable[[str], None] = print) -> Path:
+    """The base model's folder in the cache."""
+    sources = [Path(base.__file__), base.CHAT_TEMPLATE]
+    return _once(
+        cache / "models" / f"smollm2-135m-{_digest(*sources)}",
+        lambda folder: base.build_base(folder, cache / "downloads"),
+        say,
+        "fetching and converting the base model",
+    )
+
+
+def _once(
+    folder: Path, make: Callable[[Path], None], say: Callable[[str], None], what: str
+) -> Path:
+    return build_once(folder, make, lambda: say(f"model: {what} ({folder.name})"))
+
+
+def _digest(*files: Path) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()[:12]
+
+
+def _fuse(model: Path, adapter: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    unrounded = folder.with_name(f"{folder.name}.float32")
+    try:
+        _mlx_lm(
+            "fuse",
+            ["--model", model, "--adapter-path", adapter, "--save-path", unrounded],
+            environment,
+        )
+        _convert(unrounded, folder, environment, ["--dtype", "float16"])
+    finally:
+        shutil.rmtree(unrounded, ignore_errors=True)
+
+
+def _convert(
+    model: Path, folder: Path, environment: Mapping[str, str], options: Sequence[str]
+) -> None:
+    _mlx_lm("convert", ["--hf-path", model, "--mlx-path", folder, *options], environment)
+
+
+def _mlx_lm(command: str, options: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_lm", command, *map(str, options)],
+        env={**environment, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise ModelError(
+            f"model: mlx_lm {command} failed with exit code {done.returncode}:\n{tail}"
+        )
+
+
+def weights_digest(model: Path) -> str:
+    """sha256 over the model's weight files, first 16 hex digits; part of a run's fingerprint."""
+    whole = hashlib.sha256()
+    for file in sorted(model.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+def quantization(model: Path) -> str:
+    """`5-bit, group 64` or the floating-point type, from the model's config."""
+    config = json.loads((model / "config.json").read_text())
+    if settings := config.get("quantization"):
+        return f"{settings['bits']}-bit, group {settings['group_size']}"
+    return str(config.get("torch_dtype") or config.get("dtype") or "unknown")

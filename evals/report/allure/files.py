@@ -1,0 +1,139 @@
+"""Allure results on disk: filled into allure-pytest's tests during a run, or written from records.
+
+Both ways write the same: `fill` puts an `allure.Test` into allure's own result object, and
+allure's own writer makes the files.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from allure_commons import model2
+from allure_commons.logger import AllureFileLogger
+from rich.console import Console
+
+from evals.report import plots
+from evals.report.allure import result as allure
+from evals.report.allure import run as allure_run
+from evals.report.pictures import pictures
+from evals.report.text import print_summary
+from evals.results import Record
+
+RESULTS = "allure-results"
+Save = Callable[[bytes, str], None]
+"""Writes a content under a file name."""
+_EXTENSION = {allure.TEXT: "txt", allure.JSON: "json"}
+_NO_SERVER = "http://127.0.0.1:PORT/v1"
+
+
+def fill(result: Any, test: allure.Test, save: Save) -> None:
+    """Put `test` into allure's `result`; attachments go through `save`. Tags are left out.
+
+    allure-pytest makes tags of an item's marks itself, which are a case's tags.
+    """
+    result.name, result.fullName = test.name, test.full_name
+    result.testCaseId = _digest([test.full_name])
+    result.titlePath = list(test.title_path)
+    result.description = test.description
+    result.status = test.status
+    result.statusDetails = _details(test.message, test.trace, known=test.known)
+    result.parameters = [
+        model2.Parameter(name=p.name, value=p.value, excluded=p.excluded or None)
+        for p in test.parameters
+    ]
+    result.labels += [model2.Label(name, value) for name, value in test.labels]
+    result.links += [model2.Link("issue", url, name) for name, url in test.links]
+    result.steps = [_step(step, test, save) for step in test.steps]
+    if test.start is not None:
+        result.start, result.stop = test.start, test.stop
+
+
+def history_id(test: allure.Test) -> str:
+    """The id that allure-pytest, too, makes of the full name and the parameters that count."""
+    counted = sorted((p.name, p.value) for p in test.parameters if not p.excluded)
+    return _digest([test.full_name, *(value for _, value in counted)])
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.md5("".join(texts).encode(), usedforsecurity=False).hexdigest()
+
+
+def _details(message: str, trace: str = "", *, known: bool = False) -> Any:
+    if not message and not trace:
+        return None
+    return model2.StatusDetails(message=message, trace=trace or None, known=known or None)
+
+
+def _step(step: allure.Step, test: allure.Test, save: Save) -> Any:
+    return model2.TestStepResult(
+        name=step.name,
+        status=step.status,
+        statusDetails=_details(step.message),
+        steps=[_step(inner, test, save) for inner in step.steps],
+        attachments=[_attachment(attachment, save) for attachment in step.attachments],
+        start=test.start if step.timed else test.stop,
+        stop=test.stop,
+    )
+
+
+def _attachment(attachment: allure.Attachment, save: Save) -> Any:
+    name = model2.ATTACHMENT_PATTERN.format(prefix=uuid.uuid4(), ext=_EXTENSION[attachment.type])
+    # A model can write half of a surrogate pair, which UTF-8 cannot.
+    save(attachment.content.encode("utf-8", "backslashreplace"), name)
+    return model2.Attachment(name=attachment.name, source=name, type=attachment.type)
+
+
+def write_results(records: Iterable[Record], summary: Mapping[str, Any], folder: Path) -> None:
+    """Make `folder` anew with the results of `records`, as a run of pytest leaves them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    open_writer: Any = AllureFileLogger
+    writer = open_writer(folder)
+    profiles = summary["fingerprint"].get("profiles", {})
+    for record in records:
+        test = allure.allure_test(record, profiles.get(record.profile, {}), _NO_SERVER)
+        result = model2.TestResult(uuid=str(uuid.uuid4()))
+        fill(result, test, writer.report_attached_data)
+        result.historyId = history_id(test)
+        result.labels += [model2.Label("tag", tag) for tag in test.tags]
+        writer.report_result(result)
+
+
+def write_run_files(summary: Mapping[str, Any], records: Sequence[Record], folder: Path) -> None:
+    """The files beside the results: categories, environment, executor, metrics, gate, pictures."""
+    start = round(datetime.fromisoformat(summary["run"]["started"]).timestamp() * 1000)
+    stop = start + round(summary["run"]["seconds"] * 1000)
+    values = {
+        "categories.json": allure_run.categories(summary),
+        "executor.json": allure_run.executor(summary, os.environ),
+        "rates-perf.json": allure_run.metrics(summary, start, stop),
+        "run-globals.json": _globals(summary, records, folder, stop),
+    }
+    for name, value in values.items():
+        (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    (folder / "environment.properties").write_text(
+        allure_run.environment(summary), encoding="ascii"
+    )
+
+
+def _globals(
+    summary: Mapping[str, Any], records: Sequence[Record], folder: Path, stop: int
+) -> dict[str, Any]:
+    """The summary, with the gate, and the pictures, as files of the whole run."""
+    output = StringIO()
+    print_summary(summary, records, Console(file=output, width=160))
+    files = [("summary", "run-summary", "txt", allure.TEXT, output.getvalue())]
+    for name, svg in pictures(summary, records).items():
+        files.append((name, name, "svg", "image/svg+xml", plots.standalone(svg)))
+    attachments = []
+    for name, stem, extension, kind, text in files:
+        source = f"{stem}-attachment.{extension}"
+        (folder / source).write_text(text, encoding="utf-8", errors="backslashreplace")
+        attachments.append({"name": name, "source": source, "type": kind, "timestamp": stop})
+    return {"attachments": attachments}

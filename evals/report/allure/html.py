@@ -1,0 +1,117 @@
+"""The Allure 3 report of a run: one HTML file, by the npm packages that `npm/` pins.
+
+They are installed once, into the cache. Node.js is the only thing that has to be there.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evals.errors import EvalsError
+from evals.models.cache import build_once
+from evals.report.allure.files import RESULTS, write_results, write_run_files
+from evals.report.comparison import read_run
+from evals.results import RECORDS, read_records
+
+PACKAGES = Path(__file__).with_name("npm")
+LEAST_NODE = 20
+HISTORY = "allure-history.jsonl"
+_INSTALL = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+_WITHOUT = (
+    "the records, summary.json and {results} are complete without it; "
+    "`npx allure@3 awesome --single-file {results}` makes the report where Node.js is"
+)
+
+
+def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
+    """Write `<run>/allure-report/index.html` and return it; the run joins the history once.
+
+    The history is beside the run's folder, so that the runs of one `reports/` share it. A run of a
+    part of the suite is shown against it, and does not join.
+
+    Raises:
+        ConfigError: `run` is no folder of a finished run.
+        EvalsError: Node.js is missing or too old, or a command failed.
+    """
+    run = run.resolve()
+    summary = read_run(run)
+    results, output, history = run / RESULTS, run / "allure-report", run.parent / HISTORY
+    if not any(results.glob("*-result.json")):
+        records = list(read_records(run / RECORDS))
+        write_results(records, summary, results)
+        write_run_files(summary, records, results)
+    _check_node(results)
+    packages = install(cache, say)
+    forget(history, summary["run"]["id"])
+    shutil.rmtree(output, ignore_errors=True)
+    # Node.js looks for packages where the script is.
+    script = shutil.copy(PACKAGES / "report.mjs", packages)
+    said = _command(["node", script, run / "summary.json", results, output, history])
+    if "error parsing" in said:
+        raise EvalsError(f"allure: it cannot read some of {results}:\n{said}")
+    return output / "index.html"
+
+
+def _check_node(results: Path) -> None:
+    without = _WITHOUT.format(results=results)
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise EvalsError(
+            f"allure: Node.js {LEAST_NODE} or newer with npm is needed, and there is none; install "
+            f"it (`brew install node`, `apt-get install nodejs npm`, or https://nodejs.org).\n"
+            f"allure: {without}"
+        )
+    version = _command(["node", "--version"]).strip()
+    found = re.match(r"v(\d+)", version)
+    if not found or int(found[1]) < LEAST_NODE:
+        needed = f"allure: Node.js {LEAST_NODE} or newer is needed, this is {version}."
+        raise EvalsError(f"{needed}\nallure: {without}")
+
+
+def install(cache: Path, say: Callable[[str], None]) -> Path:
+    """The folder with the pinned packages; installed if need be.
+
+    Raises:
+        EvalsError: npm failed.
+    """
+    digest = hashlib.sha256((PACKAGES / "package-lock.json").read_bytes()).hexdigest()
+    folder = cache / f"allure-{digest[:12]}"
+    return build_once(
+        folder, _install, lambda: say(f"allure: installing the pinned npm packages into {folder}")
+    )
+
+
+def _install(folder: Path) -> None:
+    shutil.copytree(PACKAGES, folder)
+    _command(_INSTALL, folder)
+
+
+def _command(command: Sequence[str | Path], folder: Path | None = None) -> str:
+    """Output and errors of a command.
+
+    Raises:
+        EvalsError: it failed; with the end of what it said.
+    """
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    if done.returncode:
+        tail = "\n".join(said.splitlines()[-15:])
+        raise EvalsError(f"allure: `{' '.join(map(str, command))}` failed:\n{tail}")
+    return said
+
+
+def forget(history: Path, run: str) -> None:
+    """Take the run of this id out of the history, so that reporting it again counts it once."""
+    if not history.exists():
+        return
+    lines = history.read_text(encoding="utf-8").split("\n")
+    kept = [line for line in lines if line and json.loads(line).get("name") != report_name(run)]
+    history.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def report_name(run: str) -> str:
+    """The name that a run has in Allure, also in its history."""
+    return f"toolcall-evals {run}"

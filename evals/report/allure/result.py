@@ -1,0 +1,256 @@
+"""A record as an Allure test: plain values, nothing is written.
+
+One test per case, profile, lane and repeat. Its history goes by the case's node, so that it
+survives edits of the question; model and quantisation are shown and are no part of it. Text of a
+model comes only into attachments of plain text or JSON, the message and the trace, with its control
+characters made visible.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evals.judging.diagnosis import cause
+from evals.observation import Observation
+from evals.report.evidence_view import (
+    as_json,
+    curl_line,
+    outcome,
+    response_value,
+    transcript,
+    written,
+)
+from evals.report.github.markdown import block
+from evals.report.text import escape_controls, expected_text, what_happened
+from evals.results import Layer, Record, Status, Verdict
+
+TEXT = "text/plain"
+JSON = "application/json"
+_STATUS = {
+    Status.PASS: "passed",
+    Status.FAIL: "failed",
+    Status.ERROR: "broken",
+    Status.KNOWN: "skipped",
+}
+_LONGEST_TITLE = 120
+_LONGEST_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file of a step; `type` is its media type."""
+
+    name: str
+    content: str
+    type: str = TEXT
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a test. `status` is one of Allure's; `message` says why it is not `passed`."""
+
+    name: str
+    status: str = "passed"
+    message: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    steps: tuple["Step", ...] = ()
+    timed: bool = False
+    """Whether the test's time is this step's; all others take none."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a test; an `excluded` one is no part of what its history goes by."""
+
+    name: str
+    value: str
+    excluded: bool = False
+
+
+@dataclass(frozen=True)
+class Test:
+    """What Allure shows of a record; `start` and `stop` are in milliseconds since the epoch."""
+
+    name: str
+    full_name: str
+    title_path: tuple[str, ...]
+    description: str
+    status: str
+    message: str
+    trace: str
+    known: bool
+    parameters: tuple[Parameter, ...]
+    labels: tuple[tuple[str, str], ...]
+    tags: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+    """Name and URL of public issues."""
+    steps: tuple[Step, ...]
+    start: int | None
+    stop: int | None
+
+
+def allure_test(record: Record, served: Mapping[str, str | None], url: str) -> Test:
+    """The test that `record` makes.
+
+    `served` has the profile's `model` and `quantization`; `url` is the server's base, for `curl`.
+    """
+    case, blamed = record.case, cause(record.verdicts)
+    start, stop = _times(record.observation)
+    return Test(
+        name=_title(record),
+        full_name=case.node,
+        title_path=tuple(case.path.split("/")),
+        description=_description(record),
+        status=_STATUS[record.status],
+        message=escape_controls(_message(record, blamed))[:_LONGEST_MESSAGE],
+        trace=what_happened(record) if record.status != Status.PASS else "",
+        known=record.status == Status.KNOWN,
+        parameters=_parameters(record, served),
+        labels=tuple(_labels(record, blamed)),
+        tags=tuple(dict.fromkeys([*case.tags, case.tier, *["critical"] * case.critical])),
+        links=tuple(_links(record)),
+        steps=tuple(_steps(record, url)),
+        start=start,
+        stop=stop,
+    )
+
+
+def _times(observation: Observation) -> tuple[int | None, int | None]:
+    if observation.started is None:
+        return None, None
+    start = observation.started * 1000
+    return round(start), round(start + observation.seconds * 1000)
+
+
+def _title(record: Record) -> str:
+    """The question in one line; the case's id where there is none."""
+    question = escape_controls(" ".join(record.case.question.split())) or record.case.id
+    if len(question) > _LONGEST_TITLE:
+        question = f"{question[:_LONGEST_TITLE]}…"
+    return f"{question} (repeat {record.repeat + 1})" if record.repeat else question
+
+
+def _description(record: Record) -> str:
+    """Markdown: what is expected, in a code block, and where the case stands."""
+    case = record.case
+    tools = ", ".join(f"`{tool.name.replace('`', '')}`" for tool in case.tools) or "none"
+    parts = [
+        f"Expected:\n\n{block(expected_text(record), language='')}",
+        f"Tools on offer: {tools}",
+        f"Case: `{case.path}:{case.line}`, `{case.id}`",
+    ]
+    if defect := case.defect(record.profile, record.lane):
+        parts.append(f"Known defect:\n\n{block(defect.reason, language='')}")
+    return "\n\n".join(parts)
+
+
+def _message(record: Record, blamed: Verdict | None) -> str:
+    """One sentence whose beginning the categories go by."""
+    if record.status == Status.PASS:
+        return f"known defect no longer seen: {record.defect_gone}" if record.defect_gone else ""
+    what = f"{blamed.kind} ({blamed.layer}): {blamed.reason}" if blamed else "no verdict"
+    if record.status == Status.ERROR:
+        return f"error: {what if blamed else record.observation.error}"
+    return f"{'known defect' if record.status == Status.KNOWN else outcome(record)}: {what}"
+
+
+def _parameters(record: Record, served: Mapping[str, str | None]) -> tuple[Parameter, ...]:
+    model, bits = served.get("model"), served.get("quantization")
+    parameters = [Parameter("profile", record.profile), Parameter("lane", record.lane)]
+    if record.repeat:
+        parameters.append(Parameter("repeat", str(record.repeat + 1)))
+    return (
+        *parameters,
+        Parameter("model", escape_controls(model or "unknown"), excluded=True),
+        Parameter("quantisation", escape_controls(bits or "unknown"), excluded=True),
+    )
+
+
+def _labels(record: Record, blamed: Verdict | None) -> Iterator[tuple[str, str]]:
+    case = record.case
+    yield "epic", case.path.split("/")[0]
+    yield "feature", case.category
+    yield "story", case.id
+    yield "severity", "critical" if case.critical else "normal"
+    yield "parentSuite", record.profile
+    yield "suite", case.category
+    yield "subSuite", record.lane
+    if blamed:
+        yield "layer", str(blamed.layer or Layer.UNKNOWN)
+        yield "kind", str(blamed.kind)
+
+
+def _links(record: Record) -> Iterator[tuple[str, str]]:
+    defect = record.case.defect(record.profile, record.lane)
+    urls = [record.case.link, defect.link if defect else None]
+    for url in dict.fromkeys(url for url in urls if url):
+        found = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/(\d+)", url)
+        yield f"{found[1]}#{found[2]}" if found else url, url
+
+
+# --- steps -------------------------------------------------------------------------------------
+
+
+def _steps(record: Record, url: str) -> Iterator[Step]:
+    """Request → what the model wrote → response → checks."""
+    request = Attachment("request", as_json(record.request), JSON)
+    curl = Attachment("curl", curl_line(record.request, url))
+    yield Step("request", attachments=(request, curl))
+    if evidence := written(record):
+        here = evidence is record.observation
+        name = "model wrote" if here else "model wrote (seen in the plain request)"
+        yield Step(name, attachments=tuple(_written(evidence)))
+    yield _response(record.observation)
+    yield _checks(record.verdicts)
+
+
+def _written(observation: Observation) -> Iterator[Attachment]:
+    yield Attachment("raw model text", escape_controls(observation.raw_text or ""))
+    if observation.token_ids is not None:
+        yield Attachment("tokens", tokens_table(observation.token_ids, observation.token_texts))
+
+
+def tokens_table(ids: Sequence[int], texts: Sequence[str] | None) -> str:
+    """A line for each token: its place, its id, and its text in JSON's quotes, borders visible."""
+    lines = ["place       id  text"]
+    for place, token in enumerate(ids):
+        text = as_json(texts[place]) if texts and place < len(texts) else ""
+        lines.append(f"{place:5} {token:8}  {text}".rstrip())
+    return "\n".join(lines)
+
+
+def _response(observation: Observation) -> Step:
+    attachments = [Attachment("response", as_json(response_value(observation)), JSON)]
+    if observation.events:
+        attachments.append(Attachment("SSE transcript", escape_controls(transcript(observation))))
+    if observation.server_log:
+        note = "Logged while this request was in flight; others in flight log here, too."
+        log = escape_controls(observation.server_log)
+        attachments.append(Attachment("server log", f"{note}\n\n{log}"))
+    status = "broken" if observation.error else "passed"
+    error = escape_controls(observation.error or "")
+    return Step("response", status, error, tuple(attachments), timed=True)
+
+
+def _checks(verdicts: Sequence[Verdict]) -> Step:
+    steps = tuple(_check(verdict) for verdict in verdicts)
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    message = f"{len(failed)} of {len(verdicts)} failed" if failed else ""
+    return Step("checks", "failed" if failed else "passed", message, steps=steps)
+
+
+def _check(verdict: Verdict) -> Step:
+    if verdict.passed:
+        note = escape_controls(verdict.reason)[:_LONGEST_MESSAGE]
+        return Step(f"{verdict.check}: {note}" if note else verdict.check)
+    diff = [Attachment("argument diff", _diff(verdict))] if verdict.differences else []
+    name = f"{verdict.check}: {verdict.kind} (layer: {verdict.layer})"
+    return Step(name, "failed", escape_controls(verdict.reason), tuple(diff))
+
+
+def _diff(verdict: Verdict) -> str:
+    parts = [
+        f"{d.path}  ({d.how})\n  - expected {d.expected}\n  + got      {d.got}"
+        for d in verdict.differences
+    ]
+    return escape_controls("\n".join(parts))

@@ -1,0 +1,108 @@
+"""A run as Allure's side files: categories, environment, executor and metrics; plain values."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evals.judging.scoring import miss_name
+from evals.results import Kind, Layer
+
+_BEHIND = (Layer.PARSER, Layer.SERVER, Layer.TEMPLATE, Layer.CLIENT, Layer.UNKNOWN)
+
+
+def categories(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`categories.json`: violations by layer, misses by kind, errors and known defects.
+
+    Misses of a run whose gate passed are named so: they are within what the gate allows.
+    """
+    within = " within the gate" if summary["gate"]["passed"] else ""
+    names = {name for profile in summary["profiles"].values() for name in profile["misses"]}
+    return [
+        _category("Error: no answer came back whole", "broken", "error: "),
+        *(
+            _category(f"Violation: {layer}", "failed", rf"violation: \w+ \({layer}\)")
+            for layer in _BEHIND
+        ),
+        *(
+            _category(f"Miss{within}: {name}", "failed", rf"miss: ({_kinds(name)}) \(")
+            for name in sorted(names)
+        ),
+        _category("Known defect no longer seen", "passed", "known defect no longer seen: "),
+        _category("Known defect", "skipped", "known defect: "),
+    ]
+
+
+def _kinds(name: str) -> str:
+    """The kinds that are counted under `name`, as alternatives of a regular expression."""
+    return "|".join(kind.value for kind in Kind if miss_name(kind) == name)
+
+
+def _category(name: str, status: str, beginning: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "matchedStatuses": [status],
+        "messageRegex": rf"^{beginning}[\s\S]*",
+    }
+
+
+def environment(summary: Mapping[str, Any]) -> str:
+    """`environment.properties`: the gate and the fingerprint."""
+    gate = "passed" if summary["gate"]["passed"] else "FAILED"
+    pairs = [("gate", gate), ("run", summary["run"]["id"]), *_flat("", summary["fingerprint"])]
+    return "".join(f"{_property(name)} = {_property(str(value))}\n" for name, value in pairs)
+
+
+def _flat(prefix: str, mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", "unknown" if value is None else value
+
+
+def _property(text: str) -> str:
+    """`text` as a key or value of a Java properties file, which is ASCII."""
+    escaped = re.sub(r"([\\:=#! ])", r"\\\1", text)
+    units = escaped.encode("utf-16-be", "surrogatepass")
+    pairs = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))
+    return "".join(chr(unit) if 32 <= unit < 127 else f"\\u{unit:04x}" for unit in pairs)
+
+
+def executor(summary: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    """`executor.json`: the machine, or the GitHub job that `variables` (the environment) name."""
+    values: dict[str, Any] = {
+        "name": "toolcall-evals",
+        "type": "local",
+        "buildName": summary["run"]["id"],
+        "reportName": f"toolcall-evals {summary['run']['id']}",
+    }
+    if variables.get("GITHUB_ACTIONS") == "true":
+        job = f"{variables['GITHUB_SERVER_URL']}/{variables['GITHUB_REPOSITORY']}"
+        values |= {
+            "name": "GitHub Actions",
+            "type": "github",
+            "buildOrder": int(variables["GITHUB_RUN_NUMBER"]),
+            "buildUrl": f"{job}/actions/runs/{variables['GITHUB_RUN_ID']}",
+        }
+    return values
+
+
+def metrics(summary: Mapping[str, Any], start: int, stop: int) -> list[dict[str, Any]]:
+    """Rates and counts as Allure 3's metrics, whose trend it shows; times in milliseconds."""
+    values = {
+        f"{name}: {key}": value
+        for name, profile in summary["profiles"].items()
+        for key, value in _figures(profile)
+        if value is not None
+    }
+    return [
+        {"id": key, "key": key, "value": value, "start": start, "stop": stop}
+        for key, value in values.items()
+    ]
+
+
+def _figures(profile: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    for rate, figures in profile["rates"].items():
+        yield rate, figures["value"]
+    yield "violations", sum(profile["violations"].values())
+    yield "errors", profile["errors"]

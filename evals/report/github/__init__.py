@@ -1,0 +1,1 @@
+"""A run as GitHub Actions shows it: job summary, annotations and issue text."""

@@ -1,0 +1,74 @@
+"""What GitHub Actions is told of a run, from the run's folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.errors import ConfigError
+from evals.report.comparison import Comparison, compare, read_run
+from evals.report.github.commands import annotations
+from evals.report.github.issue import issue_text
+from evals.report.github.markdown import is_gated, job_summary
+from evals.report.problems import problems
+from evals.results import RECORDS, read_records
+
+SUMMARY = "job-summary.md"
+ISSUE = "issue.md"
+
+
+@dataclass(frozen=True)
+class Told:
+    """The annotations to print, and whether the run has no violation and no error."""
+
+    annotations: Sequence[str]
+    conforms: bool
+
+
+def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) -> Told:
+    """Write the job's summary, and the issue's text if the gate failed, into the run's folder.
+
+    The summary also goes to the file that `GITHUB_STEP_SUMMARY` names in `variables`, the
+    environment. A run that cannot be compared with `against` is told without, and why.
+
+    Raises:
+        ConfigError: `run` holds no finished run, or `against` no run.
+    """
+    summary = read_run(run)
+    records = list(read_records(run / RECORDS, say=lambda text: None))
+    comparison, notes = _compared(against, summary)
+    page = job_summary(summary, records, comparison, notes)
+    (run / SUMMARY).write_text(page, encoding="utf-8")
+    if step := variables.get("GITHUB_STEP_SUMMARY"):
+        with Path(step).open("a", encoding="utf-8") as file:
+            file.write(page)
+    (run / ISSUE).unlink(missing_ok=True)
+    if is_gated(summary) and not summary["gate"]["passed"]:
+        text = issue_text(summary, records, variables, comparison)
+        (run / ISSUE).write_text(text, encoding="utf-8")
+    found = list(annotations(problems(records, comparison)))
+    return Told(found, _conforms(summary))
+
+
+def _compared(
+    against: Path | None, summary: Mapping[str, Any]
+) -> tuple[Comparison | None, tuple[str, ...]]:
+    if against is None:
+        return None, ()
+    before = read_run(against)
+    try:
+        return compare(before, summary), ()
+    except ConfigError as error:
+        return None, (f"Not compared with {against.name}: {error}",)
+
+
+def _conforms(summary: Mapping[str, Any]) -> bool:
+    profiles = summary["profiles"].values()
+    run = summary["run"]
+    sound = all(
+        not profile["errors"]
+        and not sum(profile["violations"].values())
+        and (profile["scored"] or profile["known"])
+        for profile in profiles
+    )
+    return bool(profiles) and sound and not run.get("missing") and not run.get("ended")

@@ -1,0 +1,114 @@
+"""`report.html` and its pictures in a run's folder, from what lies in it and beside it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.errors import ConfigError
+from evals.report import plots
+from evals.report.comparison import compare, read_run
+from evals.report.html.figures import Compared
+from evals.report.html.render import page
+from evals.report.pictures import pictures, started
+from evals.results import RECORDS, Record, read_records
+
+REPORT = "report.html"
+PICTURES = "pictures"
+
+
+def report_run(
+    run: Path, *, against: Path | None = None, unlike: bool = False, output: Path | None = None
+) -> Path:
+    """Write the page of a finished run from its records; `run/report.html` unless `output` is set.
+
+    Without `against` it is compared with the newest earlier run beside it that is comparable.
+
+    Raises:
+        ConfigError: a folder holds no finished run, its records cannot be read, or the two runs
+            are not comparable and `unlike` does not allow it.
+    """
+    summary = read_run(run)
+    records = list(read_records(run / RECORDS))
+    return write_report(run, summary, records, against=against, unlike=unlike, output=output)
+
+
+def write_report(
+    folder: Path,
+    summary: Mapping[str, Any],
+    records: Sequence[Record],
+    *,
+    against: Path | None = None,
+    unlike: bool = False,
+    output: Path | None = None,
+) -> Path:
+    """Write the page of a run whose summary and records are at hand, and its pictures.
+
+    Raises:
+        ConfigError: the two runs are not comparable and `unlike` does not allow it.
+    """
+    past = list(_earlier(folder, summary))
+    compared = None
+    if against is not None:
+        compared = _compared(against, summary, unlike=unlike)
+    elif place := next((p for p, run in reversed(past) if _comparable(run, summary)), None):
+        compared = _compared(place, summary, unlike=False)
+    earlier = [run for _, run in past]
+    path = output or folder / REPORT
+    text = page(summary, records, earlier=earlier, compared=compared)
+    # Half of a surrogate pair, which a model can write and UTF-8 cannot, is escaped in the JSON.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    if output is None:
+        _write_pictures(pictures(summary, records, earlier), folder / PICTURES)
+    return path
+
+
+def _write_pictures(drawn: Mapping[str, str], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, svg in drawn.items():
+        (folder / f"{name}.svg").write_text(plots.standalone(svg), encoding="utf-8")
+
+
+def _earlier(folder: Path, summary: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The whole runs beside `folder` that began before it, oldest first; others are passed over."""
+    found = []
+    for path in folder.resolve().parent.glob("*/summary.json"):
+        if path.parent.is_symlink() or path.parent == folder.resolve():
+            continue
+        try:
+            run = read_run(path.parent)
+            began, whole = started(run).isoformat(), run["run"]["whole"]
+            pictures(run, [], [run])
+        except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
+            continue  # such a neighbour cannot be drawn, and must not stop this run's report
+        if whole and began < started(summary).isoformat():
+            found.append((began, path.parent, run))
+    for _, place, run in sorted(found, key=lambda item: item[0]):
+        yield place, run
+
+
+def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    try:
+        compare(before, after)
+    except ConfigError:
+        return False
+    return True
+
+
+def _compared(place: Path, summary: Mapping[str, Any], *, unlike: bool) -> Compared:
+    before = read_run(place)
+    comparison = compare(before, summary, unlike=unlike)
+    changed = {
+        case for change in comparison.profiles for case in (*change.newly_failing, *change.fixed)
+    }
+    return Compared(comparison, before, _records(place, changed))
+
+
+def _records(place: Path, cases: set[str]) -> dict[str, Record]:
+    """The records of these cases by key; none where `place` is a baseline file, or unreadable."""
+    if not cases or not (place / RECORDS).is_file():
+        return {}
+    try:
+        records = list(read_records(place / RECORDS, say=lambda text: None))
+    except ConfigError:
+        return {}
+    return {record.key: record for record in records if record.case.node in cases}

@@ -1,0 +1,113 @@
+"""What a run was made of, so that two runs can be told to be comparable or not."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from evals import __version__
+from evals.case import Case
+from evals.models.build import quantization, weights_digest
+from evals.running.run import Opened
+
+_GRADERS = (
+    "judging",
+    "formats",
+    "results.py",
+    "case.py",
+    "observation.py",
+    "schema.py",
+    "json_text.py",
+)
+"""Rooms and modules below `evals/` that a verdict or a rate can depend on."""
+_PACKAGES = ("mlx", "mlx-lm", "openai", "pydantic-ai-slim", "pytest", "transformers")
+
+
+def suite_digest(cases: Iterable[Case]) -> str:
+    """Digest of all in the cases that an answer or a verdict can depend on.
+
+    A case counts once, however many profiles, lanes and repeats it comes from.
+    """
+    whole = hashlib.sha256()
+    for _, case in sorted({case.node: case for case in cases}.items()):
+        content = case.model_dump(mode="json", exclude={"line", "tags", "tier", "link"})
+        whole.update(json.dumps(content, sort_keys=True).encode())
+    return whole.hexdigest()[:16]
+
+
+def graders_digest() -> str:
+    """Digest of the code that judges: records judged by other code have other verdicts."""
+    whole = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for name in _GRADERS:
+        for path in [root / name] if name.endswith(".py") else sorted((root / name).rglob("*.py")):
+            whole.update(f"{path.relative_to(root).as_posix()}\0".encode())
+            whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def fingerprint(cases: Iterable[Case], profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The parts of `summary.json`'s `fingerprint`; `profiles` as `served_by` tells of each."""
+    return {
+        "evals": __version__,
+        "suite": suite_digest(cases),
+        "graders": graders_digest(),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "machine": {
+            "system": platform.system(),
+            "arch": platform.machine(),
+            "python": platform.python_version(),
+            "cores": psutil.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        },
+        "profiles": dict(profiles),
+    }
+
+
+def served(opened: Opened) -> dict[str, str | None]:
+    """Model and quantisation of a profile; None where an attached server hides them."""
+    folder = _folder(opened)
+    return {
+        "model": folder.name if folder else str(opened.model) if opened.model else None,
+        "quantization": _served_bits(folder) if folder else None,
+    }
+
+
+def _folder(opened: Opened) -> Path | None:
+    return Path(opened.model) if opened.model and Path(opened.model).is_dir() else None
+
+
+def served_by(opened: Opened) -> dict[str, Any]:
+    """What serves a profile: what an attached server hides is None."""
+    folder = _folder(opened)
+    template = getattr(opened.tokenizer, "chat_template", None)
+    text = template if isinstance(template, str) else None
+    return {
+        **served(opened),
+        "weights": weights_digest(folder) if folder else None,
+        "template": hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
+        "parser": _parser(opened),
+        "grammar": opened.profile.grammar,
+    }
+
+
+def _served_bits(folder: Path) -> str:
+    """The quantisation; a float32 copy of a quantised model names the one that it holds."""
+    source = folder.with_name(folder.name.removesuffix("-float32"))
+    if source != folder and source.is_dir():
+        return f"{quantization(source)}, served as float32"
+    return quantization(folder)
+
+
+def _parser(opened: Opened) -> str | None:
+    """The profile's own parser, else what mlx_lm infers from this tokenizer."""
+    if opened.profile.parser != "stock":
+        return opened.profile.parser
+    function = getattr(opened.tokenizer, "tool_parser", None)
+    module = getattr(function, "__module__", None)
+    return str(module).removeprefix("mlx_lm.tool_parsers.") if module else None

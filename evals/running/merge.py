@@ -1,0 +1,218 @@
+"""Shards of one run joined to a run of the whole suite: records, summary, gate and reports."""
+
+import datetime
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.case import Case
+from evals.config import read_config
+from evals.errors import ConfigError
+from evals.loading.casefile import find_case_files, read_cases
+from evals.report.comparison import read_run
+from evals.report.summary import summarize
+from evals.results import RECORDS, Record, read_records
+from evals.running.fingerprint import suite_digest
+from evals.running.session import Session, gate_on_regression, grammar_counts, write_run
+
+_SAME = ("evals", "graders", "versions")
+_MISSING = 20
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One shard's finished run."""
+
+    folder: Path
+    summary: Mapping[str, Any]
+    records: Sequence[Record]
+
+    @property
+    def shard(self) -> str:
+        return str(self.summary["run"]["shard"]["part"])
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A run made of shards; `missing` are the keys of records that no shard has."""
+
+    summary: Mapping[str, Any]
+    records: Sequence[Record]
+    missing: Sequence[str]
+
+
+def merge_runs(
+    folders: Sequence[Path], output: Path, root: Path, baseline: Path | None = None
+) -> Merged:
+    """Join shards into one run in `output`; its gate is that of the whole suite in `root`/cases.
+
+    Raises:
+        ConfigError: a folder holds no shard's run, the shards are not of one run, a case is in
+            two of them, `output` is in use, or the baseline is none.
+    """
+    parts = [_read(folder) for folder in folders]
+    _check_alike(parts)
+    records = _joined(parts)
+    if output.exists() and any(output.iterdir()):
+        raise ConfigError(f"{output}: is not empty; give a new folder, or remove it")
+    config = read_config(root)
+    settings = {**parts[0].summary["run"]["asked"], "tier": parts[0].summary["run"]["tier"]}
+    missing, complete = _coverage(
+        records, Session(config, _session_settings(settings), output, None), root
+    )
+    if baseline:
+        read_run(baseline)  # a mistake in it shows now, with nothing written
+    output.mkdir(parents=True, exist_ok=True)
+    _join_grammar_logs(parts, output)
+    summary = summarize(
+        records,
+        config,
+        _fingerprint(parts, records),
+        {
+            **_run(parts, output),
+            "whole": complete and settings["tier"] == "full",
+            "missing": missing,
+            "ended": None,
+            "baseline": str(baseline.resolve()) if baseline else None,
+        },
+        grammar_counts(config, output),
+    )
+    compared = gate_on_regression(summary, baseline)
+    write_run(output, summary, records, against=compared)
+    return Merged(summary, records, missing)
+
+
+def merge_lines(merged: Merged) -> Iterator[str]:
+    """What was joined and what is missing, as text."""
+    run = merged.summary["run"]
+    yield f"merged: {', '.join(run['merged'])}: {len(merged.records)} answers"
+    for key in merged.missing[:_MISSING]:
+        yield f"missing: {key}"
+    if len(merged.missing) > _MISSING:
+        yield f"missing: {len(merged.missing) - _MISSING} more"
+    if not merged.missing and not run["whole"] and run["tier"] == "full":
+        yield "the shards asked other cases than those in cases/ here"
+
+
+def _read(folder: Path) -> _Part:
+    summary = read_run(folder)
+    if not summary["run"].get("shard"):
+        raise ConfigError(f"{folder}: not a shard's run; make one with --shard i/n")
+    return _Part(folder, summary, list(read_records(folder / RECORDS)))
+
+
+def _check_alike(parts: Sequence[_Part]) -> None:
+    if not parts:
+        raise ConfigError("there is nothing to merge; give the folders of the shards")
+    first, *others = parts
+    for part in others:
+        differing = [
+            f"{name}: {x} in {first.folder}, {y} in {part.folder}"
+            for (name, x), (_, y) in zip(_identity(first), _identity(part), strict=True)
+            if x != y
+        ]
+        differing += _differing_profiles(first, part)
+        if differing:
+            lines = "\n  ".join(differing)
+            raise ConfigError(f"the runs are not shards of one run; they differ in\n  {lines}")
+
+
+def _identity(part: _Part) -> Iterator[tuple[str, Any]]:
+    """What has to be the same in all shards of a run."""
+    run, print_of = part.summary["run"], part.summary["fingerprint"]
+    yield "suite", run["shard"]["suite"]
+    yield "number of shards", part.shard.partition("/")[2]
+    yield "tier", run["tier"]
+    for name, value in sorted(run["asked"].items()):
+        yield name, value
+    for name in _SAME:
+        yield name, print_of.get(name)
+
+
+def _differing_profiles(a: _Part, b: _Part) -> Iterator[str]:
+    """Model, weights, template and parser of the profiles that both shards have."""
+    ours, theirs = (part.summary["fingerprint"]["profiles"] for part in (a, b))
+    for name in ours.keys() & theirs.keys():
+        for key in sorted(ours[name].keys() | theirs[name].keys()):
+            x, y = ours[name].get(key), theirs[name].get(key)
+            if x != y:
+                yield f"{key} of profile {name}: {x} in {a.folder}, {y} in {b.folder}"
+
+
+def _joined(parts: Sequence[_Part]) -> list[Record]:
+    found: dict[str, Record] = {}
+    origin: dict[str, Path] = {}
+    for part in parts:
+        for record in part.records:
+            if record.key in found:
+                raise ConfigError(
+                    f"{record.key} is in {origin[record.key]} and in {part.folder}; "
+                    "give each shard once"
+                )
+            found[record.key], origin[record.key] = record, part.folder
+    return [found[key] for key in sorted(found)]
+
+
+def _coverage(records: Sequence[Record], session: Session, root: Path) -> tuple[list[str], bool]:
+    """Keys that the suite in `root` asks and no record has, and whether the records are that suite.
+
+    They are not where a case was changed or removed since the shards ran.
+    """
+    wanted: dict[str, Case] = {}
+    for case in read_cases(find_case_files([root / "cases"]), root):
+        for profile, question in session.questions(case):
+            wanted[session.key(profile, question)] = question.case
+    missing = sorted(wanted.keys() - {record.key for record in records})
+    return missing, not missing and suite_digest(wanted.values()) == suite_digest(
+        r.case for r in records
+    )
+
+
+def _session_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {name: ",".join(asked[name]) for name in ("profiles", "lanes")}
+    return {name: v for name, v in {**asked, **lists}.items() if v is not None}
+
+
+def _fingerprint(parts: Sequence[_Part], records: Sequence[Record]) -> dict[str, Any]:
+    """The shards' fingerprint; where machines differ, each of their values is kept."""
+    prints = [part.summary["fingerprint"] for part in parts]
+    profiles = {name: value for of in prints for name, value in of["profiles"].items()}
+    machine = {
+        key: _all_values([of["machine"].get(key) for of in prints]) for key in prints[0]["machine"]
+    }
+    return {
+        **prints[0],
+        "suite": suite_digest(record.case for record in records),
+        "machine": machine,
+        "profiles": profiles,
+    }
+
+
+def _all_values(values: Sequence[Any]) -> Any:
+    different = list(dict.fromkeys(values))
+    return different[0] if len(different) == 1 else " and ".join(map(str, different))
+
+
+def _run(parts: Sequence[_Part], output: Path) -> dict[str, Any]:
+    """The merged run began with its first shard and ended with its last."""
+    runs = [part.summary["run"] for part in parts]
+    began = [datetime.datetime.fromisoformat(run["started"]) for run in runs]
+    ended = [b + datetime.timedelta(seconds=r["seconds"]) for b, r in zip(began, runs, strict=True)]
+    return {
+        "id": output.resolve().name,
+        "started": min(began).isoformat(),
+        "seconds": round((max(ended) - min(began)).total_seconds(), 1),
+        "tier": runs[0]["tier"],
+        "asked": runs[0]["asked"],
+        "shard": None,
+        "merged": [f"{part.folder.name} ({part.shard})" for part in parts],
+    }
+
+
+def _join_grammar_logs(parts: Sequence[_Part], output: Path) -> None:
+    for part in parts:
+        for log in sorted(part.folder.glob("grammar-*.jsonl")):
+            with (output / log.name).open("ab") as joined, log.open("rb") as source:
+                shutil.copyfileobj(source, joined)

@@ -1,0 +1,160 @@
+"""Case files: every mistake is refused at its line, with what is allowed."""
+
+import pytest
+
+from evals.errors import CaseFileError
+from evals.loading.casefile import find_case_files, json_schema, read_cases
+
+TOOLS = """\
+get_weather:
+  description: Weather of a city.
+  parameters:
+    type: object
+    properties:
+      city: {type: string}
+      days: {type: integer}
+    required: [city]
+get_cart: {}
+"""
+GOOD = """\
+defaults: {tools: [get_weather, get_cart], tags: [demo]}
+cases:
+  - id: weather
+    ask: Weather in Oslo?
+    expect: {call: {name: get_weather, arguments: {city: Oslo}}}
+  - id: words
+    tools: []
+    ask: Hello
+    expect: {answer: {}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "cases" / "tools").mkdir(parents=True)
+    (tmp_path / "cases" / "tools" / "t.yaml").write_text(TOOLS)
+    return tmp_path
+
+
+def _read(project, text, name="a.yaml"):
+    (project / "cases" / name).write_text(text)
+    return read_cases(find_case_files([project / "cases"]), project)
+
+
+def test_a_case_takes_over_the_defaults_of_its_file(project):
+    weather, words = _read(project, GOOD)
+    assert weather.node == "cases/a.yaml::weather"
+    assert weather.line == 3
+    assert weather.category == "a"
+    assert [tool.name for tool in weather.tools] == ["get_weather", "get_cart"]
+    assert weather.tags == ("demo",)
+    assert words.tools == ()
+
+
+@pytest.mark.parametrize("text", ["2026-01-02", "NO", "on", "yes", "12:30", "010", "1_000", "="])
+def test_what_only_old_yaml_takes_for_more_stays_text(project, text):
+    case = _read(project, GOOD.replace("Oslo}", f"{text}}}").replace("Weather in Oslo?", text))[0]
+    assert case.question == text
+    assert case.expect.call.arguments == {"city": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("7", 7), ("-7", -7), ("0", 0), ("1.5", 1.5), ("1e3", 1000.0), ("true", True), ("~", None)],
+)
+def test_numbers_and_words_of_json_are_what_they_are(project, text, value):
+    inline = "[{name: f, parameters: {type: object, properties: {x: {}}}}]"
+    file = f"cases:\n  - {{id: a, ask: Go, tools: {inline}, expect: {{call: {{name: f, arguments: "
+    (case,) = _read(project, f"{file}{{x: {text}}}}}}}}}\n")
+    got = case.expect.call.arguments["x"]
+    assert got == value
+    assert type(got) is type(value)
+
+
+MISTAKES = [
+    ("    ask: Hello\n", "    ask: Hello\n    ask: Again\n", 9, "duplicate key 'ask'"),
+    ("id: words", "id: weather", 6, "'weather' is taken by the case in line 3"),
+    ("id: words", "id: Words!", 6, "should match pattern"),
+    ("ask: Hello", "question: Hello", 8, "unknown key; allowed here: "),
+    ("    ask: Hello\n", "", 6, "exactly one of ask and messages"),
+    ("{answer: {}}", "{}", 9, "exactly one of call, calls, any_of, answer"),
+    ("{answer: {}}", "{answer: {contain: [x]}}", 9, "contains, not_contains"),
+    ("tools: []", "tools: [get_wether]", 7, "did you mean get_weather?"),
+    ("tools: []", "max_tokens: '5'", 7, "valid integer, not '5'"),
+    ("city: Oslo}", "city: 5}", 5, "not what the tool's own schema allows"),
+    ("arguments: {city: Oslo}", "arguments: {city: Oslo, day: 1}", 5, "it has no parameter 'day'"),
+    ("arguments: {city: Oslo}", "arguments: {city: {$regx: Oslo}}", 5, "$regx"),
+    ("name: get_weather,", "name: get_time,", 5, "'get_time' is not on offer"),
+    ("cases:", "casess:", 2, "unknown key; allowed here: "),
+    ("city: Oslo}", "city: {$any_of: [Oslo, 5]}}", 5, "5 is not of type 'string'"),
+    ("city: Oslo}", "city: {$ignore: true}, days: x}", 5, "'x' is not of type 'integer'"),
+    ("    ask: Hello\n", "    <<: {ask: Hello}\n", 8, "unknown key; allowed here: "),
+    ("ask: Hello", "ask: !greeting Hello", 8, "not YAML: could not determine a constructor"),
+    ("ask: Hello", "ask: !!binary SGVsbG8=", 8, "is no JSON; write the value without a tag"),
+    ("tools: []", "tools: &a [*a]", 1, "write it out"),
+    ("tools: []", "tool_choice: {type: function, function: t}", 7, "names a tool of the case"),
+    ("ask: Hello", "messages: [{role: user}]", 8, "messages[0]: a message of the user needs"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "message"), MISTAKES)
+def test_each_mistake_is_named_at_its_line(project, old, new, line, message):
+    with pytest.raises(CaseFileError) as error:
+        _read(project, GOOD.replace(old, new))
+    lines = str(error.value).splitlines()
+    assert any(text.startswith(f"cases/a.yaml:{line}: ") and message in text for text in lines), (
+        lines
+    )
+
+
+def test_the_mistakes_of_all_files_come_together(project):
+    (project / "cases" / "b.yaml").write_text("cases: [\n")
+    with pytest.raises(CaseFileError) as error:
+        _read(project, GOOD.replace("ask: Hello", "aks: Hello"))
+    assert "cases/a.yaml:" in str(error.value)
+    assert "cases/b.yaml:2: not YAML" in str(error.value)
+
+
+def test_a_case_that_its_perfect_answer_fails_is_refused(project):
+    text = GOOD.replace("{answer: {}}", "{answer: {contains: [sun], not_contains: [sun]}}")
+    with pytest.raises(CaseFileError, match="its own perfect answer fails"):
+        _read(project, text)
+
+
+def test_sound_cases_of_less_common_schemas_are_taken(project):
+    text = """\
+cases:
+  - id: contains
+    ask: Go
+    tools:
+      - name: f
+        parameters:
+          type: object
+          properties:
+            tags: {type: array, items: {type: string}}
+            code: {type: string, pattern: "^a.*z$"}
+            price: {type: number, multipleOf: 0.01}
+          additionalProperties: true
+    expect:
+      call:
+        name: f
+        arguments: {tags: {$contains: urgent}, code: {$contains: m}, price: 19.99, more: 1}
+  - id: odata
+    ask: Go
+    tools: [{name: g, parameters: {type: object, properties: {$filter: {type: string}}}}]
+    expect: {call: {name: g, arguments: {$filter: x}}}
+  - id: words
+    ask: Go
+    expect: {answer: {not_contains: [answer]}}
+"""
+    assert [case.id for case in _read(project, text)] == ["contains", "odata", "words"]
+
+
+def test_repeats_at_temperature_zero_are_refused(project):
+    with pytest.raises(CaseFileError, match="one answer"):
+        _read(project, GOOD.replace("ask: Hello", "ask: Hello\n    repeat: 3"))
+
+
+def test_the_schema_names_every_key():
+    assert '"ask"' in json_schema()
+    assert '"known_defects"' in json_schema()
