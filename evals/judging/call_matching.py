@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from evals.case import ExpectedCall, Tool
 from evals.json_text import to_text
-from evals.judging.matching import NOTHING, Leaf, Match, assign, match_arguments
+from evals.judging.assignment import assign
+from evals.judging.comparison import NOTHING, Leaf, Match
+from evals.judging.matching import match_arguments
 
 _WRONG_NAME = 10_000
 

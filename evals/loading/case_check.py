@@ -9,8 +9,9 @@ from typing import Any
 from evals.case import Case, ExpectedCall, Tool
 from evals.json_text import to_text
 from evals.judging.checks import schema_problem
+from evals.judging.comparison import matcher_name
 from evals.judging.diagnosis import judge
-from evals.judging.matching import check_matchers, matcher_name
+from evals.judging.matchers import check_matchers, find
 from evals.observation import Call, Observation
 
 _MORE_PROPERTIES = ("additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref")
@@ -67,7 +68,7 @@ def _check_call(case: Case, call: ExpectedCall) -> Iterator[str]:
 
 
 def _against_schema(tool: Tool, call: ExpectedCall) -> str | None:
-    """How a value that is expected breaks the tool's schema; every option of `$any_of` counts."""
+    """How a value that is expected breaks the tool's schema; every example of a matcher counts."""
     shown = {key: value for key, value in call.arguments.items() if _examples(value)}
     whole = len(shown) == len(call.arguments)
     problems = (schema_problem(tool, e, whole=whole) for e in _arguments(shown))
@@ -85,13 +86,9 @@ def _arguments(expected: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _examples(expected: Any) -> list[Any]:
     """Values that `expected` accepts: all options, or none where a matcher does not show any."""
-    name = matcher_name(expected)
-    if name in ("$regex", "$contains", "$ignore"):
-        return []
-    if name == "$any_of":
-        return [example for option in expected[name] for example in _examples(option)]
-    if name is not None:
-        return _examples(expected[name])
+    if (name := matcher_name(expected)) is not None:
+        matcher = find(name)
+        return matcher.examples(expected, _examples) if matcher else []
     if isinstance(expected, Mapping):
         return list(_arguments(expected))
     if isinstance(expected, list):

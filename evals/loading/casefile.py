@@ -25,6 +25,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evals.case import Case, Expect, Identifier, KnownDefect, ReplayScript, Tool, ToolChoice
+from evals.judging import matchers
 from evals.loading.case_check import check_case
 from evals.yaml_text import Document, Problems, read_yaml
 
@@ -98,6 +99,9 @@ def json_schema() -> str:
     """The JSON Schema of case files, as the text of `cases/schema.json`."""
     schema = CaseFile.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    forms = "; ".join(f"{matcher.form}: {matcher.doc}" for matcher in matchers.MATCHERS)
+    arguments = schema["$defs"]["ExpectedCall"]["properties"]["arguments"]
+    arguments["description"] = f"All of its arguments, as values or matchers. {forms}"
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 

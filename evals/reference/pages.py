@@ -13,7 +13,7 @@ from evals.case import (
     Tool,
 )
 from evals.formats.reading import FORMATS
-from evals.judging import matching
+from evals.judging import matchers, matching
 from evals.loading import casefile
 from evals.reference.commands import command_line
 from evals.reference.tables import attribute_docs, doc, listed, members, model_keys, table
@@ -77,6 +77,9 @@ def _case_format() -> Iterator[str]:
         yield from model_keys(model)
     yield "\n## Arguments\n"
     yield doc(matching)
+    yield "\n## Matchers\n"
+    rows = [(f"`{matcher.form}`", matcher.doc) for matcher in matchers.MATCHERS]
+    yield from table(["matcher", "what it accepts"], rows)
 
 
 def _configuration() -> Iterator[str]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from evals.case import ExpectedCall, Tool
 from evals.json_text import parse_strict, to_text
 from evals.judging.call_matching import match_calls
-from evals.judging.matching import check_matchers, match, match_arguments
+from evals.judging.matchers import check_matchers
+from evals.judging.matching import match, match_arguments
 
 SCALARS = (
     st.none()

@@ -1,0 +1,215 @@
+"""Typed JSON comparison, leaf by leaf: what was expected against what came.
+
+A matcher of an expected value (`evals.judging.matchers`) compares its own place; which matchers
+there are comes with the place, so nothing here knows one by name.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from evals import schema as schemas
+from evals.json_text import parse_strict, to_text
+
+How = Literal["exact", "matcher", "default", "coerced", "nfc", "wrong", "missing", "extra"]
+GOOD: frozenset[str] = frozenset({"exact", "matcher", "default"})
+NOTHING = "(absent)"
+
+_WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One compared place. `how` is good (`exact`, `matcher`, `default`) or says what is wrong.
+
+    `coerced` would match after a change of type, `nfc` after Unicode normalisation; both fail.
+    `expected` and `got` are JSON text.
+    """
+
+    path: str
+    how: How
+    expected: str
+    got: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether this place matches."""
+        return self.how in GOOD
+
+
+@dataclass(frozen=True)
+class Match:
+    """The result for a whole value: it matches if all of its leaves do."""
+
+    leaves: tuple[Leaf, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything matches."""
+        return all(leaf.ok for leaf in self.leaves)
+
+    @property
+    def wrong(self) -> tuple[Leaf, ...]:
+        """The leaves that do not match."""
+        return tuple(leaf for leaf in self.leaves if not leaf.ok)
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """A way to expect more than one value: a mapping with one `$`-key, and maybe options beside it.
+
+    `compare` yields the leaves of an expected mapping against what came. `problems` says what is
+    wrong with the mapping itself, a line each that begins with the path; `check` does so for values
+    inside it. `examples` are all values that it accepts, or none where it does not show any;
+    `inner` gives those of values inside it. `optional`: an absent argument matches, too, and so it
+    may stand only as the value of an argument.
+    """
+
+    name: str
+    form: str
+    """How it is written, for the reference."""
+    doc: str
+    """What it accepts, for the reference."""
+    compare: Callable[[Mapping[str, Any], Any, "Place"], Iterator[Leaf]]
+    problems: Callable[[Mapping[str, Any], str, "Check"], list[str]]
+    examples: Callable[[Mapping[str, Any], "Examples"], list[Any]] = lambda _expected, _inner: []
+    options: tuple[str, ...] = ()
+    optional: bool = False
+
+
+Check = Callable[[Any, str], list[str]]
+Examples = Callable[[Any], list[Any]]
+
+
+def matcher_name(value: Any) -> str | None:
+    """The `$`-key of a matcher; None for a plain value."""
+    if not isinstance(value, Mapping):
+        return None
+    return next((key for key in value if isinstance(key, str) and key.startswith("$")), None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a comparison stands: the path, the schema there, and the matchers that there are.
+
+    Without matchers a mapping with a `$`-key is a plain value.
+    """
+
+    path: str
+    schema: Any
+    root: Any
+    matchers: tuple[Matcher, ...]
+
+    def at(self, key: str | int) -> "Place":
+        """The place of a key or an item."""
+        simple = isinstance(key, int) or re.fullmatch(r"[\w$-]+", key)
+        step = f"[{key}]" if isinstance(key, int) else f".{key}" if simple else f"[{to_text(key)}]"
+        child = schemas.child(self.schema, key, self.root) if self.schema else {}
+        return replace(self, path=self.path + step, schema=child)
+
+    def leaf(self, how: How, expected: Any, got: Any) -> Leaf:
+        """What was found here."""
+        return Leaf(self.path, how, to_text(expected), to_text(got))
+
+    def matcher(self, name: str | None) -> Matcher | None:
+        """The matcher of this name, if there is one."""
+        return next((matcher for matcher in self.matchers if matcher.name == name), None)
+
+
+def compare(expected: Any, got: Any, place: Place) -> Iterator[Leaf]:
+    """The leaves of an expected value, which may be a matcher, against what came."""
+    if place.matchers and (name := matcher_name(expected)):
+        matcher = place.matcher(name)
+        if matcher is None:
+            yield place.leaf("wrong", expected, got)
+        else:
+            yield from matcher.compare(expected, got, place)
+    elif isinstance(expected, Mapping) and isinstance(got, Mapping):
+        yield from compare_objects(expected, got, place)
+    elif isinstance(expected, list | tuple) and isinstance(got, list | tuple):
+        yield from _compare_arrays(expected, got, place)
+    else:
+        yield place.leaf(_compare_scalars(expected, got), expected, got)
+
+
+def compare_objects(
+    expected: Mapping[str, Any], got: Mapping[str, Any], place: Place
+) -> Iterator[Leaf]:
+    """As `compare`, of two mappings whose own keys are names and no matchers."""
+    if not expected and not got:
+        yield place.leaf("exact", expected, got)
+    for key, value in expected.items():
+        where = place.at(key)
+        if key in got:
+            yield from compare(value, got[key], where)
+        else:
+            yield _absent(value, where)
+    for key, value in got.items():
+        if key not in expected:
+            where = place.at(key)
+            yield Leaf(where.path, came_by_default(value, where), NOTHING, to_text(value))
+
+
+def _absent(expected: Any, place: Place) -> Leaf:
+    matcher = place.matcher(matcher_name(expected))
+    optional = matcher is not None and matcher.optional
+    how: How = "matcher" if optional else _as_default(expected, place, "missing")
+    return Leaf(place.path, how, to_text(expected), NOTHING)
+
+
+def _as_default(value: Any, place: Place, otherwise: How) -> How:
+    default = schemas.default(place.schema)
+    same = default is not schemas.ABSENT and all(x.ok for x in compare(value, default, place))
+    return "default" if same else otherwise
+
+
+def came_by_default(got: Any, place: Place) -> How:
+    """As `_as_default`, of a value that came: its `$`-keys are the model's, and no matchers."""
+    return _as_default(got, replace(place, matchers=()), "extra")
+
+
+def _compare_arrays(expected: Sequence[Any], got: Sequence[Any], place: Place) -> Iterator[Leaf]:
+    if not expected and not got:
+        yield place.leaf("exact", expected, got)
+    for i in range(max(len(expected), len(got))):
+        where = place.at(i)
+        if i >= len(got):
+            yield Leaf(where.path, "missing", to_text(expected[i]), NOTHING)
+        elif i >= len(expected):
+            yield Leaf(where.path, "extra", NOTHING, to_text(got[i]))
+        else:
+            yield from compare(expected[i], got[i], where)
+
+
+def _compare_scalars(expected: Any, got: Any) -> How:
+    if isinstance(expected, bool) or isinstance(got, bool):
+        same = expected is got
+    elif isinstance(expected, int | float) and isinstance(got, int | float):
+        same = expected == got
+    else:
+        same = type(expected) is type(got) and expected == got
+    if same:
+        return "exact"
+    if isinstance(expected, str) and isinstance(got, str):
+        near = unicodedata.normalize("NFC", expected) == unicodedata.normalize("NFC", got)
+        return "nfc" if near else "wrong"
+    return "coerced" if coerces(expected, got) else "wrong"
+
+
+def coerces(one: Any, other: Any) -> bool:
+    """Whether two values of different types stand for the same: `"5"` and 5, `1` and true."""
+    if isinstance(one, str) == isinstance(other, str):
+        numbers = isinstance(one, int | float) and isinstance(other, int | float)
+        return numbers and bool(one == other)
+    text, value = (one, other) if isinstance(one, str) else (other, one)
+    if text.strip() in _WORDS:
+        parsed: Any = _WORDS[text.strip()]
+    else:
+        try:
+            parsed = parse_strict(text)
+        except ValueError:
+            return False
+    place = Place("$", None, None, ())
+    return not isinstance(parsed, str) and all(leaf.ok for leaf in compare(value, parsed, place))
