@@ -24,7 +24,7 @@ from evals.report.html.files import report_run
 from evals.report.text import print_summary
 from evals.results import RECORDS, read_records
 from evals.training.convert import RowShape, Validation, convert_file, report_lines
-from evals.training.turns import CallFormat
+from evals.training.turns import parse_format, written_formats
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 CASES = Path("cases")
@@ -163,7 +163,14 @@ def train(
 def convert(
     source: Annotated[Path, typer.Argument(help="chat rows, JSONL; formats of calls may be mixed")],
     target: Annotated[Path, typer.Argument(help="file to write")],
-    to: Annotated[CallFormat, typer.Option(help="format of calls in the target")],
+    to: Annotated[
+        str,
+        typer.Option(
+            parser=parse_format,
+            metavar="FORMAT",
+            help=f"format of calls in the target ({', '.join(written_formats())})",
+        ),
+    ],
     rows: Annotated[
         RowShape, typer.Option(help="per-turn: a row for each assistant turn; no way back")
     ] = "as-is",

@@ -24,13 +24,31 @@ categories.zero-param.tool_name = 0.9
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from evals.errors import ConfigError
+from evals.errors import ConfigError, unknown_name
+from evals.formats.registry import format_names, replayed_formats
 
 Lane = Literal["server", "stream", "direct", "agent"]
+
+
+def _known_format(name: str) -> str:
+    """A slip would make each call that the parser loses a `format_mismatch` of the model."""
+    if name not in format_names():
+        raise ValueError(unknown_name("call format", name, format_names()))
+    return name
+
+
+FormatName = Annotated[str, AfterValidator(_known_format)]
 
 
 class _Table(BaseModel):
@@ -61,7 +79,7 @@ class Profile(_Table):
     """`stock`, `adaptive_xml`, or the name of a module in `mlx_lm.tool_parsers`."""
     grammar: bool = False
     """Let the model write only calls that the tools allow; counts go to the run's folder."""
-    call_format: str = "qwen3-coder-xml"
+    call_format: FormatName = "qwen3-coder-xml"
     """The format that the server parses; a call in another one is `format_mismatch`."""
 
 
@@ -95,7 +113,12 @@ class Gate(Thresholds):
 
 
 class Config(_Table):
-    """Everything that a run takes from the configuration file."""
+    """Everything that a run takes from the configuration file.
+
+    For each template of the replay model a target and a profile are implied, with a gate that wants
+    every case right: `replay` for `qwen3-coder`, `replay-NAME` for every other NAME. Tables of the
+    same names in the file are taken instead.
+    """
 
     lanes: list[Lane] = ["server", "stream"]
     """How each case travels."""
@@ -110,6 +133,25 @@ class Config(_Table):
     gates: dict[str, Gate] = Field(default_factory=lambda: {"default": Gate()})
     """Gates by the name of their profile; `default` is for profiles without one."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _imply_replay(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        own = table.get("profiles")
+        own = own if isinstance(own, dict) else {}
+        gates = {name: _REPLAY_GATE for name in replay_profiles() if name not in own}
+        merged: dict[str, Any] = {}
+        for key, default, implied in (
+            ("targets", Target(), replay_targets()),
+            ("profiles", Profile(), replay_profiles()),
+            ("gates", Gate(), gates),
+        ):
+            given = table.get(key, {"default": default})
+            if isinstance(given, dict):
+                merged[key] = given | {n: v for n, v in implied.items() if n not in given}
+        return {**table, **merged}
+
     @model_validator(mode="after")
     def _names_are_known(self) -> "Config":
         for name in self.gates:
@@ -117,6 +159,12 @@ class Config(_Table):
                 known = ", ".join(sorted(self.profiles))
                 raise ValueError(f"gates.{name}: there is no such profile; there are: {known}")
         return self
+
+    @property
+    def implied(self) -> frozenset[str]:
+        """The profiles that are as they are implied: `all` has those that a case asks for."""
+        same = (name for name, of in replay_profiles().items() if self.profiles.get(name) == of)
+        return frozenset(same)
 
     def profile(self, name: str) -> Profile:
         """The profile of this name.
@@ -135,6 +183,28 @@ class Config(_Table):
     def gate(self, profile: str) -> Gate:
         """The gate of this profile; the default profile's gate where it has none of its own."""
         return self.gates.get(profile) or self.gates.get("default") or Gate()
+
+
+_REPLAY_GATE = Gate(case=1.0, on="value")
+
+
+def _replay_name(template: str) -> str:
+    return "replay" if template == Target().template else f"replay-{template}"
+
+
+def replay_targets() -> dict[str, Target]:
+    """The implied targets by name: the replay model with each of its templates."""
+    templates = [format_.template for format_ in replayed_formats() if format_.template]
+    return {_replay_name(name): Target(model="replay", template=name) for name in templates}
+
+
+def replay_profiles() -> dict[str, Profile]:
+    """The implied profiles by name: one for each call format that the replay model can play."""
+    return {
+        name: Profile(target=name, call_format=format_.name)
+        for format_ in replayed_formats()
+        if format_.template and (name := _replay_name(format_.template))
+    }
 
 
 def _named(what: str, name: str, table: dict[str, Any]) -> Any:

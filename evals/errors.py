@@ -14,6 +14,9 @@ CaseFailed(AssertionError) the model or a layer behind it gave a wrong answer
 A wrong answer is not a broken run: `CaseFailed` enters the rates, `HarnessError` never does.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class EvalsError(Exception):
     """Base of the errors that stop a run or a part of it."""
@@ -45,3 +48,14 @@ class ModelError(HarnessError):
 
 class CaseFailed(AssertionError):  # noqa: N818 (a wrong answer is no error)
     """At least one check of a case failed; the message is ready for a reader."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+    """That `name` is none of `known`, for a message: it lists them, the likeliest first of all.
+
+    `unknown lane 'straem', did you mean 'stream'? (choose from server, stream, direct, agent)`
+    """
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    hint = f", did you mean {close[0]!r}?" if close else ""
+    return f"unknown {what} {name!r}{hint} (choose from {', '.join(names)})"

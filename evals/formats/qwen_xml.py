@@ -6,41 +6,42 @@ counts only where the next tag of the format follows it.
 
 import re
 from collections.abc import Sequence
-from typing import Self
 
 from evals import schema as schemas
 from evals.case import Tool
+from evals.formats.call_format import (
+    Broken,
+    CallFormat,
+    Opening,
+    Section,
+    Unwritable,
+    skip_space,
+)
 from evals.formats.reading import ReadCall, typed_call
+from evals.json_text import parse_strict, to_text
+from evals.observation import Call
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 FUNCTION_CLOSE, PARAMETER_CLOSE = "</function>", "</parameter>"
+TAGS = (CALL_OPEN, CALL_CLOSE, "<function=", FUNCTION_CLOSE, "<parameter=", PARAMETER_CLOSE)
 FUNCTION = re.compile(r"<function=([^\s<>\"'{}]+)>")
 PARAMETER = re.compile(r"<parameter=([^\s<>](?:[^<>\n]*[^\s<>])?)>")
 
 
-class Broken(Exception):  # noqa: N818
-    """Markup that begins a call and goes wrong; `end` is where reading goes on."""
-
-    def __init__(self, reason: str, end: int, *, cut: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.end = end
-        self.cut = cut
-
-    @classmethod
-    def within(cls, body: str, start: int, reason: str, closer: str = CALL_CLOSE) -> Self:
-        """Broken from `start` to the next `closer`, or to the end of the text."""
-        close = body.find(closer, start) if closer else -1
-        if close < 0:
-            return cls(reason, len(body), cut=True)
-        return cls(reason, close + len(closer))
+def _read(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
+    inside = skip_space(body, start + len(CALL_OPEN))
+    if not body.startswith("<function=", inside):
+        return None
+    return Section(*read_functions(body, inside, tools, wrapped=True))
 
 
-def skip_space(body: str, position: int) -> int:
-    """The first position from `position` on that is not white space."""
-    while position < len(body) and body[position].isspace():
-        position += 1
-    return position
+def _read_bare(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
+    if not FUNCTION.match(body, start):
+        return None
+    calls, end, ambiguous = read_functions(body, start, tools, wrapped=False)
+    close = skip_space(body, end)
+    end = close + len(CALL_CLOSE) if body.startswith(CALL_CLOSE, close) else end
+    return Section(calls, end, ambiguous)
 
 
 def read_functions(
@@ -64,10 +65,8 @@ def read_functions(
             raise Broken.within(body, position, _no_function(body, position), closer)
         pairs, position = _read_parameters(body, opening.end(), wrapped, closer)
         ambiguous += _ambiguities(opening.group(1), pairs, tools)
-        call = typed_call(opening.group(1), dict(pairs), tools)
-        calls.append(
-            call if wrapped else ReadCall(call.call, "bare-function", call.unfit, call.either)
-        )
+        name = QWEN_XML.name if wrapped else BARE_FUNCTION.name
+        calls.append(typed_call(opening.group(1), dict(pairs), name, tools))
         if not wrapped:
             return calls, position, ambiguous
         position = skip_space(body, position)
@@ -81,8 +80,6 @@ def read_functions(
 def _no_function(body: str, position: int) -> str:
     if body.startswith("<function=", position):
         return "the name in <function=…> is not closed by > or is no name"
-    if body.startswith(CALL_CLOSE, position):
-        return f"{CALL_OPEN} is empty"
     return f"{CALL_OPEN} is not followed by <function=…> or a JSON object"
 
 
@@ -141,3 +138,31 @@ def _ambiguities(name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[To
         if value.rstrip().endswith(PARAMETER_CLOSE):
             reasons.append(f"{PARAMETER_CLOSE} stands twice behind {key}")
     return reasons
+
+
+def _write(call: Call) -> str:
+    lines = [CALL_OPEN, f"<function={call.name}>"]
+    for key, value in parse_strict(call.arguments).items():
+        text = value if isinstance(value, str) else to_text(value)
+        if tag := next((tag for tag in TAGS if tag in text), None):
+            raise Unwritable(f"{call.name}: {key} holds {tag}, where parsers would cut the call")
+        lines += [f"<parameter={key}>", text, PARAMETER_CLOSE]
+    return "\n".join([*lines, FUNCTION_CLOSE, CALL_CLOSE])
+
+
+QWEN_XML = CallFormat(
+    "qwen3-coder-xml",
+    doc="`<tool_call><function=f><parameter=x>1</parameter></function></tool_call>`",
+    openings=(Opening(CALL_OPEN, _read, close=CALL_CLOSE, begins="<function=…>"),),
+    markup=TAGS,
+    closers=(CALL_CLOSE, FUNCTION_CLOSE, PARAMETER_CLOSE),
+    write=_write,
+    template="qwen3-coder",
+    parsers=("qwen3_coder",),
+)
+BARE_FUNCTION = CallFormat(
+    "bare-function",
+    doc="`<function=f><parameter=x>1</parameter></function>`",
+    openings=(Opening("<function=", _read_bare),),
+    markup=("<function=",),
+)

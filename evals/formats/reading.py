@@ -2,25 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 from evals import schema as schemas
 from evals.case import Tool
 from evals.json_text import parse_strict, to_text
 from evals.observation import Call
-
-Format = Literal[
-    "qwen3-coder-xml",
-    "hermes-json",
-    "json-fence",
-    "bare-function",
-    "mistral",
-    "pythonic",
-    "glm",
-    "kimi",
-    "gemma",
-]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 # The official template itself writes these values of earlier calls as Python does.
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
@@ -36,7 +23,8 @@ class ReadCall:
     """
 
     call: Call
-    format: Format
+    format: str
+    """The name of its `CallFormat`."""
     unfit: tuple[str, ...] = ()
     either: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,7 +57,7 @@ class Reading:
         return tuple(item.call for item in self.read)
 
     @property
-    def format(self) -> Format | None:
+    def format(self) -> str | None:
         """The format of the first call; None without calls."""
         return self.read[0].format if self.read else None
 
@@ -79,8 +67,10 @@ class Reading:
         return bool(self.read or self.malformed)
 
 
-def typed_call(name: str, values: Mapping[str, str], tools: Sequence[Tool]) -> ReadCall:
-    """An XML call, whose values are text: each becomes JSON as the tool's schema says.
+def typed_call(
+    name: str, values: Mapping[str, str], format_: str, tools: Sequence[Tool]
+) -> ReadCall:
+    """A call in tags, whose values are text: each becomes JSON as the tool's schema says.
 
     Where the schema allows text only, or says nothing, a value is text. Otherwise it is what it is
     as JSON, if the schema allows that type; else it is text.
@@ -96,11 +86,11 @@ def typed_call(name: str, values: Mapping[str, str], tools: Sequence[Tool]) -> R
         if json_text is not None and "string" in (types or ()):
             either[key] = text
     call = Call(name, "{" + ", ".join(parts) + "}")
-    return ReadCall(call, "qwen3-coder-xml", tuple(unfit), either)
+    return ReadCall(call, format_, tuple(unfit), either)
 
 
 def json_call(
-    name: str, arguments: Mapping[str, Any], format_: Format, tools: Sequence[Tool]
+    name: str, arguments: Mapping[str, Any], format_: str, tools: Sequence[Tool]
 ) -> ReadCall:
     """A call whose arguments are typed already."""
     parameters = _parameters(name, tools)

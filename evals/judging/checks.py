@@ -13,7 +13,8 @@ from jsonschema.exceptions import SchemaError
 
 from evals import schema as schemas
 from evals.case import Case, ExpectedCall, Tool
-from evals.formats.model_text import MARKUP, read_model_text
+from evals.formats.model_text import read_model_text
+from evals.formats.registry import find_format, syntax
 from evals.json_text import parse_strict, to_text
 from evals.judging.call_matching import CallsMatch, match_calls
 from evals.observation import Call, Observation
@@ -220,14 +221,14 @@ def check_markup(case: Case, observation: Observation) -> Finding | None:
     for mark in leaked_marks(case, text):
         return Finding(Kind.LEAKED_MARKUP, f"{mark} is in the text: {show(text)}")
     reading = read_model_text(text, case.tools)
-    if reading.read and reading.format in ("json-fence", "pythonic"):
+    if reading.format and find_format(reading.format).whole:
         return Finding(Kind.LEAKED_MARKUP, f"a call is in the text: {show(text)}")
     return None
 
 
 def leaked_marks(case: Case, text: str) -> list[str]:
     """The tags in a text that the question does not have."""
-    return [mark for mark in MARKUP if mark in text and mark not in case.question]
+    return [mark for mark in syntax().markup if mark in text and mark not in case.question]
 
 
 def check_stream(observation: Observation, plain: Observation) -> Finding | None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evals.case import Case
-from evals.formats.model_text import MARKUP, THINK
 from evals.formats.reading import ReadCall, Reading
+from evals.formats.registry import THINK, syntax
 from evals.judging.call_matching import match_calls
 from evals.judging.checks import (
     Finding,
@@ -86,7 +86,7 @@ class Evidence:
 
 def attempted_call(case: Case, reading: Reading) -> bool:
     """Whether the model began a call; a tag that the question itself has may just be quoted."""
-    tags = [tag for tag in MARKUP if tag in case.question]
+    tags = [tag for tag in syntax().markup if tag in case.question]
     return bool(reading.read) or any(
         not any(malformed.text.startswith(tag) for tag in tags) for malformed in reading.malformed
     )

@@ -205,7 +205,7 @@ MATCHERS: tuple[Matcher, ...] = (
     ),
     Matcher(
         "$regex",
-        form=r'{$regex: "^\d+$"}',
+        form=r'{$regex: "^\\d+$"}',
         doc="text in which the pattern is found anywhere; anchor it; $ is the end of the text, and "
         "not before its last newline",
         compare=_regex,

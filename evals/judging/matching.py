@@ -1,8 +1,8 @@
 """Typed JSON comparison: what was expected against what came, with the reason for every leaf.
 
 `true` ≠ `1` ≠ `"1"`, `1` = `1.0`, integers are exact at any size, text is compared as given. An
-expected value may be a [matcher](#matchers), a mapping with one `$`-key. An absent argument equals its
-schema's `default`, and the other way round.
+expected value may be a [matcher](#matchers), a mapping with one `$`-key. An absent argument equals
+its schema's `default`, and the other way round.
 """
 
 from collections.abc import Mapping

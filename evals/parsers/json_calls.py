@@ -6,6 +6,7 @@ from typing import Any
 
 from evals import schema as schemas
 from evals.case import Tool
+from evals.formats.hermes_json import HERMES_JSON
 from evals.formats.reading import json_call
 from evals.json_text import parse_strict
 from evals.parsers.events import MalformedCall, ToolCall
@@ -125,7 +126,7 @@ def _call(value: Any, tools: Sequence[Tool]) -> ToolCall | str:
         arguments = _unpacked(arguments)
     if not isinstance(arguments, dict):
         return '"arguments" is not an object'
-    call = json_call(tool.name, arguments, "hermes-json", tools).call
+    call = json_call(tool.name, arguments, HERMES_JSON.name, tools).call
     return ToolCall(call.name, call.arguments)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from evals import schema as schemas
 from evals.case import Tool
+from evals.formats.qwen_xml import QWEN_XML
 from evals.formats.reading import typed_call
 from evals.parsers.events import MalformedCall, ToolCall
 from evals.parsers.source import Broken, Incomplete, Source
@@ -57,7 +58,7 @@ def read_function(
     if tool is None:
         raw, reason = source.text[start:end], f"{name!r} is not the name of a tool on offer"
         return MalformedCall(raw, reason), end
-    call = typed_call(tool.name, pairs, tools).call
+    call = typed_call(tool.name, pairs, QWEN_XML.name, tools).call
     return ToolCall(call.name, call.arguments), end
 
 

@@ -12,7 +12,7 @@ from evals.case import (
     ReplayScript,
     Tool,
 )
-from evals.formats.reading import FORMATS
+from evals.formats import registry
 from evals.judging import matchers, matching
 from evals.loading import casefile
 from evals.reference.commands import command_line
@@ -89,8 +89,9 @@ def _configuration() -> Iterator[str]:
     for model in (config.Config, config.Target, config.Profile, config.Gate, config.Thresholds):
         yield from model_keys(model)
     yield "\n## Formats of calls\n"
-    yield f"A profile's `call_format` is one of {listed(FORMATS)}. What each looks like is in the"
-    yield "cases of `cases/regressions/`."
+    yield "A profile's `call_format` is one of these. More of each is in `cases/regressions/`.\n"
+    rows = [(f"`{f.name}`", f.doc, listed(f.parsers)) for f in registry.FORMATS]
+    yield from table(["call_format", "what it looks like", "parsers of mlx_lm"], rows)
     yield "\n## Templates of the replay model\n"
     yield f"A replay target's `template` is one of {listed(templates())}."
 

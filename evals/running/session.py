@@ -52,6 +52,7 @@ class Session:
         self.folder = folder
         self.worker = worker
         self.profiles: list[str] = profile_names(settings, config)
+        self._implied = implied_by_all(settings, config)
         self.lanes: list[str] = (
             _names(settings["lanes"]) if "lanes" in settings else [*config.lanes]
         )
@@ -271,8 +272,9 @@ class Session:
         write_report(self.folder, self.summary, self.records, against=compared)
 
     def _asked(self) -> dict[str, Any]:
+        answered = {record.profile for record in self.records}
         return {
-            "profiles": self.profiles,
+            "profiles": [p for p in self.profiles if p not in self._implied or p in answered],
             "lanes": self.lanes,
             "repeat": self.repeat,
             "temperature": self.temperature,
@@ -319,7 +321,8 @@ def open_session(
         "url": told["url"] if told else settings.get("attach"),
         "port": None if told else settings.get("port"),
     }
-    for profile in profile_names(settings, config):
+    implied = implied_by_all(settings, config)
+    for profile in (p for p in profile_names(settings, config) if p not in implied):
         config = with_options(config, profile, **given)
     if told:
         return Session(config, settings, Path(told["folder"]), told["worker"])
@@ -428,7 +431,17 @@ def profile_names(settings: Mapping[str, Any], config: Config) -> list[str]:
         ConfigError: none is named.
     """
     names = _names(settings.get("profiles", "default"))
-    return list(config.profiles) if names == ["all"] and "all" not in config.profiles else names
+    return list(config.profiles) if _means_all(names, config) else names
+
+
+def implied_by_all(settings: Mapping[str, Any], config: Config) -> frozenset[str]:
+    """The implied profiles, if `all` names them: they count only where a case asks for them."""
+    names = _names(settings.get("profiles", "default"))
+    return config.implied if _means_all(names, config) else frozenset()
+
+
+def _means_all(names: Sequence[str], config: Config) -> bool:
+    return names == ["all"] and "all" not in config.profiles
 
 
 def _names(value: str) -> list[str]:

@@ -17,11 +17,12 @@ from rapidfuzz import fuzz, process
 
 from evals.case import Tool
 from evals.errors import ConfigError
+from evals.formats.qwen_xml import QWEN_XML
 from evals.json_text import parse_strict
 from evals.observation import Call
 from evals.training.rows import Row
 from evals.training.train import Encoded
-from evals.training.turns import Turn, Unconvertible, read_turn
+from evals.training.turns import OPENAI, Turn, Unconvertible, read_turn
 
 CALL_SHARE = (0.60, 0.80)
 EMPTY_SHARE = 0.15
@@ -32,7 +33,7 @@ NEAR = 90.0
 """Words in a row, and per cent of edit similarity, from which a question counts as leaked."""
 OVERLAP = 0.05
 PROMPTS = 200
-SERVER_FORMATS = frozenset({"xml", "openai"})
+SERVER_FORMATS = frozenset({QWEN_XML.name, OPENAI})
 
 
 @dataclass(frozen=True)

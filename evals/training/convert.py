@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from evals.errors import ConfigError
 from evals.training.rows import Converted, Row, convert_line, learned_rows, spell
-from evals.training.turns import CallFormat
 
 RowShape = Literal["as-is", "per-turn"]
 
@@ -65,7 +64,7 @@ class Report:
 def convert_file(
     source: Path,
     target: Path,
-    to: CallFormat,
+    to: str,
     *,
     shape: RowShape = "as-is",
     validation: Validation | None = None,
@@ -146,7 +145,7 @@ def _check(source: Path, outputs: Sequence[Path]) -> None:
         taken.add(path.resolve())
 
 
-def _convert(lines: Sequence[bytes], to: CallFormat) -> tuple[list[Converted], list[Listed]]:
+def _convert(lines: Sequence[bytes], to: str) -> tuple[list[Converted], list[Listed]]:
     rows, listed = [], []
     for number, data in enumerate(lines, start=1):
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import ModelError
+from evals.formats.json_fence import JSON_FENCE
 from evals.models.build import ADAPTERS, cached_base
 from evals.training.catalogue import Catalogue, read_catalogue, split
 from evals.training.dataset import digest, generate
@@ -18,7 +19,7 @@ EXCHANGES = 9000
 VALIDATION_EXCHANGES = 120
 QUESTIONS = 200
 DATA_SEED = 7
-RECIPES = {"default": Settings(), "json-fence": Settings(call_format="json-fence")}
+RECIPES = {"default": Settings(), "json-fence": Settings(call_format=JSON_FENCE.name)}
 """The shipped adapters: they differ in the format of the calls that they were trained on."""
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.case import Tool
+from evals.formats.json_fence import JSON_FENCE
 from evals.json_text import parse_strict
 from evals.training.turns import (
-    CallFormat,
+    OPENAI,
     Message,
     Turn,
     Unconvertible,
@@ -60,7 +61,7 @@ class Converted:
         return SOURCE_KEY in self.row
 
 
-def convert_line(line: str, to: CallFormat) -> Converted:
+def convert_line(line: str, to: str) -> Converted:
     """The row in `line`, a JSON text, with all its calls in format `to`.
 
     A row that is so already keeps its bytes. JSON is spelled as in `line`.
@@ -79,7 +80,7 @@ def convert_line(line: str, to: CallFormat) -> Converted:
     return Converted(*_converted(line, row, _formats(turns), to), *counts)
 
 
-def convert_row(row: Row, to: CallFormat) -> Row:
+def convert_row(row: Row, to: str) -> Row:
     """`row` with all its calls, and what tools returned, in format `to`; nothing is noted in it.
 
     Raises:
@@ -126,9 +127,7 @@ def _dump(row: Row, ascii_only: bool, compact: bool) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _converted(
-    line: str, row: Row, formats: frozenset[CallFormat], to: CallFormat
-) -> tuple[Row, str]:
+def _converted(line: str, row: Row, formats: frozenset[str], to: str) -> tuple[Row, str]:
     """`row`, whose calls are in `formats`, in `to`; with a note of `line` where one is needed."""
     source = row.get(SOURCE_KEY)
     origin = _origin(source, _bare(row), formats) if isinstance(source, str) else None
@@ -141,9 +140,7 @@ def _converted(
     return noted, spell(noted, line)
 
 
-def _rewritten(
-    line: str, row: Row, formats: frozenset[CallFormat], to: CallFormat
-) -> tuple[Row, str]:
+def _rewritten(line: str, row: Row, formats: frozenset[str], to: str) -> tuple[Row, str]:
     """`row` in `to`, by rewriting it; a note of its source stays while it belongs to the row."""
     source = row.get(SOURCE_KEY)
     origin = _origin(source, _bare(row), formats) if isinstance(source, str) else None
@@ -162,7 +159,7 @@ def _bare(row: Row) -> Row:
     return {key: value for key, value in row.items() if key != SOURCE_KEY}
 
 
-def _origin(source: str, bare: Row, formats: frozenset[CallFormat]) -> Row | None:
+def _origin(source: str, bare: Row, formats: frozenset[str]) -> Row | None:
     """The row in the line `source`, if `bare` is still what it converts to."""
     try:
         row: Row = parse_strict(source)
@@ -172,9 +169,7 @@ def _origin(source: str, bare: Row, formats: frozenset[CallFormat]) -> Row | Non
     return row if same else None
 
 
-def _leads_back(
-    text: str, new: Row, formats: frozenset[CallFormat], to: CallFormat, line: str
-) -> bool:
+def _leads_back(text: str, new: Row, formats: frozenset[str], to: str, line: str) -> bool:
     """Whether the way back from `text` gives the bytes of `line` without a note of them."""
     if len(formats) != 1:
         return False
@@ -189,8 +184,8 @@ def _turns(row: Row) -> list[Turn]:
     return [read.turn for read in _read_row(row, _tools(row)) if read.turn]
 
 
-def _formats(turns: Sequence[Turn]) -> frozenset[CallFormat]:
-    return frozenset[CallFormat]().union(*(turn.formats for turn in turns))
+def _formats(turns: Sequence[Turn]) -> frozenset[str]:
+    return frozenset[str]().union(*(turn.formats for turn in turns))
 
 
 def _meaning(row: Row) -> list[Any]:
@@ -237,14 +232,14 @@ def _results(message: Message, called: bool) -> tuple[str, ...]:
     return ()
 
 
-def _write_message(read: _Read, to: CallFormat, tools: Sequence[Tool]) -> list[dict[str, Any]]:
+def _write_message(read: _Read, to: str, tools: Sequence[Tool]) -> list[dict[str, Any]]:
     if read.turn:
         return [write_turn(read.message, read.turn, to, tools)]
     if not read.results:
         return [dict(read.message)]
-    if to == "json-fence":
+    if to == JSON_FENCE.name:
         return [{"role": "user", "content": f"{RESULT} {result}"} for result in read.results]
-    if to == "openai" and read.message["role"] == "tool":
+    if to == OPENAI and read.message["role"] == "tool":
         return [dict(read.message)]
     return [{"role": "tool", "content": result} for result in read.results]
 

@@ -17,7 +17,6 @@ import numpy as np
 from evals.training.cpu import fast_llama
 from evals.training.rows import Row
 from evals.training.train import Encoded, arrays, batches, encode, logits
-from evals.training.turns import CallFormat
 
 CURVE = "curve.jsonl"
 
@@ -97,7 +96,7 @@ def describe(point: Point) -> str:
 
 
 def _asked(
-    rows: Sequence[Row], tokenizer: Any, call_format: CallFormat
+    rows: Sequence[Row], tokenizer: Any, call_format: str
 ) -> list[tuple[Encoded, list[_Wanted]]]:
     asked = []
     for row in rows:

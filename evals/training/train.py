@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from mlx_lm.tuner.callbacks import TrainingCallback
 
+from evals.formats.qwen_xml import QWEN_XML
 from evals.observation import Call
 from evals.training.cpu import cross_entropy, fast_llama
 from evals.training.rows import Row
-from evals.training.turns import CallFormat, turn_text
+from evals.training.turns import turn_text
 
 _MULTIPLE = 64  # shapes are padded to it, so that few of them need compiling
 
@@ -41,7 +42,7 @@ class Settings:
         default_factory=lambda: {"rank": 8, "scale": 20.0, "dropout": 0.0}
     )
     save_every: int = 100
-    call_format: CallFormat = "xml"
+    call_format: str = QWEN_XML.name
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,11 @@ class Encoded:
     positions: list[int]
 
 
-def encode(row: Row, tokenizer: Any, call_format: CallFormat = "xml") -> Encoded:
+def encode(row: Row, tokenizer: Any, call_format: str = QWEN_XML.name) -> Encoded:
     """`row` as the server would render it; learned are assistant turns up to their end mark."""
-    write = _for_template if call_format == "xml" else functools.partial(_as_text, call_format)
+    write = (
+        _for_template if call_format == QWEN_XML.name else functools.partial(_as_text, call_format)
+    )
     messages = [write(message) for message in row["messages"]]
     ids = tokenizer.apply_chat_template(messages, tools=row.get("tools"), return_dict=False)
     header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
@@ -79,7 +82,7 @@ def _for_template(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "tool_calls": calls}
 
 
-def _as_text(call_format: CallFormat, message: dict[str, Any]) -> dict[str, Any]:
+def _as_text(call_format: str, message: dict[str, Any]) -> dict[str, Any]:
     """With calls as text of the content: the template leaves them as they are."""
     if not message.get("tool_calls"):
         return message

@@ -1,9 +1,11 @@
-r"""Assistant turns of training data, read and written in four formats of tool calls.
+r"""Assistant turns of training data, read and written in several formats of tool calls.
 
-* `xml`: Qwen3-Coder's. Strings stand raw, every other value as JSON.
+* `qwen3-coder-xml`: strings stand raw, every other value as JSON.
 * `json-fence`: one code block a call, ```` ```json\n{"name": …, "arguments": {…}}\n``` ````.
-* `hermes`: `<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>`.
+* `hermes-json`: `<tool_call>\n{"name": …, "arguments": {…}}\n</tool_call>`.
 * `openai`: the message's `tool_calls`, with arguments as JSON text.
+
+The names are those of `evals.formats.registry`, and of it every format that can be written.
 
 Canonical, in every format: JSON as `json.dumps(value, ensure_ascii=False)` writes it; text, if any,
 then calls, with one newline between each. That is also what the chat template renders.
@@ -16,29 +18,24 @@ differently (the text `"1"` without a schema, a value that holds a tag) is refus
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from evals.case import Tool
-from evals.formats.qwen_xml import (
-    CALL_CLOSE,
-    CALL_OPEN,
-    FUNCTION_CLOSE,
-    PARAMETER_CLOSE,
-    Broken,
-    read_functions,
-    skip_space,
-)
+from evals.errors import unknown_name
+from evals.formats import registry
+from evals.formats.call_format import FENCE, Broken, Unwritable, skip_space
+from evals.formats.hermes_json import HERMES_JSON
+from evals.formats.json_fence import JSON_FENCE
+from evals.formats.qwen_xml import CALL_CLOSE, CALL_OPEN, QWEN_XML, TAGS, read_functions
 from evals.json_text import parse_strict, parse_strict_at, to_text
 from evals.observation import Call
 
-CallFormat = Literal["xml", "json-fence", "hermes", "openai"]
-CALL_FORMATS: tuple[CallFormat, ...] = get_args(CallFormat)
+OPENAI = "openai"
+"""Calls that stand in a message's `tool_calls`, not in its text."""
 
 Message = Mapping[str, Any]
 
-_TAGS = (CALL_OPEN, CALL_CLOSE, "<function=", FUNCTION_CLOSE, "<parameter=", PARAMETER_CLOSE)
-_FENCE = "```"
-_MARKER = re.compile(rf"{CALL_OPEN}|{_FENCE}[\w-]*\s*(?=[\[{{])")
+_MARKER = re.compile(rf"{CALL_OPEN}|{FENCE}[\w-]*\s*(?=[\[{{])")
 _CALL_KEYS = [re.compile(rf"[\"']{key}[\"']") for key in ("name", "arguments")]
 
 
@@ -54,7 +51,7 @@ class Turn:
     """
 
     parts: tuple[str | Call, ...]
-    formats: frozenset[CallFormat]
+    formats: frozenset[str]
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -67,9 +64,24 @@ class Turn:
         return "".join(part for part in self.parts if isinstance(part, str))
 
 
-def turn_text(
-    content: str, calls: Sequence[Call], format_: CallFormat, tools: Sequence[Tool] = ()
-) -> str:
+def written_formats() -> list[str]:
+    """The formats that calls of training data can be written in."""
+    return [format_.name for format_ in registry.FORMATS if format_.write] + [OPENAI]
+
+
+def parse_format(name: str) -> str:
+    """`name`, which is one of `written_formats`.
+
+    Raises:
+        ValueError: it is not; the message has those that there are.
+    """
+    known = written_formats()
+    if name not in known:
+        raise ValueError(unknown_name("call format", name, known))
+    return name
+
+
+def turn_text(content: str, calls: Sequence[Call], format_: str, tools: Sequence[Tool] = ()) -> str:
     """An assistant turn as canonical text: `content`, then `calls`, each on a line of its own.
 
     Raises:
@@ -101,13 +113,11 @@ def read_turn(message: Message, tools: Sequence[Tool]) -> Turn:
         parts += ["\n", call] if index else [call]
     formats = {format_ for format_, _ in found if format_}
     if structured:
-        formats.add("openai")
+        formats.add(OPENAI)
     return Turn(tuple(parts), frozenset(formats))
 
 
-def write_turn(
-    message: Message, turn: Turn, format_: CallFormat, tools: Sequence[Tool]
-) -> dict[str, Any]:
+def write_turn(message: Message, turn: Turn, format_: str, tools: Sequence[Tool]) -> dict[str, Any]:
     """`message` with the calls of `turn` in another format; what is in it already stays as it is.
 
     Raises:
@@ -116,7 +126,7 @@ def write_turn(
     """
     if turn.formats <= {format_}:
         return dict(message)
-    if format_ == "openai":
+    if format_ == OPENAI:
         content, calls = _content_and_calls(turn)
         return {**message, "content": content, "tool_calls": [_write_openai(c) for c in calls]}
     parts = [part if isinstance(part, str) else _write(part, format_, tools) for part in turn.parts]
@@ -132,7 +142,7 @@ def _content_and_calls(turn: Turn) -> tuple[str, tuple[Call, ...]]:
     return content.removesuffix("\n"), turn.calls
 
 
-def _read_text(body: str, tools: Sequence[Tool]) -> Iterator[tuple[CallFormat | None, str | Call]]:
+def _read_text(body: str, tools: Sequence[Tool]) -> Iterator[tuple[str | None, str | Call]]:
     """Text and calls in order, each call with its format."""
     if body.lstrip().startswith("{") and _is_bare_call(body, {tool.name for tool in tools}):
         raise Unconvertible("a call in JSON stands neither in a code block nor in tags")
@@ -152,26 +162,24 @@ def _read_text(body: str, tools: Sequence[Tool]) -> Iterator[tuple[CallFormat | 
 
 
 def _text(text: str) -> Iterator[tuple[None, str]]:
-    if tag := next((tag for tag in _TAGS if tag in text), None):
+    if tag := next((tag for tag in TAGS if tag in text), None):
         raise Unconvertible(f"{tag} stands outside of a call")
     if text:
         yield None, text
 
 
-def _read_tagged(
-    body: str, start: int, tools: Sequence[Tool]
-) -> tuple[CallFormat, list[Call], int]:
+def _read_tagged(body: str, start: int, tools: Sequence[Tool]) -> tuple[str, list[Call], int]:
     inside = skip_space(body, start)
     if body.startswith("{", inside):
         value, end = _json_at(body, inside, CALL_CLOSE)
-        return "hermes", [_json_call(value)], end
+        return HERMES_JSON.name, [_json_call(value)], end
     try:
         found, end, ambiguous = read_functions(body, inside, tools, wrapped=True)
     except Broken as broken:
         raise Unconvertible(f"broken XML call: {broken.reason}") from None
     if ambiguous:
         raise Unconvertible(f"ambiguous XML call: {ambiguous[0]}")
-    return "xml", [_typed(item.call, tools) for item in found], end
+    return QWEN_XML.name, [_typed(item.call, tools) for item in found], end
 
 
 def _typed(call: Call, tools: Sequence[Tool]) -> Call:
@@ -190,20 +198,20 @@ def _guess(text: str) -> Any:
     return text if isinstance(value, str) else value
 
 
-def _read_fence(body: str, start: int, tools: Sequence[Tool]) -> tuple[CallFormat, list[Call], int]:
+def _read_fence(body: str, start: int, tools: Sequence[Tool]) -> tuple[str, list[Call], int]:
     """The calls in the code block whose JSON begins at `start`; none in any other block."""
     names = {tool.name for tool in tools}
     try:
-        value, end = _json_at(body, start, _FENCE)
+        value, end = _json_at(body, start, FENCE)
     except Unconvertible:
-        block = body[start:].partition(_FENCE)[0]
+        block = body[start:].partition(FENCE)[0]
         if all(key.search(block) for key in _CALL_KEYS):
             raise
-        return "json-fence", [], start
+        return JSON_FENCE.name, [], start
     values = value if isinstance(value, list) else [value]
     if not any(_is_meant_as_call(item, names) for item in values):
-        return "json-fence", [], end
-    return "json-fence", [_json_call(item) for item in values], end
+        return JSON_FENCE.name, [], end
+    return JSON_FENCE.name, [_json_call(item) for item in values], end
 
 
 def _is_bare_call(body: str, names: set[str]) -> bool:
@@ -263,40 +271,35 @@ def _openai_call(value: Any) -> Call:
     return _json_call({**function, "arguments": arguments})
 
 
-def _write(call: Call, format_: CallFormat, tools: Sequence[Tool]) -> str:
-    if format_ == "xml":
-        return _write_xml(call, tools)
-    text = f'{{"name": {to_text(call.name)}, "arguments": {call.arguments}}}'
-    if format_ == "json-fence":
-        return f"{_FENCE}json\n{text}\n{_FENCE}"
-    if format_ == "openai":
+def _write(call: Call, format_: str, tools: Sequence[Tool]) -> str:
+    if format_ == OPENAI:
         raise Unconvertible("a text has no place for tool_calls; use rows with messages")
-    if tag := next((tag for tag in (CALL_OPEN, CALL_CLOSE) if tag in text), None):
-        raise Unconvertible(f"{call.name}: a value holds {tag}, where parsers would cut the call")
-    return f"{CALL_OPEN}\n{text}\n{CALL_CLOSE}"
+    write = registry.find_format(format_).write
+    if write is None:
+        known = ", ".join(written_formats())
+        raise Unconvertible(f"calls cannot be written as {format_} (choose from {known})")
+    try:
+        written = write(call)
+    except Unwritable as error:
+        raise Unconvertible(str(error)) from None
+    if format_ == QWEN_XML.name:
+        _check_xml(call, written, tools)
+    return written
 
 
 def _write_openai(call: Call) -> dict[str, Any]:
     return {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _write_xml(call: Call, tools: Sequence[Tool]) -> str:
-    arguments = parse_strict(call.arguments)
-    lines = [CALL_OPEN, f"<function={call.name}>"]
-    for key, value in arguments.items():
-        text = value if isinstance(value, str) else to_text(value)
-        if tag := next((tag for tag in _TAGS if tag in text), None):
-            raise Unconvertible(f"{call.name}: {key} holds {tag}, where parsers would cut the call")
-        lines += [f"<parameter={key}>", text, PARAMETER_CLOSE]
-    written = "\n".join([*lines, FUNCTION_CLOSE, CALL_CLOSE])
+def _check_xml(call: Call, written: str, tools: Sequence[Tool]) -> None:
+    """XML has no types: refuse what would be read back as another call."""
     try:
         _, again, _ = _read_tagged(written, len(CALL_OPEN), tools)
     except Unconvertible as error:
         raise Unconvertible(f"{call.name} cannot be written as XML: {error}") from None
     if [found.name for found in again] != [call.name]:
         raise Unconvertible(f"{to_text(call.name)} cannot be written as the name of an XML call")
-    _compare(call.name, arguments, parse_strict(again[0].arguments))
-    return written
+    _compare(call.name, parse_strict(call.arguments), parse_strict(again[0].arguments))
 
 
 def _compare(name: str, arguments: Mapping[str, Any], again: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from evals.results import Layer, Record, Status
 ROOT = Path(__file__).parents[2]
 CASES = read_cases(find_case_files([ROOT / "cases" / "regressions"]), ROOT)
 CONFIG = read_config(ROOT)
-PROFILES = [name for name in CONFIG.profiles if CONFIG.target(name).model == "replay"]
+PROFILES = sorted(CONFIG.implied)
 Played = dict[str, dict[str, tuple[Observation, Judgement]]]
 PARSER_IS_TO_BLAME = {
     "beyond-double",

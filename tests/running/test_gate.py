@@ -127,6 +127,20 @@ def test_a_profile_without_a_case_fails_the_gate(project, server, run):
     assert "replay: no case was asked" in output
 
 
+def test_implied_replay_profiles_are_not_missed_where_no_case_asks_for_them(project, server, run):
+    code, output, folder = run("--profiles", "all")
+    summary = read_run(folder)
+    assert summary["gate"]["passed"] is True, output
+    assert list(summary["profiles"]) == summary["run"]["asked"]["profiles"] == ["default"]
+    assert code == 0, output
+
+
+def test_an_implied_profile_that_is_asked_for_by_name_is_missed(project, server, run):
+    code, output, _ = run("--profiles", "default,replay-glm")
+    assert code == 1
+    assert "replay-glm: no case was asked" in output
+
+
 def test_a_run_that_did_not_start_says_why_and_conforms_to_nothing(project, server, run):
     server.refused = ("Hello",)
     code, output, folder = run()

@@ -21,7 +21,7 @@ from evals.observation import Call
 from evals.training import catalogue, dataset
 from evals.training.convert import Validation, convert_file, report_lines
 from evals.training.rows import SOURCE_KEY, convert_line, convert_row, learned_rows
-from evals.training.turns import CALL_FORMATS, Unconvertible, read_turn, turn_text, write_turn
+from evals.training.turns import Unconvertible, read_turn, turn_text, write_turn, written_formats
 
 SCHEMAS = Path(__file__).parents[2] / "cases" / "tools"
 TEMPLATE = base.CHAT_TEMPLATE
@@ -58,7 +58,7 @@ def line(row):
     return to_text(row)
 
 
-def answer(row, to="xml"):
+def answer(row, to="qwen3-coder-xml"):
     return convert_row(row, to)["messages"][1]["content"]
 
 
@@ -115,7 +115,9 @@ def test_arguments_with_backticks_are_converted():
 
 def test_what_is_not_converted_is_not_counted_as_converted(tmp_path):
     good, broken = chat(fence("f", {"n": 1})), chat('```json\n{"name": "f", "arguments": {]}\n```')
-    report = write_and_convert(tmp_path, [line(good), line(broken), line(chat("Paris."))], "xml")
+    report = write_and_convert(
+        tmp_path, [line(good), line(broken), line(chat("Paris."))], "qwen3-coder-xml"
+    )
     assert (report.total, report.converted, report.without_calls) == (3, 1, 1)
     assert [item.number for item in report.listed] == [2]
 
@@ -130,10 +132,13 @@ def test_what_is_not_converted_is_not_counted_as_converted(tmp_path):
         ('```\n{"arguments": {"n": 1},\n "name": "f"}\n\n ```', "json-fence"),
         ('```json {"name": "f", "arguments": {"n": 1}} ```', "json-fence"),
         ('```tool_call\r\n[{"name": "f", "arguments": {"n": 1}}]\r\n```', "json-fence"),
-        ('<tool_call>\n{"name": "f", "arguments": {"n": 1}}\n</tool_call>', "hermes"),
-        ('<tool_call>{"arguments":{"n":1},"name":"f"}</tool_call>', "hermes"),
-        (xml("f", n=1), "xml"),
-        ("<tool_call><function=f><parameter=n>1</parameter></function></tool_call>", "xml"),
+        ('<tool_call>\n{"name": "f", "arguments": {"n": 1}}\n</tool_call>', "hermes-json"),
+        ('<tool_call>{"arguments":{"n":1},"name":"f"}</tool_call>', "hermes-json"),
+        (xml("f", n=1), "qwen3-coder-xml"),
+        (
+            "<tool_call><function=f><parameter=n>1</parameter></function></tool_call>",
+            "qwen3-coder-xml",
+        ),
     ],
 )
 def test_the_format_of_a_call_is_told_by_itself(content, format_):
@@ -145,7 +150,7 @@ def test_the_format_of_a_call_is_told_by_itself(content, format_):
 def test_a_row_that_mixes_formats_is_read():
     mixed = chat(f"{fence('a', {})}\n{xml('b')}", tool_calls=[openai("c", "{}")])
     assert answer(mixed) == f"{xml('a')}\n{xml('b')}\n{xml('c')}"
-    again = convert_line(line(mixed), "xml")
+    again = convert_line(line(mixed), "qwen3-coder-xml")
     assert again.row[SOURCE_KEY] == line(mixed)
 
 
@@ -164,7 +169,7 @@ def test_a_row_that_mixes_formats_is_read():
     ],
 )
 def test_an_answer_in_words_stays_as_it_is(content):
-    converted = convert_line(line(chat(content)), "xml")
+    converted = convert_line(line(chat(content)), "qwen3-coder-xml")
     assert converted.line == line(chat(content))
     assert (converted.turns, converted.call_turns) == (1, 0)
 
@@ -214,7 +219,7 @@ def test_an_answer_in_words_stays_as_it_is(content):
 )
 def test_a_row_that_cannot_be_read_says_why(row, reason):
     with pytest.raises(Unconvertible, match=reason):
-        convert_line(row if isinstance(row, str) else line(row), "xml")
+        convert_line(row if isinstance(row, str) else line(row), "qwen3-coder-xml")
 
 
 # Writing.
@@ -238,11 +243,11 @@ def test_the_schema_tells_text_from_other_types(value, kind, remedy):
     bare = chat(fence("f", {"a": value}))
     if remedy and isinstance(value, str):
         with pytest.raises(Unconvertible, match="declare its type"):
-            convert_line(line(bare), "xml")
+            convert_line(line(bare), "qwen3-coder-xml")
     elif not remedy:
         assert answer(bare) == xml("f", a=value)
     typed = {**bare, "tools": [schema("f", a={"type": kind})]}
-    there = convert_line(line(typed), "xml")
+    there = convert_line(line(typed), "qwen3-coder-xml")
     assert there.row["messages"][1]["content"] == xml("f", a=value)
     assert convert_line(there.line, "json-fence").line == line(typed)
 
@@ -261,7 +266,7 @@ def test_the_schema_tells_text_from_other_types(value, kind, remedy):
 def test_a_value_that_would_change_its_type_is_refused(value, declared):
     row = chat(fence("f", {"a": value}), tools=[schema("f", a=declared)])
     with pytest.raises(Unconvertible, match=r"f: a is .* would be read back"):
-        convert_line(line(row), "xml")
+        convert_line(line(row), "qwen3-coder-xml")
 
 
 @pytest.mark.parametrize(
@@ -281,12 +286,12 @@ def test_a_value_that_would_change_its_type_is_refused(value, declared):
 )
 def test_what_xml_cannot_hold_is_refused(name, arguments, reason):
     with pytest.raises(Unconvertible, match=reason):
-        convert_line(line(chat(fence(name, arguments))), "xml")
+        convert_line(line(chat(fence(name, arguments))), "qwen3-coder-xml")
 
 
 def test_hermes_cannot_hold_its_own_tags():
     with pytest.raises(Unconvertible, match="</tool_call>"):
-        convert_line(line(chat(fence("f", {"a": "</tool_call>"}))), "hermes")
+        convert_line(line(chat(fence("f", {"a": "</tool_call>"}))), "hermes-json")
 
 
 def test_tool_calls_have_no_place_for_text_behind_them():
@@ -299,8 +304,8 @@ def test_a_turn_is_written_in_each_format():
     assert turn_text("Now.", calls, "json-fence") == (
         f"Now.\n{fence('f', {'n': 1})}\n{fence('g', {})}"
     )
-    assert turn_text("", calls, "xml") == f"{xml('f', n=1)}\n{xml('g')}"
-    assert turn_text("", calls[1:], "hermes") == (
+    assert turn_text("", calls, "qwen3-coder-xml") == f"{xml('f', n=1)}\n{xml('g')}"
+    assert turn_text("", calls[1:], "hermes-json") == (
         '<tool_call>\n{"name": "g", "arguments": {}}\n</tool_call>'
     )
     assert turn_text("Hello.", [], "json-fence") == "Hello."
@@ -315,7 +320,7 @@ def test_results_become_tool_messages_and_go_back():
     results = ["Tool result: 3 files", "Tool result: a\nb"]
     after = [{"role": "user", "content": text} for text in results]
     row = chat(fence("ls", {}), *after, {"role": "assistant", "content": "Three."})
-    there = convert_line(line(row), "xml")
+    there = convert_line(line(row), "qwen3-coder-xml")
     assert there.row["messages"][2:4] == [
         {"role": "tool", "content": "3 files"},
         {"role": "tool", "content": "a\nb"},
@@ -328,14 +333,14 @@ def test_results_become_tool_messages_and_go_back():
 
 def test_a_user_who_only_says_tool_result_is_left_alone():
     row = chat("Paris.", {"role": "user", "content": "Tool result: what is that?"})
-    assert convert_line(line(row), "xml").line == line(row)
+    assert convert_line(line(row), "qwen3-coder-xml").line == line(row)
 
 
 def test_results_beside_calls_in_the_wanted_format_are_converted_too():
     row = chat(xml("ls"), {"role": "user", "content": "Tool result: 3 files"})
-    once = convert_line(line(row), "xml")
+    once = convert_line(line(row), "qwen3-coder-xml")
     assert once.row == chat(xml("ls"), {"role": "tool", "content": "3 files"})
-    assert convert_line(once.line, "xml").line == once.line
+    assert convert_line(once.line, "qwen3-coder-xml").line == once.line
 
 
 def test_a_result_without_a_call_has_no_place_beside_fences():
@@ -355,7 +360,7 @@ def test_chatml_rows_are_converted_and_go_back():
     ]
     text = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns)
     for source in (text, text.removesuffix("\n")):
-        there = convert_line(line({"text": source}), "xml")
+        there = convert_line(line({"text": source}), "qwen3-coder-xml")
         assert f"assistant\n{xml('ls')}\n{xml('ls', path='src')}<|im_end|>" in there.row["text"]
         assert (
             "<|im_start|>user\n<tool_response>\na\n</tool_response>\n<tool_response>\nb\n"
@@ -418,7 +423,7 @@ def rows(draw):
 
 
 @settings(deadline=None)
-@given(rows(), st.permutations(CALL_FORMATS), st.booleans(), st.booleans())
+@given(rows(), st.permutations(written_formats()), st.booleans(), st.booleans())
 def test_canonical_rows_go_through_all_formats_and_back(row, formats, ascii_only, compact):
     separators = (",", ":") if compact else None
     row = convert_row(row, formats[0])
@@ -435,7 +440,7 @@ def test_canonical_rows_go_through_all_formats_and_back(row, formats, ascii_only
 @settings(deadline=None)
 @given(rows())
 def test_every_format_renders_to_the_same_prompt_and_reads_as_the_same_calls(row):
-    as_xml = convert_row(row, "xml")
+    as_xml = convert_row(row, "qwen3-coder-xml")
     assert rendered(as_xml) == rendered(row)
     tools = [
         Tool(name=t["function"]["name"], parameters=t["function"]["parameters"])
@@ -470,10 +475,10 @@ FENCES = st.builds(
 @settings(deadline=None)
 @given(
     st.lists(FENCES | PROSE, max_size=4).map("".join),
-    st.sampled_from(["xml", "hermes", "openai"]),
+    st.sampled_from(["qwen3-coder-xml", "hermes-json", "openai"]),
     st.sampled_from([None, 1]),
 )
-@example("no call", "xml", None)
+@example("no call", "qwen3-coder-xml", None)
 def test_any_spelling_comes_back_byte_for_byte_or_is_refused(content, to, indent):
     start = json.dumps(chat(content), indent=indent).replace("\n", "")
     try:
@@ -492,15 +497,15 @@ def test_openai_ids_and_odd_white_space_come_back():
         tool_calls=[openai("f", '{"n":1}', id="call_1")],
     )
     start = json.dumps(row, indent=0).replace("\n", " ")
-    there = convert_line(start, "xml")
+    there = convert_line(start, "qwen3-coder-xml")
     assert there.keeps_source
     assert there.row["messages"][1:] == [
         {"role": "assistant", "content": xml("f", n=1)},
         {"role": "tool", "content": "3"},
     ]
-    through = convert_line(there.line, "hermes")
+    through = convert_line(there.line, "hermes-json")
     assert convert_line(through.line, "openai").line == start
-    assert convert_line(through.line, "xml").line == there.line
+    assert convert_line(through.line, "qwen3-coder-xml").line == there.line
 
 
 def test_only_the_line_end_before_a_call_belongs_to_the_format():
@@ -524,7 +529,7 @@ def test_an_edited_row_is_not_replaced_by_its_source():
 def test_a_row_in_the_wanted_format_keeps_its_bytes():
     call = "<tool_call><function=f></function></tool_call>"
     start = '{"messages":[ {"role":"assistant","content":"' + call + '"}]}'
-    assert convert_line(start, "xml").line == start
+    assert convert_line(start, "qwen3-coder-xml").line == start
 
 
 # Rows for trainers that learn the last message only.
@@ -560,7 +565,7 @@ def test_a_file_of_fences_is_converted_whole_and_comes_back_byte_for_byte(tmp_pa
     start, there, back = (tmp_path / name for name in ("fence.jsonl", "xml.jsonl", "back.jsonl"))
     fences = [convert_row(row, "json-fence") for row in generated]
     start.write_text("".join(f"{line(row)}\n" for row in fences), encoding="utf-8")
-    result = command(start, there, "--to", "xml")
+    result = command(start, there, "--to", "qwen3-coder-xml")
     assert result.exit_code == 0, result.output
     rows = [json.loads(text) for text in there.read_text(encoding="utf-8").splitlines()]
     calling = sum(any(m.get("tool_calls") for m in row["messages"]) for row in generated)
@@ -573,7 +578,7 @@ def test_a_file_of_fences_is_converted_whole_and_comes_back_byte_for_byte(tmp_pa
     assert back.read_bytes() == start.read_bytes()
 
 
-@pytest.mark.parametrize("to", ["xml", "hermes", "openai"])
+@pytest.mark.parametrize("to", ["qwen3-coder-xml", "hermes-json", "openai"])
 def test_odd_files_come_back_byte_for_byte_but_for_the_listed(tmp_path, to):
     odd = [
         json.dumps(chat(f"{fence('f', {'city': 'Zürich'})} \n"), separators=(",", ":")).encode(),
@@ -598,34 +603,36 @@ def test_odd_files_come_back_byte_for_byte_but_for_the_listed(tmp_path, to):
 
 
 def test_a_later_run_leaves_no_old_list(tmp_path):
-    assert write_and_convert(tmp_path, ["{"], "xml").listed
+    assert write_and_convert(tmp_path, ["{"], "qwen3-coder-xml").listed
     assert (tmp_path / "out.listed.jsonl").exists()
-    assert not write_and_convert(tmp_path, [line(chat("a"))], "xml").listed
+    assert not write_and_convert(tmp_path, [line(chat("a"))], "qwen3-coder-xml").listed
     assert not (tmp_path / "out.listed.jsonl").exists()
 
 
 def test_a_split_loses_nothing_and_keeps_equal_questions_together(tmp_path, generated):
     lines = [line(row) for row in generated[:300] for _ in range(2)]
     held = tmp_path / "valid.jsonl"
-    report = write_and_convert(tmp_path, lines, "xml", validation=Validation(held, 0.1, 7))
+    report = write_and_convert(
+        tmp_path, lines, "qwen3-coder-xml", validation=Validation(held, 0.1, 7)
+    )
     parts = [
         path.read_text(encoding="utf-8").splitlines() for path in (report.written[0].path, held)
     ]
     assert [len(part) for part in parts] == [part.rows for part in report.written]
-    everything = Counter(convert_line(text, "xml").line for text in lines)
+    everything = Counter(convert_line(text, "qwen3-coder-xml").line for text in lines)
     assert Counter(parts[0]) + Counter(parts[1]) == everything
     assert len(parts[1]) / len(lines) == pytest.approx(0.1, abs=0.01)
     assert not set(parts[0]) & set(parts[1])
     before = held.read_bytes()
-    write_and_convert(tmp_path, lines, "xml", validation=Validation(held, 0.1, 7))
+    write_and_convert(tmp_path, lines, "qwen3-coder-xml", validation=Validation(held, 0.1, 7))
     assert held.read_bytes() == before
-    write_and_convert(tmp_path, lines, "xml", validation=Validation(held, 0.1, 8))
+    write_and_convert(tmp_path, lines, "qwen3-coder-xml", validation=Validation(held, 0.1, 8))
     assert held.read_bytes() != before
 
 
 def test_the_report_tells_sizes_and_the_share_of_calls(tmp_path):
     lines = [line(chat(fence("f", {"n": i}))) for i in range(3)] + [line(chat("Paris."))]
-    report = write_and_convert(tmp_path, lines, "xml", shape="per-turn")
+    report = write_and_convert(tmp_path, lines, "qwen3-coder-xml", shape="per-turn")
     assert report_lines(report) == [
         f"{tmp_path}/in.jsonl: 4 rows = 3 converted + 1 without calls + 0 listed",
         f"{tmp_path}/out.jsonl: 4 rows; 3 of 4 assistant turns have calls, 75.0%",
@@ -633,7 +640,9 @@ def test_the_report_tells_sizes_and_the_share_of_calls(tmp_path):
 
 
 def test_per_turn_rows_end_with_the_turn_that_is_learned(tmp_path, generated):
-    report = write_and_convert(tmp_path, [line(row) for row in generated], "xml", shape="per-turn")
+    report = write_and_convert(
+        tmp_path, [line(row) for row in generated], "qwen3-coder-xml", shape="per-turn"
+    )
     written = [json.loads(text) for text in report.written[0].path.read_text().splitlines()]
     turns = [m for row in generated for m in row["messages"] if m["role"] == "assistant"]
     assert len(written) == report.written[0].rows == report.written[0].turns == len(turns)
@@ -658,7 +667,7 @@ def test_wrong_use_is_said_and_nothing_is_written(tmp_path, monkeypatch, argumen
     monkeypatch.chdir(tmp_path)
     Path("in.jsonl").write_text(line(chat("a")) + "\n", encoding="utf-8")
     Path("empty.jsonl").touch()
-    result = command(*arguments, "--to", "xml")
+    result = command(*arguments, "--to", "qwen3-coder-xml")
     assert result.exit_code == 1
     assert message in str(result.exception) + result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.jsonl", "in.jsonl"]
@@ -666,7 +675,7 @@ def test_wrong_use_is_said_and_nothing_is_written(tmp_path, monkeypatch, argumen
 
 def test_errors_of_use_are_config_errors(tmp_path):
     with pytest.raises(ConfigError):
-        convert_file(tmp_path / "none", tmp_path / "out", "xml")
+        convert_file(tmp_path / "none", tmp_path / "out", "qwen3-coder-xml")
 
 
 def test_write_turn_leaves_other_keys_alone():

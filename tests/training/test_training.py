@@ -60,8 +60,10 @@ def test_the_shipped_adapters_were_trained_on_these_rows(rows, name):
 
 def test_the_recipes_differ_in_nothing_but_the_format():
     recipes = list(RECIPES.values())
-    assert {recipe.call_format for recipe in recipes} == {"xml", "json-fence"}
-    assert replace(recipes[0], call_format="xml") == replace(recipes[1], call_format="xml")
+    assert {recipe.call_format for recipe in recipes} == {"qwen3-coder-xml", "json-fence"}
+    assert replace(recipes[0], call_format="qwen3-coder-xml") == replace(
+        recipes[1], call_format="qwen3-coder-xml"
+    )
 
 
 def test_the_default_adapter_is_shipped_as_its_recipe_says():

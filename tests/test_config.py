@@ -1,0 +1,93 @@
+"""Call formats in the configuration: a closed set, each with a replay profile that is implied."""
+
+import pytest
+
+from evals.config import Config, Gate, Profile, Target, read_config
+from evals.errors import ConfigError
+from evals.running.session import implied_by_all, profile_names
+
+
+def read(folder, text):
+    (folder / "evals.toml").write_text(text)
+    return read_config(folder)
+
+
+def test_a_slip_in_a_call_format_is_refused(tmp_path):
+    """It used to make every call that the parser lost a miss of the model."""
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, '[profiles.default]\ncall_format = "qwen3-coder"\n')
+    message = str(refused.value)
+    assert "profiles.default.call_format" in message
+    assert "unknown call format 'qwen3-coder', did you mean 'qwen3-coder-xml'?" in message
+    assert "choose from qwen3-coder-xml, hermes-json, json-fence" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "call_format"),
+    [
+        ("replay", "qwen3-coder", "qwen3-coder-xml"),
+        ("replay-hermes", "hermes", "hermes-json"),
+        ("replay-mistral", "mistral", "mistral"),
+        ("replay-pythonic", "pythonic", "pythonic"),
+        ("replay-glm", "glm", "glm"),
+        ("replay-kimi", "kimi", "kimi"),
+        ("replay-gemma", "gemma", "gemma"),
+        ("replay-llama", "llama", "json-fence"),
+    ],
+)
+def test_replay_profiles_are_implied(tmp_path, name, template, call_format):
+    config = read(tmp_path, "[gates.default]\ncase = 0.5\n")
+    assert config.profile(name) == Profile(target=name, call_format=call_format)
+    assert config.target(name) == Target(model="replay", template=template)
+    assert config.gate(name) == Gate(case=1.0, on="value")
+    assert name in config.implied
+
+
+def test_tables_of_the_file_come_first(tmp_path):
+    config = read(
+        tmp_path,
+        """
+        [targets.replay-hermes]
+        model = "replay"
+        template = "hermes"
+        port = 8080
+        [profiles.replay-hermes]
+        target = "replay-hermes"
+        parser = "json_tools"
+        call_format = "hermes-json"
+        [profiles.mine]
+        target = "replay-glm"
+        [gates.default]
+        case = 0.25
+        [gates.replay]
+        case = 0.5
+        """,
+    )
+    assert config.target("replay-hermes").port == 8080
+    assert config.profile("replay-hermes").parser == "json_tools"
+    assert config.gate("replay-hermes").case == 0.25
+    assert "replay-hermes" not in config.implied
+    assert config.target("mine").template == "glm"
+    assert config.gate("replay") == Gate(case=0.5)
+    assert "default" not in config.profiles
+    assert list(config.profiles)[:2] == ["replay-hermes", "mine"]
+
+
+def test_without_tables_there_is_a_default_beside_those_implied():
+    config = Config()
+    assert set(config.profiles) == {"default"} | config.implied
+    assert config.gate("default") == Gate()
+
+
+def test_all_names_implied_profiles_too_but_does_not_insist_on_them():
+    config = Config()
+    assert profile_names({"profiles": "all"}, config) == list(config.profiles)
+    assert implied_by_all({"profiles": "all"}, config) == config.implied
+    assert not implied_by_all({"profiles": "default,replay"}, config)
+    assert not implied_by_all({}, config)
+
+
+@pytest.mark.parametrize("text", ["profiles = 5\n", "targets = []\n", "gates = 'none'\n"])
+def test_what_is_no_table_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=text.split()[0]):
+        read(tmp_path, text)
