@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import judge
 from canitoolcall.fixtures import Fixture, load_fixtures
 from in_process import Setting, essence, respond
 
 from evals.case import Case, ReplayScript
 from evals.engines.server import Server
-from evals.judging.diagnosis import judge
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
 from evals.lanes.tokens import Decode, decoder, load_tokenizer
