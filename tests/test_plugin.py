@@ -87,7 +87,10 @@ def test_a_typo_is_named_at_its_line_before_anything_boots(project):
     [
         (["--model", "/no/such/model"], "/no/such/model"),
         (["--profiles", "nope"], "unknown profile 'nope' (choose from"),
-        (["--lanes", "sideways"], "unknown lane 'sideways' (choose from server, stream, direct, agent)"),
+        (
+            ["--lanes", "sideways"],
+            "unknown lane 'sideways' (choose from server, stream, direct, agent)",
+        ),
         (["--attach", "http://127.0.0.1:9"], "cannot attach"),
         (["--repeat", "3"], "temperature 0"),
         (["--resume", "/no/such/run"], "there is no such run folder"),

@@ -32,7 +32,7 @@ from typing import Any
 from evals.errors import unknown_name
 from evals.parsers import constraint
 from evals.parsers.adaptive_xml import AdaptiveXmlParser, declared_tools
-from evals.parsers.events import Content, Event, as_call
+from evals.parsers.events import Content, ParserEvent, as_call
 from evals.parsers.names import OWN, parser_names
 
 # Characters of the private use area, drawn at each start: no text of a model holds them by accident
@@ -47,7 +47,7 @@ class Delivery:
     def __init__(self) -> None:
         self._calls: deque[dict[str, Any]] = deque()
 
-    def text(self, events: Iterable[Event]) -> str:
+    def text(self, events: Iterable[ParserEvent]) -> str:
         """Text for the server: content as it is, each call as a pair of marks."""
         parts = []
         for event in events:

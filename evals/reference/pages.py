@@ -113,7 +113,7 @@ def _verdicts() -> Iterator[str]:
     yield "`wrong_arguments`. `server_error` and `harness_error` are errors, no misses."
     yield "\n## Checks\n"
     yield "In the order of a record's verdicts. A check that does not apply gives no verdict. The"
-    yield "rate `case` needs every check of the answer to pass; those of the serving do not count.\n"
+    yield "rate `case` needs each check of the answer to pass; those of the serving do not count.\n"
     rows = [(f"`{c.name}`", c.doc, "answer" if c.counts else "serving") for c in registry.CHECKS]
     yield from table(["check", "passes where", "is of the"], rows)
     yield f"\n`{KNOWN_DEFECT}` says that a known defect no longer fails."
