@@ -35,7 +35,7 @@ from evals.running.session import implied_by_all, profile_names
         ),
         (
             '[targets.mine]\n[profiles.p]\ntarget = "mien"',
-            "profiles.p.target: unknown target 'mien', did you mean 'mine'? (choose from mine, replay",
+            "profiles.p.target: unknown target 'mien', did you mean 'mine'? (choose from mine",
         ),
         ("in_flight = 99", "in_flight: Input should be less than or equal to 16 (it is 99)"),
     ],

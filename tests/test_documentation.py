@@ -15,8 +15,8 @@ import typer
 from evals import plugin
 from evals.cli import app
 from evals.config import Config
-from evals.parsers import names
 from evals.loading.casefile import find_case_files, read_cases
+from evals.parsers import names
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "reports" / "README.md"])
