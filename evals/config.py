@@ -23,6 +23,7 @@ categories.zero-param.tool_name = 0.9
 
 import os
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,23 +33,37 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from evals.errors import ConfigError, unknown_name
 from evals.formats.registry import format_names, replayed_formats
-
-Lane = Literal["server", "stream", "direct", "agent"]
-
-
-def _known_format(name: str) -> str:
-    """A slip would make each call that the parser loses a `format_mismatch` of the model."""
-    if name not in format_names():
-        raise ValueError(unknown_name("call format", name, format_names()))
-    return name
+from evals.lanes import lane as lanes
+from evals.parsers.names import parser_names
+from evals.replay.build import templates
 
 
-FormatName = Annotated[str, AfterValidator(_known_format)]
+def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
+    """Names are a closed set: a slip in one would otherwise show as a fault of the model."""
+
+    def check(name: str) -> str:
+        if name not in known():
+            raise ValueError(unknown_name(what, name, known()))
+        return name
+
+    return AfterValidator(check)
+
+
+def _lanes() -> list[str]:
+    return [lane.name for lane in lanes.LANES]
+
+
+LaneName = Annotated[str, _one_of("lane", _lanes), WithJsonSchema({"enum": _lanes()})]
+TemplateName = Annotated[str, _one_of("template", templates)]
+ParserName = Annotated[str, _one_of("parser", parser_names)]
+FormatName = Annotated[str, _one_of("call format", format_names)]
 
 
 class _Table(BaseModel):
@@ -60,7 +75,7 @@ class Target(_Table):
 
     model: str = "default"
     """A folder, a hub name, `default` (what `evals model` builds) or `replay` (scripts)."""
-    template: str = "qwen3-coder"
+    template: TemplateName = "qwen3-coder"
     """Chat template of the replay model; other models have their own."""
     url: str | None = None
     """Attach to the server at this URL; without, one is booted. Without a path it gets `/v1`."""
@@ -75,7 +90,7 @@ class Profile(_Table):
 
     target: str = "default"
     """Name of the target."""
-    parser: str = "stock"
+    parser: ParserName = "stock"
     """`stock`, `adaptive_xml`, or the name of a module in `mlx_lm.tool_parsers`."""
     grammar: bool = False
     """Let the model write only calls that the tools allow; counts go to the run's folder."""
@@ -120,7 +135,7 @@ class Config(_Table):
     same names in the file are taken instead.
     """
 
-    lanes: list[Lane] = ["server", "stream"]
+    lanes: list[LaneName] = ["server", "stream"]
     """How each case travels."""
     in_flight: int = Field(default=4, ge=1, le=16)
     """Cases asked at a time."""
@@ -156,8 +171,11 @@ class Config(_Table):
     def _names_are_known(self) -> "Config":
         for name in self.gates:
             if name != "default" and name not in self.profiles:
-                known = ", ".join(sorted(self.profiles))
-                raise ValueError(f"gates.{name}: there is no such profile; there are: {known}")
+                raise ValueError(f"gates: {unknown_name('profile', name, sorted(self.profiles))}")
+        for name, profile in self.profiles.items():
+            if profile.target not in self.targets:
+                unknown = unknown_name("target", profile.target, sorted(self.targets))
+                raise ValueError(f"profiles.{name}.target: {unknown}")
         return self
 
     @property
@@ -170,11 +188,11 @@ class Config(_Table):
         """The profile of this name.
 
         Raises:
-            ConfigError: there is none, or its target is not there.
+            ConfigError: there is none.
         """
-        profile: Profile = _named("profile", name, self.profiles)
-        _named("target", profile.target, self.targets)
-        return profile
+        if name not in self.profiles:
+            raise ConfigError(unknown_name("profile", name, sorted(self.profiles)))
+        return self.profiles[name]
 
     def target(self, profile: str) -> Target:
         """The target of the profile of this name."""
@@ -207,13 +225,6 @@ def replay_profiles() -> dict[str, Profile]:
     }
 
 
-def _named(what: str, name: str, table: dict[str, Any]) -> Any:
-    if name not in table:
-        known = ", ".join(sorted(table))
-        raise ConfigError(f"there is no {what} {name!r}; the configuration has: {known}")
-    return table[name]
-
-
 def read_config(folder: Path) -> Config:
     """The configuration in `folder`: evals.toml if there is one, else pyproject.toml's table.
 
@@ -233,11 +244,15 @@ def read_config(folder: Path) -> Config:
     try:
         return Config.model_validate(table)
     except ValidationError as error:
-        lines = [
-            f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']} (it is {e['input']!r})"
-            for e in error.errors()
-        ]
-        raise ConfigError("\n".join(lines)) from error
+        raise ConfigError("\n".join(f"{path}: {_line(e)}" for e in error.errors())) from error
+
+
+def _line(error: ErrorDetails) -> str:
+    """One mistake: its key, what is wrong, and the value where the message does not name it."""
+    place = "".join(f"{part}: " for part in [".".join(map(str, error["loc"]))] if part)
+    if error["type"] == "value_error":  # ours: it says everything
+        return place + error["msg"].removeprefix("Value error, ")
+    return f"{place}{error['msg']} (it is {error['input']!r})"
 
 
 def cache_folder() -> Path:

@@ -32,6 +32,33 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What a lane can do and show. Judging asks these; it never asks a lane's name."""
+
+    name: str
+    over_http: bool = True
+    """A server is asked, and its response is judged; without, the raw text of the model alone."""
+    has_token_ids: bool = False
+    """The answer brings its own evidence of what the model wrote."""
+    needs_plain: bool = False
+    """It is judged with the plain answer to the same question, which must say the same."""
+    streamed: bool = False
+    """The request asks for a stream."""
+    own_prompt: bool = False
+    """A library may rewrite the request: its prompt need not be the one rendered here."""
+    through_client: bool = False
+    """What reaches the tools of a client is judged; it shows no finish reason."""
+
+
+SERVER = Traits("server", has_token_ids=True)
+STREAM = Traits("stream", needs_plain=True, streamed=True)
+DIRECT = Traits("direct", over_http=False, has_token_ids=True)
+AGENT = Traits("agent", needs_plain=True, own_prompt=True, through_client=True)
+PLAIN = SERVER
+"""The lane whose answers are the evidence for lanes that need one."""
+
+
+@dataclass(frozen=True)
 class Observation:
     """One answer in one lane.
 

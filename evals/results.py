@@ -1,17 +1,17 @@
-"""What judging says: verdicts, and the record that keeps a whole case for every later reader."""
+"""Answers, what judging says of them, and the records that keep both for every later reader."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from evals.case import Case
+from evals.case import Case, KnownDefect
 from evals.errors import ConfigError
-from evals.observation import Observation
+from evals.observation import AGENT, DIRECT, SERVER, STREAM, Observation, Traits
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 RECORDS = "records.jsonl"
 """The file in a run's folder that holds the records."""
 
@@ -167,65 +167,136 @@ class Scores:
     case: bool | None
 
 
-@dataclass(frozen=True)
-class Record:
-    """Everything about one case in one lane of one profile: one line of `records.jsonl`."""
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back to one question, with everything that it is judged by."""
 
     case: Case
     profile: str
-    lane: str
-    repeat: int
+    traits: Traits
+    """What the lane that asked can do and show."""
+    repeat: int = 0
     request: Mapping[str, Any]
     observation: Observation
-    verdicts: tuple[Verdict, ...]
-    scores: Scores | None
-    """None exactly where the status is `error`."""
-    status: Status
     plain: Observation | None = None
-    """The plain lane's answer that a lane without token ids was judged with."""
+    """The plain lane's answer that a lane without token ids is judged with."""
     rendered_prompt_tokens: int | None = None
     call_format: str = "qwen3-coder-xml"
     asked_alone: bool = False
     """It differed from the plain answer among other requests, so both were asked again, alone."""
 
     @property
+    def lane(self) -> str:
+        """The name of the lane that asked."""
+        return self.traits.name
+
+    @property
+    def key(self) -> str:
+        """Names this answer within its run: `<case id>[<profile>-<lane>]`, repeats with `#n`."""
+        suffix = f"#{self.repeat}" if self.repeat else ""
+        return f"{self.case.node}[{self.profile}-{self.lane}{suffix}]"
+
+    @property
+    def written(self) -> Observation | None:
+        """The observation that has the raw model text: this one, else the plain answer's."""
+        seen = (self.observation, self.plain)
+        return next((o for o in seen if o is not None and o.raw_text is not None), None)
+
+    @property
+    def model_text(self) -> str | None:
+        """What the model wrote; None where nothing shows it."""
+        return self.written.raw_text if self.written else None
+
+    @property
+    def known_defect(self) -> KnownDefect | None:
+        """The known defect of the case that applies to this profile and lane."""
+        return self.case.defect(self.profile, self.lane)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """All that is said about one answer.
+
+    Raises:
+        ValueError: there are no verdicts, or scores of an answer with an error, or none of another.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    scores: Scores | None
+    """None exactly where the status is `error`."""
+    status: Status
+
+    def __post_init__(self) -> None:
+        if not self.verdicts:
+            raise ValueError("a judgement without verdicts")
+        if (self.scores is None) != (self.status == Status.ERROR):
+            raise ValueError(f"status {self.status} with scores {self.scores}")
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """The verdicts that did not pass."""
+        return tuple(verdict for verdict in self.verdicts if not verdict.passed)
+
+    @property
+    def cause(self) -> Verdict | None:
+        """The failed verdict that explains the others: a violation, else the first that failed."""
+        violations = (verdict for verdict in self.failed if verdict.is_violation)
+        return next(violations, next(iter(self.failed), None))
+
+    @property
+    def why(self) -> str:
+        """`lost_call (parser): the call …`; it can hold a model's text. Empty if nothing failed."""
+        return f"{self.cause.kind} ({self.blame}): {self.cause.reason}" if self.cause else ""
+
+    @property
+    def outcome(self) -> str:
+        """`pass`, `violation`, `miss`, `known` or `error`."""
+        if self.status != Status.FAIL or self.cause is None:
+            return str(self.status)
+        return "violation" if self.cause.is_violation else "miss"
+
+    @property
+    def blame(self) -> Layer | None:
+        """The layer of the cause; None where nothing failed."""
+        return (self.cause.layer or Layer.UNKNOWN) if self.cause else None
+
+    @property
     def defect_gone(self) -> str | None:
-        """What is to be said of a known defect that no longer fails; None of any other record."""
-        gone = (v.reason for v in self.verdicts if v.check == "known_defect" and v.passed)
+        """What is to be said of a known defect that no longer fails; None of any other answer."""
+        gone = (v.reason for v in self.verdicts if v.check == KNOWN_DEFECT and v.passed)
         return next(gone, None)
 
     @property
     def differs_from_plain(self) -> bool:
         """Whether a stream or an agent's view is not what the plain answer says."""
-        return any(
-            verdict.kind == Kind.STREAM_MISMATCH or verdict.layer == Layer.CLIENT
-            for verdict in self.verdicts
-            if not verdict.passed
-        )
+        return any(v.kind == Kind.STREAM_MISMATCH or v.layer == Layer.CLIENT for v in self.failed)
 
-    @property
-    def key(self) -> str:
-        """Names this record within its run: `<case id>[<profile>-<lane>]`, repeats with `#n`."""
-        suffix = f"#{self.repeat}" if self.repeat else ""
-        return f"{self.case.node}[{self.profile}-{self.lane}{suffix}]"
+
+KNOWN_DEFECT = "known_defect"
+"""The verdict that a known defect of the case no longer fails; it is no check of the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Answer, Judgement):
+    """An answer with its judgement: one line of `records.jsonl`."""
+
+    @classmethod
+    def of(cls, answer: Answer, judgement: Judgement) -> Self:
+        """The record of an answer (or of a record that is judged again)."""
+        return cls(**_fields_of(answer, Answer), **_fields_of(judgement, Judgement))
 
     def to_json(self) -> str:
         """One line; the same record always gives the same bytes."""
         data = {
+            **_fields_of(self, Record),
             "schema": RECORD_SCHEMA,
             "case": self.case.model_dump(mode="json"),
-            "profile": self.profile,
-            "lane": self.lane,
-            "repeat": self.repeat,
+            "traits": asdict(self.traits),
             "request": dict(self.request),
             "observation": self.observation.to_dict(),
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "scores": asdict(self.scores) if self.scores else None,
-            "status": self.status,
             "plain": self.plain.to_dict() if self.plain else None,
-            "rendered_prompt_tokens": self.rendered_prompt_tokens,
-            "call_format": self.call_format,
-            "asked_alone": self.asked_alone,
         }
         text = json.dumps(data, ensure_ascii=False, sort_keys=True)
         # A model can write half of a surrogate pair, which UTF-8 cannot; JSON has an escape for it.
@@ -233,21 +304,32 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """The record that `to_json` wrote.
+        """The record that `to_json` wrote, today or under schema 1.
 
         Raises:
-            ValueError: the line is not a record of this schema.
+            ValueError: the line is not a record of a schema that is read.
         """
         data = json.loads(line)
-        if data.pop("schema", None) != RECORD_SCHEMA:
-            raise ValueError(f"not a record of schema {RECORD_SCHEMA}")
+        schema = data.pop("schema", None)
+        if schema == 1:  # it knew four lanes, by name
+            data["traits"] = asdict(_LANES_OF_SCHEMA_1[data.pop("lane")])
+        elif schema != RECORD_SCHEMA:
+            raise ValueError(f"not a record of schema {RECORD_SCHEMA} or 1")
         data["case"] = Case.model_validate(data["case"])
+        data["traits"] = Traits(**data["traits"])
         data["observation"] = Observation.from_dict(data["observation"])
         data["verdicts"] = tuple(Verdict.from_dict(v) for v in data["verdicts"])
         data["scores"] = Scores(**data["scores"]) if data["scores"] else None
         data["status"] = Status(data["status"])
         data["plain"] = Observation.from_dict(data["plain"]) if data["plain"] else None
         return cls(**data)
+
+
+_LANES_OF_SCHEMA_1 = {lane.name: lane for lane in (SERVER, STREAM, DIRECT, AGENT)}
+
+
+def _fields_of(value: object, kind: type[Any]) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(kind)}
 
 
 def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Record]:

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from builders import record
+
 from evals.case import Case, Expect, Tool
 from evals.config import Config
 from evals.observation import Call, Observation, Usage
 from evals.report.summary import summarize, write_summary
-from evals.request import build_request
-from evals.results import Record, Status, write_records
-from evals.running.run import judged
+from evals.results import Record, write_records
 
 TOOLS = (
     Tool(
@@ -61,9 +61,7 @@ def called(got: int = BIG, wrote: int = BIG, **changes: Any) -> Observation:
 
 def answer_of(case: Case, seen: Observation, plain: Observation | None = None) -> Record:
     """The judged record of an observation; `plain` is the evidence of a stream."""
-    request = build_request(case, stream=seen.lane == "stream")
-    unjudged = Record(case, "default", seen.lane, 0, request, seen, (), None, Status.ERROR, plain)
-    return judged(unjudged)
+    return record(case, seen, plain=plain)
 
 
 def write_run(

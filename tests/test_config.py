@@ -1,10 +1,71 @@
-"""Call formats in the configuration: a closed set, each with a replay profile that is implied."""
+"""The configuration: names are closed sets, a slip is told; replay profiles are implied."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from evals.config import Config, Gate, Profile, Target, read_config
 from evals.errors import ConfigError
+from evals.parsers.names import parser_names
+from evals.replay.build import templates
 from evals.running.session import implied_by_all, profile_names
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            'lanes = ["server", "straem"]',
+            "lanes.1: unknown lane 'straem', did you mean 'stream'? "
+            "(choose from server, stream, direct, agent)",
+        ),
+        (
+            '[targets.t]\nmodel = "replay"\ntemplate = "hermse"',
+            "targets.t.template: unknown template 'hermse', did you mean 'hermes'? (choose from ",
+        ),
+        (
+            '[profiles.p]\nparser = "adaptive-xml"',
+            "profiles.p.parser: unknown parser 'adaptive-xml', did you mean 'adaptive_xml'? ",
+        ),
+        (
+            '[profiles.p]\nparser = "qwen3-coder"',
+            "profiles.p.parser: unknown parser 'qwen3-coder', did you mean 'qwen3_coder'? ",
+        ),
+        (
+            '[targets.mine]\n[profiles.p]\ntarget = "mien"',
+            "profiles.p.target: unknown target 'mien', did you mean 'mine'? (choose from mine",
+        ),
+        ("in_flight = 99", "in_flight: Input should be less than or equal to 16 (it is 99)"),
+    ],
+)
+def test_a_name_that_is_none_is_told_when_the_file_is_read(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "evals.toml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_config(tmp_path)
+    assert str(refused.value).startswith(f"{tmp_path / 'evals.toml'}: {said}")
+
+
+@pytest.mark.parametrize("template", templates())
+def test_every_template_is_accepted(tmp_path: Path, template: str) -> None:
+    (tmp_path / "evals.toml").write_text(f'[targets.default]\ntemplate = "{template}"')
+    assert read_config(tmp_path).targets["default"].template == template
+
+
+@pytest.mark.parametrize("parser", parser_names())
+def test_every_parser_is_accepted(tmp_path: Path, parser: str) -> None:
+    (tmp_path / "evals.toml").write_text(f'[profiles.default]\nparser = "{parser}"')
+    assert read_config(tmp_path).profiles["default"].parser == parser
+
+
+def test_reading_a_configuration_loads_no_model_library_and_no_client() -> None:
+    heavy = "mlx", "mlx_lm", "openai", "pydantic_ai"
+    code = f"import sys, evals.config; print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def read(folder, text):

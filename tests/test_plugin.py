@@ -86,8 +86,11 @@ def test_a_typo_is_named_at_its_line_before_anything_boots(project):
     ("arguments", "message"),
     [
         (["--model", "/no/such/model"], "/no/such/model"),
-        (["--profiles", "nope"], "there is no profile 'nope'"),
-        (["--lanes", "sideways"], "there is no lane 'sideways'"),
+        (["--profiles", "nope"], "unknown profile 'nope' (choose from"),
+        (
+            ["--lanes", "sideways"],
+            "unknown lane 'sideways' (choose from server, stream, direct, agent)",
+        ),
         (["--attach", "http://127.0.0.1:9"], "cannot attach"),
         (["--repeat", "3"], "temperature 0"),
         (["--resume", "/no/such/run"], "there is no such run folder"),

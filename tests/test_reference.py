@@ -3,11 +3,11 @@
 import itertools
 
 import pytest
+from builders import judge
 
 from evals.case import Case, Expect, Tool
 from evals.cli import app
 from evals.config import Gate
-from evals.judging.diagnosis import judge
 from evals.observation import Call, Observation, Usage
 from evals.reference import __main__ as command
 from evals.reference.mkdocs_hook import on_page_markdown

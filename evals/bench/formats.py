@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evals.bench.suite import RATES, Run, markdown, rate_text, run_suite
-from evals.judging.diagnosis import cause
 from evals.results import Record, Status
 from evals.running.run import build_default
 
@@ -71,6 +70,6 @@ def _five(records: Sequence[Record]) -> str:
 
 def blame(records: Sequence[Record]) -> str:
     """The kinds and layers of the failed cases, most frequent first."""
-    causes = [cause(record.verdicts) for record in records if record.status == Status.FAIL]
+    causes = [record.cause for record in records if record.status == Status.FAIL]
     counts = Counter(f"{verdict.kind} ({verdict.layer})" for verdict in causes if verdict)
     return ", ".join(f"{count} {name}" for name, count in counts.most_common(4)) or "none"

@@ -1,7 +1,7 @@
 """Checks: what is wrong with an answer, apart from who is to blame.
 
-The checks of `expectation` hold a case against an `Answer`. They are put to the response and again
-to what the model wrote, so that the two can be told apart; see `evals.judging.diagnosis`.
+Those of what a case expects hold it against what was `Said`. They are put to the response and again
+to what the model wrote, so that the two can be told apart; see `evals.judging.registry`.
 """
 
 import re
@@ -33,39 +33,21 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Said:
     """What is held against a case: the calls and the text of a response, or of raw model text."""
 
     calls: tuple[Call, ...]
     text: str
 
     @classmethod
-    def of(cls, observation: Observation) -> "Answer":
-        """The answer that a lane delivered."""
+    def of(cls, observation: Observation) -> "Said":
+        """What a lane delivered."""
         return cls(observation.calls, observation.content or "")
 
 
-def expectation(case: Case, answer: Answer) -> dict[str, Finding | None]:
-    """The checks that apply to this answer, in order; None where one passes.
-
-    `call_or_answer` applies always; `answer` where text was expected and came; `tool_name` where
-    calls were expected and came; `arguments` and `schema` where a call came whose name is right.
-    """
-    findings = {"call_or_answer": check_call_or_answer(case, answer)}
-    if not case.expect.alternatives:
-        if not answer.calls:
-            findings["answer"] = check_answer(case, answer)
-    elif answer.calls:
-        findings["tool_name"] = check_tool_name(case, answer)
-        if any(call.name_ok for call in match_expected(case, answer).calls):
-            findings["arguments"] = check_arguments(case, answer)
-            findings["schema"] = check_schema(case, answer)
-    return findings
-
-
-def match_expected(case: Case, answer: Answer) -> CallsMatch:
+def match_expected(case: Case, said: Said) -> CallsMatch:
     """The calls held against those alternatives of the case that they are nearest to."""
-    got = [(call.name, parse_arguments(call)) for call in answer.calls]
+    got = [(call.name, parse_arguments(call)) for call in said.calls]
     matches = [
         match_calls(calls, got, case.expect.order, case.tools) for calls in case.expect.alternatives
     ]
@@ -83,41 +65,41 @@ def parse_arguments(call: Call) -> Any:
     return value
 
 
-def check_call_or_answer(case: Case, answer: Answer) -> Finding | None:
+def check_call_or_answer(case: Case, said: Said) -> Finding | None:
     """A call where calls are expected, none where an answer is."""
-    if case.expect.alternatives and not answer.calls:
-        return Finding(Kind.MISSING_CALL, f"a call was expected, not: {show(answer.text)}")
-    if not case.expect.alternatives and answer.calls:
-        names = ", ".join(show(call.name) for call in answer.calls)
+    if case.expect.alternatives and not said.calls:
+        return Finding(Kind.MISSING_CALL, f"a call was expected, not: {show(said.text)}")
+    if not case.expect.alternatives and said.calls:
+        names = ", ".join(show(call.name) for call in said.calls)
         return Finding(Kind.SPURIOUS_CALL, f"an answer was expected, not a call of {names}")
     return None
 
 
-def check_answer(case: Case, answer: Answer) -> Finding | None:
+def check_answer(case: Case, said: Said) -> Finding | None:
     """Text that is not empty and has what the case wants in it; letter case is ignored."""
-    if not answer.text.strip():
+    if not said.text.strip():
         return Finding(Kind.WRONG_ANSWER, "the answer is empty")
     expected = case.expect.answer
-    text = answer.text.casefold()
+    text = said.text.casefold()
     for part in expected.contains if expected else ():
         if part.casefold() not in text:
-            return Finding(Kind.WRONG_ANSWER, f"{show(part)} is not in: {show(answer.text)}")
+            return Finding(Kind.WRONG_ANSWER, f"{show(part)} is not in: {show(said.text)}")
     for part in expected.not_contains if expected else ():
         if part.casefold() in text:
-            return Finding(Kind.WRONG_ANSWER, f"{show(part)} is in: {show(answer.text)}")
+            return Finding(Kind.WRONG_ANSWER, f"{show(part)} is in: {show(said.text)}")
     return None
 
 
-def check_tool_name(case: Case, answer: Answer) -> Finding | None:
+def check_tool_name(case: Case, said: Said) -> Finding | None:
     """Exactly the expected names, byte for byte, each of a tool on offer."""
-    for call in answer.calls:
+    for call in said.calls:
         if case.tool(call.name) is None:
             kind = Kind.CORRUPT_NAME if _STRANGE.search(call.name) else Kind.WRONG_TOOL
             offered = ", ".join(tool.name for tool in case.tools) or "none"
             return Finding(kind, f"{show(call.name)} is not on offer; there are: {offered}")
-    match = match_expected(case, answer)
+    match = match_expected(case, said)
     expected = [call.expected.name for call in match.calls]
-    got = [call.name for call in answer.calls]
+    got = [call.name for call in said.calls]
     if sorted(expected) == sorted(got) and all(call.name_ok for call in match.calls):
         return None
     if len(got) < len(expected):
@@ -127,11 +109,11 @@ def check_tool_name(case: Case, answer: Answer) -> Finding | None:
     return Finding(kind, f"expected {', '.join(expected)}, got {', '.join(got)}")
 
 
-def check_arguments(case: Case, answer: Answer) -> Finding | None:
+def check_arguments(case: Case, said: Said) -> Finding | None:
     """Each call's arguments are a strict JSON object and match; wrong names are left out."""
-    if invalid := invalid_arguments(answer.calls):
+    if invalid := invalid_arguments(said.calls):
         return invalid
-    match = match_expected(case, answer)
+    match = match_expected(case, said)
     several = len(match.calls) > 1
     differences = [
         Difference(
@@ -161,9 +143,9 @@ def invalid_arguments(calls: Sequence[Call]) -> Finding | None:
     return None
 
 
-def check_schema(case: Case, answer: Answer) -> Finding | None:
+def check_schema(case: Case, said: Said) -> Finding | None:
     """Each call's arguments satisfy the schema that its tool declares."""
-    for call in answer.calls:
+    for call in said.calls:
         tool = case.tool(call.name)
         arguments = parse_arguments(call)
         if tool is None or isinstance(arguments, ValueError):
@@ -277,10 +259,10 @@ def check_prompt(observation: Observation, rendered: int) -> Finding | None:
     return Finding(Kind.PROMPT_DRIFT, reason)
 
 
-def check_tool_choice(case: Case, answer: Answer) -> Finding | None:
+def check_tool_choice(case: Case, said: Said) -> Finding | None:
     """The response honours `tool_choice`; only for cases that set it."""
     choice = case.tool_choice
-    names = [call.name for call in answer.calls]
+    names = [call.name for call in said.calls]
     if choice == "none" and names:
         reason = f"tool_choice is none, and yet {', '.join(map(show, names))} was called"
     elif choice == "required" and not names:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from evals.case import Case
@@ -18,7 +19,7 @@ from evals.judging.checks import (
     show,
 )
 from evals.judging.matching import match
-from evals.observation import Call, Observation
+from evals.observation import Call, Observation, Traits
 from evals.results import Difference, Kind, Layer
 
 LAYERS = {
@@ -27,6 +28,8 @@ LAYERS = {
     Kind.STREAM_MISMATCH: Layer.SERVER,
     Kind.TOOL_CHOICE_IGNORED: Layer.SERVER,
     Kind.PROMPT_DRIFT: Layer.TEMPLATE,
+    Kind.SERVER_ERROR: Layer.SERVER,
+    Kind.HARNESS_ERROR: Layer.HARNESS,
 }
 
 
@@ -52,6 +55,13 @@ class Evidence:
     response: Observation
     reading: Reading | None
     call_format: str
+    traits: Traits
+    """Those of the lane that the response came in."""
+
+    @cached_property
+    def faithful(self) -> Finding | None:
+        """How the response differs from the sound calls and the text that the model wrote."""
+        return faithful_finding(self)
 
     @property
     def truncated(self) -> bool:
@@ -93,12 +103,12 @@ def attempted_call(case: Case, reading: Reading) -> bool:
 
 
 def changed_behind(
-    case: Case, observation: Observation, plain: Observation | None
+    case: Case, traits: Traits, observation: Observation, plain: Observation | None
 ) -> tuple[Finding, Blame] | None:
-    """How a stream or an agent's view differs from the plain response, and who did it."""
-    if plain is None or observation.lane not in ("stream", "agent"):
+    """How a stream or a client's view differs from the plain response, and who did it."""
+    if plain is None or not traits.needs_plain:
         return None
-    if observation.lane == "stream":
+    if not traits.through_client:
         finding = check_stream(observation, plain)
         return (finding, Blame(finding.kind, Layer.SERVER)) if finding else None
     reads = [ReadCall(call, "hermes-json") for call in plain.calls]
@@ -136,7 +146,7 @@ def faithful_finding(evidence: Evidence) -> Finding | None:
     unsound = [item for item in reads if item.unfit or case.tool(item.call.name) is None]
     excused = bool(reading.malformed) or len(reads) < len(reading.read)
     finding = _compare_calls(case, reads, response.calls, unsound=unsound, salvaged=excused)
-    if finding or excused or unsound or (response.lane == "agent" and reading.calls):
+    if finding or excused or unsound or (evidence.traits.through_client and reading.calls):
         return finding
     return _compare_text(case, reading, response)
 

@@ -42,10 +42,8 @@ from pydantic_graph import End
 from evals import case as cases
 from evals.case import Case
 from evals.engines.server import Server
-from evals.observation import Call, Observation, Usage
+from evals.observation import AGENT, Call, Observation, Usage
 from evals.request import MODEL, build_messages
-
-LANE = "agent"
 
 
 def ask(server: Server, case: Case, *, timeout: float) -> Observation:
@@ -78,7 +76,7 @@ def ask(server: Server, case: Case, *, timeout: float) -> Observation:
         cause = error.__cause__.__cause__ if error.__cause__ else None
         values = {"error": f"{error}: {cause}" if cause else str(error)}
     seconds = time.perf_counter() - start
-    return Observation(LANE, calls=tuple(calls), seconds=seconds, **values)
+    return Observation(AGENT.name, calls=tuple(calls), seconds=seconds, **values)
 
 
 async def _answer(server: Server, case: Case, calls: list[Call], timeout: float) -> dict[str, Any]:

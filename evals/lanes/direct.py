@@ -23,10 +23,8 @@ from evals.engines.blas import preload_environment
 from evals.engines.folder import check_model, is_hub_name
 from evals.errors import ModelError
 from evals.lanes.tokens import decoder, render
-from evals.observation import Observation, Usage
+from evals.observation import DIRECT, Observation, Usage
 from evals.request import build_request
-
-LANE = "direct"
 
 
 @contextlib.contextmanager
@@ -137,7 +135,7 @@ def _exchange(
     else:
         answers.put(None)  # for the next question: the child stays dead
         error = f"the model's process has ended; the last lines of {log}:\n{_tail(log)}"
-    return Observation(LANE, error=error)
+    return Observation(DIRECT.name, error=error)
 
 
 def _next(answers: _Answers, deadline: float) -> dict[str, Any] | None:
@@ -167,7 +165,7 @@ def answer(model: Any, tokenizer: Any, request: Mapping[str, Any]) -> Observatio
     try:
         prompt = render(tokenizer, request)
     except ValueError as error:
-        return Observation(LANE, error=str(error), seconds=time.perf_counter() - start)
+        return Observation(DIRECT.name, error=str(error), seconds=time.perf_counter() - start)
     ids: list[int] = []
     first = finish = None
     for part in generate(
@@ -181,7 +179,7 @@ def answer(model: Any, tokenizer: Any, request: Mapping[str, Any]) -> Observatio
         first = first or time.perf_counter() - start
         finish = part.finish_reason
     return Observation(
-        LANE,
+        DIRECT.name,
         finish_reason=finish,
         usage=Usage(prompt=len(prompt), completion=len(ids)),
         seconds=time.perf_counter() - start,

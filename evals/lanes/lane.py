@@ -1,18 +1,22 @@
-"""All lanes under one form, so that a runner can treat them alike."""
+"""The lanes: each a value with its traits and how it is opened, all in one tuple.
+
+To add one, write how it asks in a module of its own and put a `Lane` into `LANES`. Configuration,
+running and judging go by its traits. The modules are imported where a lane is opened: reading a
+configuration needs their names alone.
+"""
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.case import Case
 from evals.engines.server import Server
-from evals.errors import ConfigError
-from evals.lanes import agent, direct, server, stream
+from evals.errors import ConfigError, unknown_name
 from evals.lanes.tokens import Decode
-from evals.observation import Observation
+from evals.observation import AGENT, DIRECT, PLAIN, SERVER, STREAM, Observation, Traits
 
 Ask = Callable[[Case], Observation]
 """Asks one case. Never raises for what a model or server does; may be called from threads."""
@@ -34,36 +38,58 @@ class Setup:
     log: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
+    def server_for(self, traits: Traits) -> Server:
+        """The server that a lane with these traits asks.
 
-Lane = Callable[[Setup], AbstractContextManager[Ask]]
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.server is None:
+            raise ConfigError(f"lane {traits.name} needs a server")
+        return self.server
 
 
-def _server_of(setup: Setup, lane: str) -> Server:
-    if setup.server is None:
-        raise ConfigError(f"lane {lane} needs a server")
-    return setup.server
+@dataclass(frozen=True)
+class Lane:
+    """A way in which a case travels: `with lane.open(setup) as ask: observation = ask(case)`."""
+
+    traits: Traits
+    open: Callable[[Setup], AbstractContextManager[Ask]]
+
+    @property
+    def name(self) -> str:
+        """Its name in configuration, records and reports."""
+        return self.traits.name
 
 
 @contextlib.contextmanager
 def _server(setup: Setup) -> Iterator[Ask]:
-    target = _server_of(setup, server.LANE)
+    from evals.lanes import server
+
+    target = setup.server_for(SERVER)
     yield lambda case: server.ask(target, case, timeout=setup.timeout, decode=setup.decode)
 
 
 @contextlib.contextmanager
 def _stream(setup: Setup) -> Iterator[Ask]:
-    target = _server_of(setup, stream.LANE)
+    from evals.lanes import stream
+
+    target = setup.server_for(STREAM)
     yield lambda case: stream.ask(target, case, timeout=setup.timeout)
 
 
 @contextlib.contextmanager
 def _agent(setup: Setup) -> Iterator[Ask]:
-    target = _server_of(setup, agent.LANE)
+    from evals.lanes import agent
+
+    target = setup.server_for(AGENT)
     yield lambda case: agent.ask(target, case, timeout=setup.timeout)
 
 
 @contextlib.contextmanager
 def _direct(setup: Setup) -> Iterator[Ask]:
+    from evals.lanes import direct
+
     if setup.model is None or setup.cache is None or setup.log is None:
         raise ConfigError(
             "lane direct needs a model on this machine; a target with only a url has none: "
@@ -79,10 +105,45 @@ def _direct(setup: Setup) -> Iterator[Ask]:
         yield ask
 
 
-LANES: Mapping[str, Lane] = {
-    server.LANE: _server,
-    stream.LANE: _stream,
-    direct.LANE: _direct,
-    agent.LANE: _agent,
-}
-"""`with LANES[name](setup) as ask: observation = ask(case)`."""
+LANES: tuple[Lane, ...] = (
+    Lane(SERVER, _server),
+    Lane(STREAM, _stream),
+    Lane(DIRECT, _direct),
+    Lane(AGENT, _agent),
+)
+"""Every lane, the plain one first: a question is asked in this order."""
+
+
+def lanes_asked(names: Sequence[str]) -> list[Lane]:
+    """The lanes of these names, and the plain lane where one of them needs it as evidence.
+
+    They stand in the registry's order.
+
+    Raises:
+        ConfigError: there is no lane of a name.
+    """
+    wanted = {name: lane_named(name).traits for name in names}
+    needs = any(traits.needs_plain for traits in wanted.values())
+    return [lane for lane in LANES if lane.name in wanted or (needs and lane.traits == PLAIN)]
+
+
+def lane_named(name: str) -> Lane:
+    """The lane of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    check_lanes([name])
+    return next(lane for lane in LANES if lane.name == name)
+
+
+def check_lanes(names: Iterable[str]) -> None:
+    """Every name is a lane's.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    known = [lane.name for lane in LANES]
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown_name("lane", name, known))

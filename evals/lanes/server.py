@@ -9,10 +9,8 @@ from evals.case import Case
 from evals.engines.server import Server
 from evals.lanes.client import ExchangeError, send
 from evals.lanes.tokens import Decode
-from evals.observation import Call, Observation, Usage
+from evals.observation import SERVER, Call, Observation, Usage
 from evals.request import build_request
-
-LANE = "server"
 
 
 def ask(server: Server, case: Case, *, timeout: float, decode: Decode | None = None) -> Observation:
@@ -25,7 +23,7 @@ def ask(server: Server, case: Case, *, timeout: float, decode: Decode | None = N
         body = b"".join(chunk for _, chunk in send(server.url, build_request(case), timeout))
     except ExchangeError as error:
         seconds = time.perf_counter() - start
-        return Observation(LANE, status=error.status, error=str(error), seconds=seconds)
+        return Observation(SERVER.name, status=error.status, error=str(error), seconds=seconds)
     return read_response(body, time.perf_counter() - start, decode)
 
 
@@ -39,7 +37,7 @@ def read_response(body: bytes, seconds: float, decode: Decode | None = None) -> 
     try:
         return _read(body, seconds, decode)
     except (ValueError, RecursionError) as error:
-        return Observation(LANE, status=200, seconds=seconds, error=f"HTTP 200, but {error}")
+        return Observation(SERVER.name, status=200, seconds=seconds, error=f"HTTP 200, but {error}")
 
 
 def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
@@ -59,7 +57,7 @@ def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
         raise ValueError("choices[0] has no message")
     ids = _token_ids(choice)
     return Observation(
-        LANE,
+        SERVER.name,
         status=200,
         content=field(message, "content", str),
         reasoning=read_reasoning(message),

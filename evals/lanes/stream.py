@@ -11,10 +11,9 @@ from evals.case import Case
 from evals.engines.server import Server
 from evals.lanes import server as plain
 from evals.lanes.client import ExchangeError, send
-from evals.observation import Call, Event, Observation, Usage
+from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.request import build_request
 
-LANE = "stream"
 DONE = "[DONE]"
 
 
@@ -114,7 +113,7 @@ def accumulate(events: Iterable[Event]) -> Observation:
     elif error is None and not done:
         error = f"stream ended without {DONE}, after {len(events)} events"
     return Observation(
-        LANE,
+        STREAM.name,
         status=200,
         content="".join(total.content) or None,
         reasoning="".join(total.reasoning) or None,

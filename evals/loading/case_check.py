@@ -12,7 +12,8 @@ from evals.judging.checks import schema_problem
 from evals.judging.comparison import matcher_name
 from evals.judging.diagnosis import judge
 from evals.judging.matchers import check_matchers, find
-from evals.observation import Call, Observation
+from evals.observation import PLAIN, Call, Observation
+from evals.results import Answer
 
 _MORE_PROPERTIES = ("additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref")
 """Keywords beside `properties` that may declare a parameter."""
@@ -120,8 +121,8 @@ def _check_perfect(case: Case) -> str | None:
     answer = perfect_answer(case)
     if answer is None:
         return None
-    judgement = judge(case, answer)
-    failed = [verdict for verdict in judgement.verdicts if not verdict.passed]
+    asked = Answer(case=case, profile="", traits=PLAIN, request={}, observation=answer)
+    failed = judge(asked).failed
     if not failed:
         return None
     return f"expect: even its own perfect answer fails: {failed[0].reason}"

@@ -17,14 +17,14 @@ from typing import Any
 from evals.case import Tool
 from evals.parsers.events import (
     Content,
-    Event,
     MalformedCall,
+    ParserEvent,
     ToolCall,
     as_calls,
     merged,
 )
 from evals.parsers.json_calls import read_fence, read_json
-from evals.parsers.source import Broken, Incomplete, Source
+from evals.parsers.source import BrokenCall, Incomplete, Source
 from evals.parsers.xml_calls import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -77,7 +77,7 @@ class AdaptiveXmlParser:
         """Whether text is held back until what follows it is known."""
         return bool(self._held or self._new)
 
-    def feed(self, text: str) -> list[Event]:
+    def feed(self, text: str) -> list[ParserEvent]:
         """What can be told now that `text` has come."""
         self._new.append(text)
         self._new_length += len(text)
@@ -85,7 +85,7 @@ class AdaptiveXmlParser:
             return []
         return self._read(Source(self._take()))
 
-    def finish(self, *, cut: bool = False) -> list[Event]:
+    def finish(self, *, cut: bool = False) -> list[ParserEvent]:
         """The rest, now that the text is over. `cut`: a limit ended it, not the model."""
         source = Source(self._take(), final=True, cut=cut)
         return self._read(source)
@@ -95,9 +95,9 @@ class AdaptiveXmlParser:
         self._held, self._new, self._new_length = "", [], 0
         return text
 
-    def _read(self, source: Source) -> list[Event]:
+    def _read(self, source: Source) -> list[ParserEvent]:
         text, position = source.text, 0
-        events: list[Event] = []
+        events: list[ParserEvent] = []
         while position < len(text):
             marker = _MARKER.search(text, position)
             start = marker.start() if marker else len(text) - _unsure(source, position)
@@ -114,7 +114,7 @@ class AdaptiveXmlParser:
         self._held = text[position:]
         return merged(events)
 
-    def _marker(self, source: Source, start: int, marker: str) -> tuple[Sequence[Event], int]:
+    def _marker(self, source: Source, start: int, marker: str) -> tuple[Sequence[ParserEvent], int]:
         """What the marker at `start` begins, and where it ends."""
         if marker in ("<think>", "</think>"):
             self._thinking = marker == "<think>"
@@ -137,7 +137,7 @@ class AdaptiveXmlParser:
             raise Incomplete
         return True
 
-    def _wrapped(self, source: Source, start: int) -> tuple[Sequence[Event], int] | None:
+    def _wrapped(self, source: Source, start: int) -> tuple[Sequence[ParserEvent], int] | None:
         inside = source.skip_space(start + len(CALL_OPEN))
         if inside == len(source.text):
             cut = MalformedCall(source.text[start:], "<tool_call> is empty", cut=True)
@@ -146,25 +146,27 @@ class AdaptiveXmlParser:
             return None
         try:
             calls, end, self._wrapper_open = _read_wrapped(source, start, self._tools)
-        except Broken as broken:
+        except BrokenCall as broken:
             return self._salvaged(source, start, broken)
         return calls, end
 
-    def _bare(self, source: Source, start: int) -> tuple[Sequence[Event], int] | None:
+    def _bare(self, source: Source, start: int) -> tuple[Sequence[ParserEvent], int] | None:
         if not declared_head(source, start, self._tools):
             return None
         try:
             call, end = read_function(source, start, self._tools, wrapped=False)
             close = source.skip_space(end)
             return [call], close + len(CALL_CLOSE) if source.has(CALL_CLOSE, close) else end
-        except Broken as broken:
+        except BrokenCall as broken:
             # A tag in an answer is text; a call that the text ends in is none.
             return self._salvaged(source, start, broken) if broken.cut else None
 
-    def _fence(self, source: Source, start: int) -> tuple[Sequence[Event], int] | None:
+    def _fence(self, source: Source, start: int) -> tuple[Sequence[ParserEvent], int] | None:
         return read_fence(source, start, self._tools)
 
-    def _salvaged(self, source: Source, start: int, broken: Broken) -> tuple[Sequence[Event], int]:
+    def _salvaged(
+        self, source: Source, start: int, broken: BrokenCall
+    ) -> tuple[Sequence[ParserEvent], int]:
         """What is left of a broken call: itself, and the calls that it seemed to swallow.
 
         Each part up to the next `<tool_call>` is read for itself, once: so it stays linear.
@@ -176,7 +178,7 @@ class AdaptiveXmlParser:
         if len(bounds) == 1:
             cut = broken.cut and source.final
             return [MalformedCall(source.text[start:end], broken.reason, cut)], end
-        events: list[Event] = []
+        events: list[ParserEvent] = []
         for begin, stop in zip(bounds, [*bounds[1:], end], strict=True):
             last = source.cut and stop == len(source.text)
             part = Source(source.text[begin:stop], final=True, cut=last)
@@ -212,7 +214,7 @@ def _read_wrapped(
             found, end = read_json(source, position, tools)
             calls += found
         elif not calls:
-            raise Broken("<tool_call> is not followed by <function=…> or JSON", position)
+            raise BrokenCall("<tool_call> is not followed by <function=…> or JSON", position)
         elif source.has(CALL_OPEN, position) or position == len(source.text):
             return calls, position, False
         else:
@@ -232,7 +234,7 @@ def _broken_end(source: Source, position: int) -> int:
     return len(source.text)
 
 
-def _salvaged_part(part: Source, tools: Sequence[Tool]) -> list[Event]:
+def _salvaged_part(part: Source, tools: Sequence[Tool]) -> list[ParserEvent]:
     """A text that begins with a call and holds no other: the call and what follows it."""
     try:
         if part.text.startswith(CALL_OPEN):
@@ -240,18 +242,18 @@ def _salvaged_part(part: Source, tools: Sequence[Tool]) -> list[Event]:
             return merged([*calls, *_rest(part.text[end:])])
         call, end = read_function(part, 0, tools, wrapped=False)
         return merged([call, *_rest(part.text[end:])])
-    except Broken as broken:
+    except BrokenCall as broken:
         close = part.text.find(CALL_CLOSE)
         end = close + len(CALL_CLOSE) if close >= 0 else len(part.text)
         malformed = MalformedCall(part.text[:end], broken.reason, broken.cut and part.cut)
         return merged([malformed, *_rest(part.text[end:])])
 
 
-def _rest(text: str) -> list[Event]:
+def _rest(text: str) -> list[ParserEvent]:
     return [Content(text)] if text else []
 
 
-def parse(text: str, tools: Sequence[Tool], *, thinking: bool = False) -> list[Event]:
+def parse(text: str, tools: Sequence[Tool], *, thinking: bool = False) -> list[ParserEvent]:
     """A whole text at once."""
     parser = AdaptiveXmlParser(tools, thinking=thinking)
     return merged([*parser.feed(text), *parser.finish()])

@@ -35,12 +35,12 @@ class MalformedCall:
     cut: bool = False
 
 
-Event = Content | ToolCall | MalformedCall
+ParserEvent = Content | ToolCall | MalformedCall
 
 
-def merged(events: Iterable[Event]) -> list[Event]:
+def merged(events: Iterable[ParserEvent]) -> list[ParserEvent]:
     """The events with adjacent content joined, which makes them the same for every split."""
-    result: list[Event] = []
+    result: list[ParserEvent] = []
     parts: list[str] = []
     for event in events:
         if isinstance(event, Content):
@@ -53,7 +53,7 @@ def merged(events: Iterable[Event]) -> list[Event]:
     return [*result, Content("".join(parts))] if parts else result
 
 
-def as_calls(events: Sequence[Event]) -> list[dict[str, Any]]:
+def as_calls(events: Sequence[ParserEvent]) -> list[dict[str, Any]]:
     """The calls as `mlx_lm` takes them: name and arguments as an object."""
     return [as_call(event) for event in events if not isinstance(event, Content)]
 

@@ -10,7 +10,7 @@ from evals.formats.hermes_json import HERMES_JSON
 from evals.formats.reading import json_call
 from evals.json_text import parse_strict
 from evals.parsers.events import MalformedCall, ToolCall
-from evals.parsers.source import Broken, Incomplete, Source
+from evals.parsers.source import BrokenCall, Incomplete, Source
 
 _OUTSIDE = re.compile(r"[\s:,0-9A-Za-z+.-]*")
 _STRING = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*')
@@ -23,7 +23,7 @@ def json_end(source: Source, position: int) -> int:
 
     Raises:
         Incomplete: it may go on.
-        Broken: it is no JSON, or the text ends in it.
+        BrokenCall: it is no JSON, or the text ends in it.
 
     """
     text, depth = source.text, 0
@@ -37,7 +37,7 @@ def json_end(source: Source, position: int) -> int:
             position = _string_end(source, position)
             continue
         if mark not in "{}[]":
-            raise Broken(f"not JSON: {mark!r} stands outside a string", position)
+            raise BrokenCall(f"not JSON: {mark!r} stands outside a string", position)
         depth += 1 if mark in "{[" else -1
         position += 1
         if depth == 0:
@@ -51,11 +51,13 @@ def _string_end(source: Source, position: int) -> int:
         return end + 1
     if end >= len(source.text) - 1 and not source.text.startswith("\n", end):
         raise _ended(source, len(source.text))
-    raise Broken("not JSON: a string holds a line break", end)
+    raise BrokenCall("not JSON: a string holds a line break", end)
 
 
 def _ended(source: Source, position: int) -> Exception:
-    return Broken("the JSON is not complete", position, cut=True) if source.final else Incomplete()
+    return (
+        BrokenCall("the JSON is not complete", position, cut=True) if source.final else Incomplete()
+    )
 
 
 def read_json(
@@ -65,7 +67,7 @@ def read_json(
 
     Raises:
         Incomplete: it may go on.
-        Broken: it is no JSON, or the text ends in it.
+        BrokenCall: it is no JSON, or the text ends in it.
 
     """
     end = json_end(source, position)
@@ -100,7 +102,7 @@ def read_fence(
         return None
     try:
         calls, end = read_json(source, fence.end(), tools)
-    except Broken:
+    except BrokenCall:
         return None
     close = source.skip_space(end)
     if source.has("```", close):

@@ -20,7 +20,6 @@ waits for the next one, so that the last piece of text has a token to travel wit
 
 import argparse
 import importlib
-import importlib.util
 import secrets
 import sys
 import types
@@ -30,12 +29,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evals.errors import unknown_name
 from evals.parsers import constraint
 from evals.parsers.adaptive_xml import AdaptiveXmlParser, declared_tools
-from evals.parsers.events import Content, Event, as_call
-
-OWN = ("adaptive_xml",)
-"""The parsers of this package."""
+from evals.parsers.events import Content, ParserEvent, as_call
+from evals.parsers.names import OWN, parser_names
 
 # Characters of the private use area, drawn at each start: no text of a model holds them by accident
 # or on purpose, and no stop word of a request is a part of them.
@@ -49,7 +47,7 @@ class Delivery:
     def __init__(self) -> None:
         self._calls: deque[dict[str, Any]] = deque()
 
-    def text(self, events: Iterable[Event]) -> str:
+    def text(self, events: Iterable[ParserEvent]) -> str:
         """Text for the server: content as it is, each call as a pair of marks."""
         parts = []
         for event in events:
@@ -108,11 +106,8 @@ def install(name: str) -> None:
     if name in OWN:
         _register(name)
         _wrap_generate(server.ResponseGenerator)
-    elif importlib.util.find_spec(f"mlx_lm.tool_parsers.{name}") is None:
-        raise ValueError(
-            f"--parser {name}: no such parser; allowed are {', '.join(OWN)} and the module names "
-            "in mlx_lm.tool_parsers"
-        )
+    elif name not in (known := parser_names()[1:]):
+        raise ValueError(f"--parser: {unknown_name('parser', name, known)}")
     _set_type(server.ModelProvider, name)
 
 

@@ -10,7 +10,7 @@ class Incomplete(Exception):  # noqa: N818
     """What comes next decides; nothing is known before it is there."""
 
 
-class Broken(Exception):  # noqa: N818
+class BrokenCall(Exception):  # noqa: N818
     """A call goes wrong at position `at`. `cut`: because the text ends there."""
 
     def __init__(self, reason: str, at: int, *, cut: bool = False) -> None:

@@ -14,7 +14,7 @@ from evals.case import Tool
 from evals.formats.qwen_xml import QWEN_XML
 from evals.formats.reading import typed_call
 from evals.parsers.events import MalformedCall, ToolCall
-from evals.parsers.source import Broken, Incomplete, Source
+from evals.parsers.source import BrokenCall, Incomplete, Source
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 FUNCTION_OPEN, FUNCTION_CLOSE = "<function=", "</function>"
@@ -49,7 +49,7 @@ def read_function(
 
     Raises:
         Incomplete: it may go on.
-        Broken: it does not keep to the format, or the text ends in it.
+        BrokenCall: it does not keep to the format, or the text ends in it.
 
     """
     name, position = _name(source, start, _HEAD, frozenset(tool.name for tool in tools))
@@ -72,7 +72,7 @@ def declared_head(source: Source, start: int, tools: Sequence[Tool]) -> bool:
     names = frozenset(tool.name for tool in tools)
     try:
         return _name(source, start, _HEAD, names)[0] in names
-    except Broken:
+    except BrokenCall:
         return False
 
 
@@ -88,7 +88,7 @@ def _name(
     if head.end() == len(source.text) and not head.group(2):
         if not source.final:
             raise Incomplete
-        raise Broken("the text ends in a tag", head.end(), cut=True)
+        raise BrokenCall("the text ends in a tag", head.end(), cut=True)
     name = head.group(1)
     for inner in (name, name.strip()):
         if inner in declared:
@@ -97,7 +97,7 @@ def _name(
     if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
         name = name[1:-1]
     if not name:
-        raise Broken("a tag without a name", start)
+        raise BrokenCall("a tag without a name", start)
     return name, head.end()
 
 
@@ -112,14 +112,14 @@ def _parameters(source: Source, position: int, function: _Function) -> tuple[dic
         if source.at_end(position):
             return pairs, position
         if position == len(source.text):
-            raise Broken("the text ends in a call", position, cut=True)
+            raise BrokenCall("the text ends in a call", position, cut=True)
         if not source.has(_PARAMETER_OPEN, position):
-            raise Broken("neither a parameter nor </function> follows", position)
+            raise BrokenCall("neither a parameter nor </function> follows", position)
         key, start = _name(source, position, _KEY, function.declared)
         if not source.text.startswith(">", start - 1):
-            raise Broken(f"the tag of parameter {key} is not closed", position)
+            raise BrokenCall(f"the tag of parameter {key} is not closed", position)
         if key in pairs:
-            raise Broken(f"parameter {key} comes twice", position)
+            raise BrokenCall(f"parameter {key} comes twice", position)
         stop, position = _value_end(source, start, function, frozenset([*pairs, key]))
         pairs[key] = _without_doubled_tag(
             source.text[start:stop].removeprefix("\n").removesuffix("\n")
@@ -172,7 +172,7 @@ def _at_the_end(source: Source, likely: tuple[int, int] | None) -> tuple[int, in
         raise Incomplete
     if likely and not source.cut:
         return likely
-    raise Broken("the text ends in a value", len(source.text), cut=True)
+    raise BrokenCall("the text ends in a value", len(source.text), cut=True)
 
 
 def _closes(source: Source, after: int, function: _Function, seen: frozenset[str]) -> bool | None:
@@ -207,7 +207,7 @@ def _opens_parameter(
     """Whether the tag at `place` opens a parameter that the call does not have yet."""
     try:
         key, end = _name(source, place, _KEY, function.declared)
-    except Broken:
+    except BrokenCall:
         return False
     closed = source.text.startswith(">", end - 1)
     return closed and key not in seen and (key in function.declared or not declared_only)

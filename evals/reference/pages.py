@@ -1,6 +1,8 @@
 """The pages themselves."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 from evals import config, observation, results
 from evals.case import (
@@ -12,14 +14,15 @@ from evals.case import (
     ReplayScript,
     Tool,
 )
-from evals.formats import registry
-from evals.judging import matchers, matching
+from evals.formats import registry as formats
+from evals.judging import matchers, matching, registry
 from evals.loading import casefile
+from evals.parsers.names import parser_names
 from evals.reference.commands import command_line
 from evals.reference.tables import attribute_docs, doc, listed, members, model_keys, table
 from evals.replay.build import templates
 from evals.report import summary
-from evals.results import Kind, Layer, Status, Verdict
+from evals.results import KNOWN_DEFECT, Kind, Layer, Status, Verdict
 
 _HEAD = "<!-- Written by `python -m evals.reference` from the code; change it there. -->\n\n"
 
@@ -90,10 +93,12 @@ def _configuration() -> Iterator[str]:
         yield from model_keys(model)
     yield "\n## Formats of calls\n"
     yield "A profile's `call_format` is one of these. More of each is in `cases/regressions/`.\n"
-    rows = [(f"`{f.name}`", f.doc, listed(f.parsers)) for f in registry.FORMATS]
+    rows = [(f"`{f.name}`", f.doc, listed(f.parsers)) for f in formats.FORMATS]
     yield from table(["call_format", "what it looks like", "parsers of mlx_lm"], rows)
     yield "\n## Templates of the replay model\n"
     yield f"A replay target's `template` is one of {listed(templates())}."
+    yield "\n## Tool parsers\n"
+    yield f"A profile's `parser` is one of {listed(parser_names())}."
 
 
 def _verdicts() -> Iterator[str]:
@@ -106,6 +111,12 @@ def _verdicts() -> Iterator[str]:
     yield "\nA record that is a violation for one check and a miss for another counts as both."
     yield "`summary.json` counts `wrong_value`, `wrong_type` and `schema` together, as"
     yield "`wrong_arguments`. `server_error` and `harness_error` are errors, no misses."
+    yield "\n## Checks\n"
+    yield "In the order of a record's verdicts. A check that does not apply gives no verdict. The"
+    yield "rate `case` needs each check of the answer to pass; those of the serving do not count.\n"
+    rows = [(f"`{c.name}`", c.doc, "answer" if c.counts else "serving") for c in registry.CHECKS]
+    yield from table(["check", "passes where", "is of the"], rows)
+    yield f"\n`{KNOWN_DEFECT}` says that a known defect no longer fails."
     yield "\n## Layers\n"
     yield from table(["layer", "meaning"], members(Layer))
     yield "\n## Statuses\n"
@@ -117,10 +128,17 @@ def _summary() -> Iterator[str]:
     yield "\n## records.jsonl\n"
     yield "One line for each case, lane, profile and repeat, in the order of the keys. The records"
     yield "are the truth: every figure and every report is a view of them."
-    for value in (results.Record, observation.Observation, results.Verdict, results.Scores):
+    values: Sequence[type[Any]] = (
+        results.Record,
+        observation.Traits,
+        observation.Observation,
+        results.Verdict,
+        results.Scores,
+    )
+    for value in values:
         yield f"\n### {value.__name__}\n"
         yield doc(value)
-        yield f"\nKeys: {listed(value.__annotations__)}.\n"
+        yield f"\nKeys: {listed(field.name for field in fields(value))}.\n"
         yield from (f"* `{name}`: {text}" for name, text in attribute_docs(value).items())
 
 

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.judging.diagnosis import cause
 from evals.observation import Observation
 from evals.report.text import escape_controls
 from evals.request import as_curl
-from evals.results import Layer, Record, Status
 
 NO_SERVER = "http://127.0.0.1:PORT/v1"
 """The base URL in a curl line where the server is gone, or was another machine's."""
@@ -57,17 +55,6 @@ def curl_line(request: Mapping[str, Any], url: str = NO_SERVER) -> str:
     return escape_in_json(as_curl(request, url))
 
 
-def written(record: Record) -> Observation | None:
-    """The observation that has the raw model text.
-
-    A lane that does not see it is judged with the plain answer's; None if that has none either.
-    """
-    for observation in (record.observation, record.plain):
-        if observation is not None and observation.raw_text is not None:
-            return observation
-    return None
-
-
 def token_pieces(observation: Observation) -> list[tuple[int, str]]:
     """Each generated token's id with its text, escaped; empty text where none was recorded."""
     ids: Sequence[int] = observation.token_ids or ()
@@ -88,19 +75,3 @@ def response_value(observation: Observation) -> dict[str, Any]:
 def transcript(observation: Observation) -> str:
     """The server-sent events of a stream, each with its seconds since the request."""
     return "\n\n".join(f"+{e.seconds:.3f} s  data: {e.data}" for e in observation.events)
-
-
-def outcome(record: Record) -> str:
-    """`pass`, `violation`, `miss`, `known` or `error`."""
-    if record.status != Status.FAIL:
-        return str(record.status)
-    blamed = cause(record.verdicts)
-    return "violation" if blamed and blamed.is_violation else "miss"
-
-
-def layer(record: Record) -> Layer | None:
-    """Who is to blame; None where nothing failed."""
-    blamed = cause(record.verdicts)
-    if blamed is None:
-        return Layer.HARNESS if record.status == Status.ERROR else None
-    return blamed.layer or Layer.UNKNOWN

@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 
 from evals.case import Case, KnownDefect
 from evals.json_text import to_text
-from evals.judging.diagnosis import cause
 from evals.report.summary import group
 from evals.report.text import escape_controls, expected_text, response_text
 from evals.results import Record, Status
@@ -119,14 +118,13 @@ def _asked(case: Case) -> Iterator[str]:
 
 def _written(record: Record) -> str:
     """The model's text; where nothing came back, what the script says."""
-    observed = [record.observation, *([record.plain] if record.plain else [])]
-    texts = [o.raw_text for o in observed if o.raw_text is not None]
     replay = record.case.replay
-    return texts[0] if texts else (replay and replay.text) or ""
+    written = record.model_text
+    return written if written is not None else (replay and replay.text) or ""
 
 
 def _judged(record: Record) -> str:
-    blamed = cause(record.verdicts)
+    blamed = record.cause
     return f" (judged `{blamed.kind}`, layer `{blamed.layer}`)" if blamed else ""
 
 

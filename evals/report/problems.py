@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evals.judging.diagnosis import cause
 from evals.report.comparison import Comparison
 from evals.results import Record, Status, Verdict
 
@@ -31,15 +30,12 @@ class Problem:
     @property
     def verdict(self) -> Verdict | None:
         """What is worst about it: a violation before a miss."""
-        return cause(self.record.verdicts)
+        return self.record.cause
 
     @property
     def reason(self) -> str:
         """`lost_call (parser): the call …`; it can hold a model's text."""
-        verdict = self.verdict
-        if verdict is None:
-            return self.record.observation.error or "no verdict says why"
-        return f"{verdict.kind} ({verdict.layer}): {verdict.reason}"
+        return self.record.why
 
 
 def problems(records: Sequence[Record], comparison: Comparison | None = None) -> list[Problem]:
@@ -74,24 +70,15 @@ def _problem(records: Sequence[Record], *, new: bool) -> Problem:
 
 
 def _why(record: Record) -> Why:
-    if record.status == Status.ERROR:
-        return Why.ERROR
-    violated = any(verdict.is_violation for verdict in record.verdicts)
-    return Why.VIOLATION if violated else Why.MISS
+    return Why(record.outcome)
 
 
 def counts_by_layer(records: Sequence[Record]) -> Iterator[tuple[str, str, str, int]]:
     """Profile, layer, kind and the number of answers whose worst verdict it is; most first."""
     counts = Counter(
-        (record.profile, *_layer_and_kind(record))
+        (record.profile, str(record.blame), str(record.cause.kind))
         for record in records
-        if record.status in (Status.FAIL, Status.ERROR)
+        if record.cause and record.status in (Status.FAIL, Status.ERROR)
     )
     for key, count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0])):
         yield *key, count
-
-
-def _layer_and_kind(record: Record) -> tuple[str, str]:
-    verdict = _problem([record], new=False).verdict
-    layer, kind = (verdict.layer, verdict.kind) if verdict else (None, None)
-    return str(layer or "unknown"), str(kind or "unknown")

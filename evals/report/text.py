@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.json_text import to_text
-from evals.judging.diagnosis import cause
 from evals.judging.scoring import RATES
 from evals.observation import Observation
 from evals.report.comparison import ProfileChange, compare_profiles, p_text
@@ -39,24 +38,16 @@ def failure_story(record: Record, url: str = "http://127.0.0.1:PORT/v1") -> str:
 
 def what_happened(record: Record) -> str:
     """What was asked, expected, written, made of it, and who is to blame."""
-    failed = [verdict for verdict in record.verdicts if not verdict.passed]
     parts = [
         f"{record.case.path}:{record.case.line}: {record.key}",
         f"asked\n{_shown(record.case.question)}",
         f"expected\n{_shown(expected_text(record))}",
     ]
-    if (written := _raw_text(record)) is not None:
+    if (written := record.model_text) is not None:
         parts.append(f"the model wrote\n{_shown(written)}")
     parts.append(f"the {record.lane} lane gave\n{_shown(response_text(record.observation))}")
-    parts.append("\n".join(_blame(verdict) for verdict in failed))
+    parts.append("\n".join(_blame(verdict) for verdict in record.failed))
     return "\n".join(parts)
-
-
-def _raw_text(record: Record) -> str | None:
-    """What the model wrote; a lane that does not see it is judged with the plain answer's."""
-    if record.observation.raw_text is None and record.plain is not None:
-        return record.plain.raw_text
-    return record.observation.raw_text
 
 
 def _blame(verdict: Verdict) -> str:
@@ -220,13 +211,10 @@ def _failed(records: Iterable[Record]) -> Iterator[str]:
     for record in records:
         if record.status not in (Status.FAIL, Status.ERROR):
             continue
-        worst = cause(record.verdicts)
-        why = f"{worst.kind} ({worst.layer}): {worst.reason}" if worst else record.observation.error
-        line = record.status.value, record.case.node, str(why)
+        line = record.status.value, record.case.node, record.why
         repeat = f"#{record.repeat}" if record.repeat else ""
         alike.setdefault(line, {}).setdefault(record.profile, []).append(f"{record.lane}{repeat}")
-        is_miss = record.status == Status.FAIL and worst is not None and not worst.is_violation
-        urgency[line] = (record.status == Status.FAIL) + is_miss
+        urgency[line] = ("error", "violation", "miss").index(record.outcome)
     for line in sorted(alike, key=urgency.__getitem__):
         status, node, why = line
         where = "; ".join(f"{profile}-{','.join(lanes)}" for profile, lanes in alike[line].items())

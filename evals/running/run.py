@@ -26,19 +26,18 @@ from evals.engines.blas import needs_preload, one_thread, preload_environment
 from evals.engines.folder import is_hub_name
 from evals.engines.mlx_lm import LAUNCHER, boot
 from evals.engines.server import Server
-from evals.errors import ConfigError, ModelError
+from evals.errors import ModelError
 from evals.judging.diagnosis import judge
-from evals.lanes.lane import LANES, Ask, Setup
+from evals.lanes.lane import Ask, Setup, lane_named, lanes_asked
 from evals.lanes.tokens import decoder, load_tokenizer, render, token_texts
 from evals.models.build import ADAPTERS, build_model
 from evals.models.preflight import preflight
-from evals.observation import Observation
+from evals.observation import PLAIN, Observation, Traits
 from evals.replay import build as replay
 from evals.replay.build import cached_replay
 from evals.request import build_request
-from evals.results import Record, Status
+from evals.results import Answer, Record
 
-PLAIN = "server"
 _LONGEST_LOG = 16_000
 
 
@@ -186,8 +185,9 @@ def open_profile(
     `environment` is that of the processes with a model.
     """
     target = config.target(name)
-    with_server = any(lane != "direct" for lane in lanes)
-    if with_server and "direct" in lanes:
+    asked = lanes_asked(lanes)
+    with_server = any(lane.traits.over_http for lane in asked)
+    if with_server and not all(lane.traits.over_http for lane in asked):
         environment = one_thread(environment)  # the model is loaded twice
     with contextlib.ExitStack() as stack:
         server, model = None, None
@@ -211,25 +211,8 @@ def open_profile(
             cache=cache,
             log=folder / "direct.log",
         )
-        asks = {lane: stack.enter_context(LANES[lane](setup)) for lane in _with_plain(lanes)}
+        asks = {lane.name: stack.enter_context(lane.open(setup)) for lane in asked}
         yield Opened(name, config.profile(name), server, model, tokenizer, asks)
-
-
-def check_lanes(lanes: Sequence[str]) -> None:
-    """Every name is a lane's.
-
-    Raises:
-        ConfigError: one is not.
-    """
-    for lane in lanes:
-        if lane not in LANES:
-            raise ConfigError(f"there is no lane {lane!r}; there are: {', '.join(LANES)}")
-
-
-def _with_plain(lanes: Sequence[str]) -> list[str]:
-    """`lanes`, and the plain lane where one of them needs it as evidence."""
-    needs = PLAIN not in lanes and ("stream" in lanes or "agent" in lanes)
-    return [PLAIN, *lanes] if needs else list(lanes)
 
 
 class Runner:
@@ -262,82 +245,69 @@ class Runner:
 
     def _ask_group(self, group: Sequence[Question]) -> dict[str, Record]:
         lanes = [question.lane for question in group]
+        asked = [lane.name for lane in lanes_asked(lanes)]
         with self._alone.shared():
-            answers = {lane: self._opened.ask(lane, group[0].case) for lane in _asked(lanes)}
+            answers = {lane: self._opened.ask(lane, group[0].case) for lane in asked}
         records = {lane: self._judge(group[0], lane, answers) for lane in lanes}
         if differing := [lane for lane in lanes if records[lane].differs_from_plain]:
             # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
             with self._alone.exclusive():
-                asked = (PLAIN, *differing)
-                again = {lane: self._opened.ask(lane, group[0].case) for lane in asked}
-            for lane in {*asked} & {*lanes}:
-                records[lane] = replace(self._judge(group[0], lane, again), asked_alone=True)
+                both = (PLAIN.name, *differing)
+                again = {lane: self._opened.ask(lane, group[0].case) for lane in both}
+            for lane in {*both} & {*lanes}:
+                records[lane] = self._judge(group[0], lane, again, asked_alone=True)
         return records
 
-    def _judge(self, question: Question, lane: str, answers: Mapping[str, Observation]) -> Record:
-        case = question.case
-        # pydantic-ai rewrites schemas, so the agent's prompt is not the one rendered here.
-        tokens = None if lane == "agent" else self._opened.prompt_tokens(case)
-        unjudged = Record(
+    def _judge(
+        self,
+        question: Question,
+        lane: str,
+        answers: Mapping[str, Observation],
+        *,
+        asked_alone: bool = False,
+    ) -> Record:
+        case, traits = question.case, lane_named(lane).traits
+        answer = Answer(
             case=case,
             profile=self._opened.name,
-            lane=lane,
+            traits=traits,
             repeat=question.repeat,
-            request=build_request(case, stream=lane == "stream"),
+            request=build_request(case, stream=traits.streamed),
             observation=answers[lane],
-            verdicts=(),
-            scores=None,
-            status=Status.ERROR,
-            plain=_evidence(lane, answers),
-            rendered_prompt_tokens=tokens,
+            plain=_evidence(traits, answers),
+            rendered_prompt_tokens=None if traits.own_prompt else self._opened.prompt_tokens(case),
             call_format=self._opened.profile.call_format,
+            asked_alone=asked_alone,
         )
-        return judged(unjudged)
+        return judged(answer)
 
 
-def _evidence(lane: str, answers: Mapping[str, Observation]) -> Observation | None:
-    """The plain answer to the very same prompt, for a lane that has no token ids of its own."""
-    plain = answers.get(PLAIN)
-    if lane == "stream":
-        return plain
-    mine = answers[lane].usage
-    # pydantic-ai may rewrite a tool's schema: then the model was asked something else.
-    same = plain and plain.usage and mine and plain.usage.prompt == mine.prompt
-    return plain if lane == "agent" and same else None
+def _evidence(traits: Traits, answers: Mapping[str, Observation]) -> Observation | None:
+    """The plain answer to the very same prompt, for a lane that needs it."""
+    plain = answers.get(PLAIN.name)
+    if plain is None or not traits.needs_plain:
+        return None
+    mine = answers[traits.name].usage
+    # A library may rewrite a tool's schema: then the model was asked something else.
+    same = plain.usage and mine and plain.usage.prompt == mine.prompt
+    return plain if same or not traits.own_prompt else None
 
 
 def is_answer_to(record: Record, case: Case) -> bool:
     """Whether the record's answer is one to `case` as it is today; what is expected may differ."""
-    today = build_request(case, stream=record.lane == "stream")
+    today = build_request(case, stream=record.traits.streamed)
     # As text with sorted keys: that is how a record is kept.
     asked, would_ask = (json.dumps(body, sort_keys=True) for body in (record.request, today))
     return asked == would_ask and record.case.tools == case.tools
 
 
-def judged(record: Record) -> Record:
-    """`record` with verdicts, scores and status anew, from nothing but what it holds."""
-    judgement = judge(
-        record.case,
-        record.observation,
-        profile=record.profile,
-        plain=record.plain,
-        rendered_prompt_tokens=record.rendered_prompt_tokens,
-        call_format=record.call_format,
-    )
-    return replace(
-        record,
-        verdicts=judgement.verdicts,
-        scores=judgement.scores,
-        status=judgement.status,
-    )
+def judged(answer: Answer) -> Record:
+    """The record of an answer, or of a record that is to be judged again."""
+    return Record.of(answer, judge(answer))
 
 
 def _key(question: Question) -> tuple[str, str, int]:
     return question.case.node, question.lane, question.repeat
-
-
-def _asked(lanes: Sequence[str]) -> list[str]:
-    return [lane for lane in LANES if lane in _with_plain(lanes)]
 
 
 @dataclass

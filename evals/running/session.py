@@ -18,6 +18,7 @@ from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.engines.blas import one_thread
 from evals.errors import ConfigError
+from evals.lanes.lane import check_lanes
 from evals.parsers.constraint import read_counts
 from evals.report.allure.files import RESULTS, write_results, write_run_files
 from evals.report.comparison import compare, comparison_lines, p_text, read_run
@@ -29,7 +30,6 @@ from evals.running.run import (
     Opened,
     Question,
     Runner,
-    check_lanes,
     grammar_log,
     is_answer_to,
     judged,

@@ -42,7 +42,7 @@ class Wording:
 
 
 @dataclass(frozen=True)
-class Tool:
+class CatalogueTool:
     """A tool of the catalogue with everything that is said about it.
 
     An area is a file of the catalogue; it has several domains, and its tools share value pools.
@@ -72,7 +72,7 @@ class Catalogue:
     any other domain fits no tool on offer, unless one of the tools `for_anything` is among them.
     """
 
-    tools: tuple[Tool, ...]
+    tools: tuple[CatalogueTool, ...]
     answers: Mapping[str, Pairs]
     near_misses: Mapping[str, Pairs]
     no_fit: tuple[str, ...]
@@ -122,7 +122,7 @@ def _read_tool(
     declared: Schema,
     said: Mapping[str, Any],
     pools: Mapping[str, Any],
-) -> Tool:
+) -> CatalogueTool:
     wordings = tuple(
         Wording(ask, phrase.get("call") or {})
         for phrase in said["phrases"]
@@ -130,7 +130,7 @@ def _read_tool(
     )
     missing = _pairs(said.get("missing") or [])
     schema = {"type": "function", "function": {"name": name, **declared}}
-    return Tool(
+    return CatalogueTool(
         name, *place, schema, wordings, missing, said.get("result"), said.get("reply"), pools
     )
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.training.catalogue import Catalogue, Pairs, Tool, Wording
+from evals.training.catalogue import Catalogue, CatalogueTool, Pairs, Wording
 from evals.training.disguise import Disguise
 from evals.training.rows import Row
 from evals.training.slots import Values, text_of
@@ -92,7 +92,7 @@ class _Generator:
             row["tools"] = schemas
         return row, len(kinds)
 
-    def _wanted(self, kind: str, tools: Sequence[Tool]) -> list[Tool]:
+    def _wanted(self, kind: str, tools: Sequence[CatalogueTool]) -> list[CatalogueTool]:
         """What an exchange of this kind asks for, of `tools`; nothing where none of them fits."""
         if kind == "call":
             empty = self._chance(ZERO_PARAMETER_SHARE)
@@ -109,7 +109,7 @@ class _Generator:
             fitting = []
         return [self.random.choice(fitting)] if fitting else []
 
-    def _wanted_together(self, tools: Sequence[Tool]) -> list[Tool]:
+    def _wanted_together(self, tools: Sequence[CatalogueTool]) -> list[CatalogueTool]:
         """Two different tools, or one with arguments that is called two or three times."""
         if not tools:
             return []
@@ -119,7 +119,7 @@ class _Generator:
             return [first, self.random.choice(others)]
         return [first] * (1 if first.takes_nothing else self.random.choice([2, 2, 3]))
 
-    def _offered(self, wanted: list[Tool]) -> list[Tool]:
+    def _offered(self, wanted: list[CatalogueTool]) -> list[CatalogueTool]:
         offered = {tool.name: tool for tool in wanted}
         if not wanted and self._chance(0.1):
             return []
@@ -133,11 +133,15 @@ class _Generator:
                 offered[tool.name] = tool
         return list(offered.values())
 
-    def _rival(self, tool: Tool, offered: Mapping[str, Tool]) -> bool:
+    def _rival(self, tool: CatalogueTool, offered: Mapping[str, CatalogueTool]) -> bool:
         return any(tool.name in group and group & offered.keys() for group in self.catalogue.rivals)
 
     def _exchange(
-        self, kind: str, tools: list[Tool], offered: list[Tool], names: Mapping[str, Disguise]
+        self,
+        kind: str,
+        tools: list[CatalogueTool],
+        offered: list[CatalogueTool],
+        names: Mapping[str, Disguise],
     ) -> list[dict[str, Any]]:
         if kind in self.catalogue.answers or (kind != "no_fit" and not tools):
             answers = self.catalogue.answers.get(kind) or self.catalogue.answers["answer"]
@@ -154,7 +158,7 @@ class _Generator:
         return _turns(*self.random.choice(pairs))
 
     def _calls(
-        self, kind: str, tools: list[Tool], names: Mapping[str, Disguise]
+        self, kind: str, tools: list[CatalogueTool], names: Mapping[str, Disguise]
     ) -> list[dict[str, Any]]:
         asked = self._asked(tools)
         calls = [
@@ -173,7 +177,7 @@ class _Generator:
             turns.append({"role": "assistant", "content": values.say(tool.reply)})
         return turns
 
-    def _asked(self, tools: list[Tool]) -> list[_Asked]:
+    def _asked(self, tools: list[CatalogueTool]) -> list[_Asked]:
         """What is asked of each tool: a wording and its values.
 
         Of one tool it is often one wording with a list: "the prices of MSFT and AMD".
@@ -213,7 +217,7 @@ class _Generator:
             text += joiner + ask
         return text
 
-    def _no_fit(self, offered: list[Tool]) -> list[dict[str, Any]]:
+    def _no_fit(self, offered: list[CatalogueTool]) -> list[dict[str, Any]]:
         domains = {tool.domain for tool in offered}
         others = [tool for tool in self.catalogue.tools if tool.domain not in domains]
         if not others or self.catalogue.for_anything & {tool.name for tool in offered}:

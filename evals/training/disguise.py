@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evals.training.catalogue import Schema, Synonyms, Tool
+from evals.training.catalogue import CatalogueTool, Schema, Synonyms
 
 RENAMED_SHARE = 0.35
 DESCRIBED_SHARE = 0.85
@@ -23,7 +23,7 @@ class Disguise:
     parameters: Mapping[str, str]
 
     @classmethod
-    def drawn(cls, tool: Tool, synonyms: Synonyms, source: random.Random) -> "Disguise":
+    def drawn(cls, tool: CatalogueTool, synonyms: Synonyms, source: random.Random) -> "Disguise":
         """Its own names, or others in one of four spellings."""
 
         def other(kind: str, word: str) -> str:
@@ -49,14 +49,14 @@ class Disguise:
         return disguise.nullable(source) if source.random() < NULLABLE_SHARE else disguise
 
     @classmethod
-    def plain(cls, tool: Tool) -> "Disguise":
+    def plain(cls, tool: CatalogueTool) -> "Disguise":
         """Its own names."""
         properties = tool.schema["function"]["parameters"]["properties"]
         return cls(tool.schema, {key: key for key in properties})
 
     @classmethod
     def of(
-        cls, tool: Tool, name: str, parameters: Mapping[str, str], *, described: bool
+        cls, tool: CatalogueTool, name: str, parameters: Mapping[str, str], *, described: bool
     ) -> "Disguise":
         """`name`, and for each of its parameters the name that `parameters` gives."""
         function = copy.deepcopy(tool.schema["function"])

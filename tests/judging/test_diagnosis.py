@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from builders import answer, judge
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.case import Case, Expect, Tool
 from evals.errors import ConfigError
-from evals.judging.diagnosis import judge
 from evals.observation import Call, Event, Observation, Usage
 from evals.results import Kind, Layer, Record, Status, read_records
 
@@ -300,9 +300,7 @@ def test_judging_never_raises_and_never_contradicts_itself(case, seen, plain):
     if found.scores and found.scores.case:
         assert found.scores.discrimination
         assert found.scores.arguments in (True, None)
-    record = Record(
-        case, "default", seen.lane, 0, {}, seen, found.verdicts, found.scores, found.status
-    )
+    record = Record.of(answer(case, seen, plain=plain, rendered_prompt_tokens=10), found)
     line = record.to_json()
     assert Record.from_json(line) == record
     assert Record.from_json(line).to_json() == line
@@ -314,7 +312,7 @@ def test_records_with_unicode_line_ends_are_read_whole(tmp_path):
     seen = said("a\u2028b\x85c\x0bd \ud800", events=(Event(0.1, "{}"),), token_ids=(1, 2))
     case = case_of({"answer": {}})
     found = judge(case, seen)
-    record = Record(case, "p", "server", 0, {"a": [1]}, seen, *parts(found))
+    record = Record.of(answer(case, seen, request={"a": [1]}), found)
     path = tmp_path / "records.jsonl"
     path.write_text((record.to_json() + "\n") * 2, encoding="utf-8", newline="\n")
     assert list(read_records(path)) == [record, record]
@@ -323,10 +321,6 @@ def test_records_with_unicode_line_ends_are_read_whole(tmp_path):
     path.write_text(json.dumps({"schema": 9}) + "\n" + record.to_json(), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"records\.jsonl:1: not a record"):
         list(read_records(path))
-
-
-def parts(found):
-    return found.verdicts, found.scores, found.status
 
 
 @pytest.mark.parametrize(("delivered", "right"), [(5, True), ("5", True), (6, False)])

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from builders import judge
 
 from evals.case import Case, Expect, Tool
-from evals.judging.diagnosis import Judgement, judge
 from evals.observation import Call, Observation, Usage
-from evals.results import Kind, Layer, Status
+from evals.results import Judgement, Kind, Layer, Status
 
 type_ = {name: {"type": name} for name in ("string", "integer", "number", "boolean")}
 GUEST = {"type": "object", "properties": {"name": type_["string"], "age": type_["integer"]}}

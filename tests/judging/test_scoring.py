@@ -112,17 +112,16 @@ def test_every_broken_condition_is_a_reason(figures, reason):
 def test_lanes_and_repeats_of_a_case_are_one_case():
     import dataclasses
 
+    import builders
     from scripted_server import make_case
 
     from evals.judging.scoring import score
     from evals.observation import Observation
-    from evals.results import Record, Status
-    from evals.running.run import judged
 
     def record(node, lane, content, repeat=0):
         case = make_case().model_copy(update={"id": node})
         seen = Observation(lane, status=200, content=content, finish_reason="stop")
-        return judged(Record(case, "p", lane, repeat, {}, seen, (), None, Status.ERROR))
+        return builders.record(case, seen, repeat=repeat)
 
     right = [record("a", lane, "Paris.", n) for lane in ("server", "stream") for n in (0, 1)]
     wrong = [dataclasses.replace(record("b", "server", ""), repeat=n) for n in (0, 1)]

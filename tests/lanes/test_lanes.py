@@ -18,12 +18,13 @@ from evals.engines.server import Server
 from evals.errors import ConfigError, ModelError
 from evals.lanes import direct
 from evals.lanes.direct import open_direct
-from evals.lanes.lane import LANES, Setup
+from evals.lanes.lane import LANES, Setup, lane_named
 from evals.lanes.tokens import decoder, load_tokenizer, render
 from evals.observation import Observation
 from evals.request import build_request
 from evals.running.run import open_profile, with_options
 
+NAMES = [lane.name for lane in LANES]
 ROOT = Path(__file__).parents[2]
 HISTORY: list[dict[str, Any]] = [
     {"role": "user", "content": "Weather in Paris?"},
@@ -71,7 +72,7 @@ def test_the_local_rendering_has_as_many_tokens_as_the_servers_prompt(
     case = CASES[number]
     rendered = render(tokenizer, build_request(case))
     for name in ("server", "stream"):
-        with LANES[name](setup) as ask:
+        with lane_named(name).open(setup) as ask:
             seen = ask(case)
         assert seen.error is None
         assert seen.usage is not None
@@ -80,11 +81,11 @@ def test_the_local_rendering_has_as_many_tokens_as_the_servers_prompt(
 
 def test_all_lanes_see_the_same_answer(setup: Setup, tokenizer: Any) -> None:
     seen = {}
-    for name, lane in LANES.items():
-        with lane(setup) as ask:
-            seen[name] = ask(CASES[0])
-    assert {name: answer.error for name, answer in seen.items()} == dict.fromkeys(LANES)
-    assert {name: answer.lane for name, answer in seen.items()} == {name: name for name in LANES}
+    for lane in LANES:
+        with lane.open(setup) as ask:
+            seen[lane.name] = ask(CASES[0])
+    assert {name: answer.error for name, answer in seen.items()} == dict.fromkeys(NAMES)
+    assert {name: answer.lane for name, answer in seen.items()} == {name: name for name in NAMES}
     text = seen["server"].raw_text
     assert text
     assert "Paris" in text
@@ -105,7 +106,7 @@ def test_all_lanes_see_the_same_answer(setup: Setup, tokenizer: Any) -> None:
 def test_an_answer_that_is_cut_keeps_its_last_token(setup: Setup) -> None:
     case = make_case("Count to one hundred.", max_tokens=5)
     for name in ("server", "direct"):
-        with LANES[name](setup) as ask:
+        with lane_named(name).open(setup) as ask:
             seen = ask(case)
         assert seen.finish_reason == "length"
         assert seen.token_ids is not None
@@ -117,7 +118,7 @@ def test_questions_from_several_threads_get_their_own_answers(setup: Setup) -> N
     lengths = [2, 3, 4, 5]
     cases = [make_case("Tell me a long story.", max_tokens=length) for length in lengths]
     for name in ("server", "stream", "direct", "agent"):
-        with LANES[name](setup) as ask, ThreadPoolExecutor(4) as pool:
+        with lane_named(name).open(setup) as ask, ThreadPoolExecutor(4) as pool:
             seen = list(pool.map(ask, cases))
         if name == "agent":
             # An answer that is cut is refused with its usage lost, but it is not an error.
@@ -132,7 +133,7 @@ def test_a_history_that_the_template_cannot_take_is_an_error_in_server_and_direc
     broken = [HISTORY[0], {**HISTORY[1], "tool_calls": [call("get_weather", "[1", id="a")]}]
     case = make_case(messages=[*broken, HISTORY[2]], tools=TOOLS)
     for name, words in {"server": "HTTP 404", "direct": "Expecting"}.items():
-        with LANES[name](setup) as ask:
+        with lane_named(name).open(setup) as ask:
             assert words in (ask(case).error or "")
 
 
@@ -233,9 +234,12 @@ def test_models_that_do_not_load(base_model: Path, tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", list(LANES))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_lane_without_what_it_needs_says_so(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"lane {name} needs a"), LANES[name](Setup(timeout=1)):
+    with (
+        pytest.raises(ConfigError, match=f"lane {name} needs a"),
+        lane_named(name).open(Setup(timeout=1)),
+    ):
         pass
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from evals import schema as schemas
 from evals.case import Tool
-from evals.parsers.events import Content, Event, ToolCall
+from evals.parsers.events import Content, ParserEvent, ToolCall
 
 PARAMETER = r"<parameter=([^>\n]+)>(.*?)</parameter>\s*(?=<parameter=|</function>)"
 FUNCTION = rf"<function=[^>\n]+>\s*(?:{PARAMETER})*</function>"
 CALL = rf"<tool_call>\s*(?:{FUNCTION}\s*)+</tool_call>"
 
-Step = Callable[[list[Event], Sequence[Tool]], list[Event]]
+Step = Callable[[list[ParserEvent], Sequence[Tool]], list[ParserEvent]]
 
 
 def value_of(text: str, types: frozenset[str] | None) -> Any:
@@ -32,7 +32,7 @@ def value_of(text: str, types: frozenset[str] | None) -> Any:
         return text
 
 
-def unchanged(events: list[Event], _tools: Sequence[Tool]) -> list[Event]:
+def unchanged(events: list[ParserEvent], _tools: Sequence[Tool]) -> list[ParserEvent]:
     return events
 
 
@@ -53,9 +53,11 @@ class SmallParser:
     after: Step = unchanged
     after_in_stream: Step = unchanged
 
-    def read(self, pieces: Sequence[str], tools: Sequence[Tool], *, stream: bool) -> list[Event]:
+    def read(
+        self, pieces: Sequence[str], tools: Sequence[Tool], *, stream: bool
+    ) -> list[ParserEvent]:
         text, position = self.join(pieces), 0
-        events: list[Event] = []
+        events: list[ParserEvent] = []
         for call in re.finditer(self.call, text, re.DOTALL):
             events.append(Content(text[position : call.start()]))
             functions = re.finditer(self.function, call.group(), re.DOTALL)
@@ -74,10 +76,10 @@ class SmallParser:
         return ToolCall(name, json.dumps(arguments))
 
 
-def on_calls(change: Callable[[list[ToolCall]], list[Event]]) -> Step:
+def on_calls(change: Callable[[list[ToolCall]], list[ParserEvent]]) -> Step:
     """A step that changes the calls and puts them behind the text."""
 
-    def step(events: list[Event], _tools: Sequence[Tool]) -> list[Event]:
+    def step(events: list[ParserEvent], _tools: Sequence[Tool]) -> list[ParserEvent]:
         calls = [event for event in events if isinstance(event, ToolCall)]
         return [*(event for event in events if not isinstance(event, ToolCall)), *change(calls)]
 
@@ -87,7 +89,7 @@ def on_calls(change: Callable[[list[ToolCall]], list[Event]]) -> Step:
 def changed(change: Callable[[ToolCall, dict[str, Any], Sequence[Tool]], ToolCall]) -> Step:
     """A step that changes each call, given its arguments."""
 
-    def step(events: list[Event], tools: Sequence[Tool]) -> list[Event]:
+    def step(events: list[ParserEvent], tools: Sequence[Tool]) -> list[ParserEvent]:
         return [
             change(event, json.loads(event.arguments), tools)
             if isinstance(event, ToolCall)
@@ -111,8 +113,8 @@ def nearest_other(call: ToolCall, _: dict[str, Any], tools: Sequence[Tool]) -> T
     return replace(call, name=next(near))
 
 
-def fenced(events: list[Event], _tools: Sequence[Tool]) -> list[Event]:
-    result: list[Event] = []
+def fenced(events: list[ParserEvent], _tools: Sequence[Tool]) -> list[ParserEvent]:
+    result: list[ParserEvent] = []
     for event in events:
         match = isinstance(event, Content) and re.search(r"```json\n(.*?)\n```", event.text, re.S)
         if match:
@@ -123,8 +125,8 @@ def fenced(events: list[Event], _tools: Sequence[Tool]) -> list[Event]:
     return result
 
 
-def only_calls(events: list[Event], _tools: Sequence[Tool]) -> list[Event]:
-    calls: list[Event] = [event for event in events if isinstance(event, ToolCall)]
+def only_calls(events: list[ParserEvent], _tools: Sequence[Tool]) -> list[ParserEvent]:
+    calls: list[ParserEvent] = [event for event in events if isinstance(event, ToolCall)]
     return calls or events
 
 
@@ -219,10 +221,10 @@ class WholeText:
     def pending(self) -> bool:
         return bool(self._pieces)
 
-    def feed(self, text: str) -> list[Event]:
+    def feed(self, text: str) -> list[ParserEvent]:
         self._pieces.append(text)
         return []
 
-    def finish(self, *, cut: bool = False) -> list[Event]:
+    def finish(self, *, cut: bool = False) -> list[ParserEvent]:
         pieces, self._pieces = self._pieces, []
         return self._parser.read(pieces, self._tools, stream=self._stream)

@@ -13,8 +13,7 @@ from small_parsers import MUTANTS
 from evals.case import Case
 from evals.config import Profile, cache_folder
 from evals.engines.mlx_lm import boot
-from evals.judging.diagnosis import cause
-from evals.lanes.lane import LANES, Setup
+from evals.lanes.lane import Setup, lane_named
 from evals.lanes.tokens import decoder, load_tokenizer
 from evals.loading.casefile import find_case_files, read_cases
 from evals.replay.build import ARGUMENTS, cached_replay
@@ -88,7 +87,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
         model, log=log, cache=cache_folder(), arguments=ARGUMENTS, launcher=LAUNCHER
     ) as server:
         setup = Setup(timeout=60, server=server, decode=decoder(tokenizer))
-        with LANES["server"](setup) as plain, LANES["stream"](setup) as stream:
+        with lane_named("server").open(setup) as plain, lane_named("stream").open(setup) as stream:
             asks = {"server": plain, "stream": stream}
             yield Opened("mutants", Profile(), server, model, tokenizer, asks)
 
@@ -114,7 +113,7 @@ def through(parser: str, case: Case) -> Case:
 
 
 def blamed(record: Record) -> tuple[Kind | None, Layer | None] | None:
-    found = cause(record.verdicts)
+    found = record.cause
     return (found.kind, found.layer) if found else None
 
 

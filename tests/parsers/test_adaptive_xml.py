@@ -17,7 +17,7 @@ from evals.parsers.adaptive_xml import (
     parse,
     parse_tool_call,
 )
-from evals.parsers.events import Content, Event, MalformedCall, ToolCall, merged
+from evals.parsers.events import Content, MalformedCall, ParserEvent, ToolCall, merged
 
 
 def tool(name: str, definitions: dict[str, Any] | None = None, **properties: Any) -> Tool:
@@ -51,22 +51,22 @@ READ = {"city": "Paris"}
 CLOSED = "</function>\n</tool_call>"
 
 
-def split(text: str, *places: int, cut: bool = False, thinking: bool = False) -> list[Event]:
+def split(text: str, *places: int, cut: bool = False, thinking: bool = False) -> list[ParserEvent]:
     parser = AdaptiveXmlParser(TOOLS, thinking=thinking)
     bounds = [0, *places, len(text)]
     events = [event for i, j in itertools.pairwise(bounds) for event in parser.feed(text[i:j])]
     return merged([*events, *parser.finish(cut=cut)])
 
 
-def calls(events: list[Event]) -> list[tuple[str, Any]]:
+def calls(events: list[ParserEvent]) -> list[tuple[str, Any]]:
     return [(e.name, json.loads(e.arguments)) for e in events if isinstance(e, ToolCall)]
 
 
-def content(events: list[Event]) -> str:
+def content(events: list[ParserEvent]) -> str:
     return "".join(e.text for e in events if isinstance(e, Content))
 
 
-def malformed(events: list[Event]) -> list[str]:
+def malformed(events: list[ParserEvent]) -> list[str]:
     return [e.raw for e in events if isinstance(e, MalformedCall)]
 
 

@@ -8,7 +8,7 @@ from canitoolcall.fixtures import Fixture, load_family, load_fixtures
 from canitoolcall.results import Observation, ParsedToolCall, ParseResult, Status
 
 from evals.parsers.adaptive_xml import AdaptiveXmlParser, declared_tools
-from evals.parsers.events import Content, Event, ToolCall, merged
+from evals.parsers.events import Content, ParserEvent, ToolCall, merged
 
 THINK = ("<think>", "</think>")
 
@@ -36,7 +36,7 @@ def parsed(fixture: Fixture, size: int) -> ParseResult:
     return as_result(merged([*events, *parser.finish()]), thinking)
 
 
-def as_result(events: list[Event], thinking: bool) -> ParseResult:
+def as_result(events: list[ParserEvent], thinking: bool) -> ParseResult:
     """Calls, text and thought apart. A malformed call is neither a call nor text."""
     content, thought = "", ""
     for text in (event.text for event in events if isinstance(event, Content)):

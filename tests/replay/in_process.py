@@ -20,6 +20,7 @@ from evals.lanes.server import read_response
 from evals.lanes.stream import accumulate, read_events
 from evals.observation import Observation
 from evals.parsers import launcher
+from evals.parsers.names import OWN
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _post(body: bytes, pieces: Iterable[str], setting: Setting, thinking: bool, 
         def generate(self, *_: Any, **__: Any) -> tuple[Any, Iterator[Any]]:
             return _context(setting, thinking), _responses(list(pieces), cut)
 
-    if setting.parser in launcher.OWN:
+    if setting.parser in OWN:
         launcher._wrap_generate(Generator)
 
     handler: Any = object.__new__(server.APIHandler)
@@ -93,7 +94,7 @@ def _post(body: bytes, pieces: Iterable[str], setting: Setting, thinking: bool, 
 
 
 def _context(setting: Setting, thinking: bool) -> Any:
-    if setting.parser in launcher.OWN:
+    if setting.parser in OWN:
         launcher._register(setting.parser)
     parser = importlib.import_module(f"mlx_lm.tool_parsers.{setting.parser}")
     start, end = setting.think or (None, None)

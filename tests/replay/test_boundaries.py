@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import judge
 from canitoolcall.fixtures import Fixture, load_fixtures
 from in_process import Setting, essence, respond
 
 from evals.case import Case, ReplayScript
 from evals.engines.server import Server
-from evals.judging.diagnosis import judge
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
 from evals.lanes.tokens import Decode, decoder, load_tokenizer
 from evals.loading.casefile import find_case_files, read_cases
 from evals.observation import Observation
 from evals.parsers.adaptive_xml import AdaptiveXmlParser, declared_tools
-from evals.parsers.events import Event, merged
+from evals.parsers.events import ParserEvent, merged
 from evals.results import Status
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def pieces_of(text: str, chance: random.Random) -> list[str]:
 def test_every_split_in_two_gives_the_same_events(fixture: Fixture) -> None:
     tools, text = declared_tools(fixture.tools), fixture.raw_output
 
-    def read(*pieces: str) -> list[Event]:
+    def read(*pieces: str) -> list[ParserEvent]:
         parser = AdaptiveXmlParser(tools)
         events = [event for piece in pieces for event in parser.feed(piece)]
         return merged([*events, *parser.finish()])

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import answer, judge
 from mlx_lm import __version__ as mlx_lm_version
 
 from evals.case import Case
 from evals.config import cache_folder, read_config
 from evals.engines.mlx_lm import boot
-from evals.judging.diagnosis import Judgement, judge
 from evals.lanes import server as plain_lane
 from evals.lanes import stream as stream_lane
 from evals.lanes.tokens import decoder, load_tokenizer
@@ -20,8 +20,7 @@ from evals.loading.casefile import find_case_files, read_cases
 from evals.observation import Observation
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.findings import findings_page, not_asked
-from evals.request import build_request
-from evals.results import Layer, Record, Status
+from evals.results import Judgement, Layer, Record, Status
 
 ROOT = Path(__file__).parents[2]
 CASES = read_cases(find_case_files([ROOT / "cases" / "regressions"]), ROOT)
@@ -137,19 +136,9 @@ def test_what_the_parser_does_to_a_sound_call_is_a_violation(played: Played) -> 
 def records(played: Played) -> list[Record]:
     """What a run of all replay profiles leaves, as it reads it from its file."""
     written = [
-        Record(
-            case=case,
-            profile=case.profiles[0],
-            lane=lane,
-            repeat=0,
-            request=build_request(case, stream=lane == "stream"),
-            observation=observation,
-            verdicts=judgement.verdicts,
-            scores=judgement.scores,
-            status=judgement.status,
-        )
+        Record.of(answer(case, observation, profile=case.profiles[0]), judgement)
         for case in CASES
-        for lane, (observation, judgement) in played[case.node].items()
+        for observation, judgement in played[case.node].values()
     ]
     return [Record.from_json(record.to_json()) for record in written]
 

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import builders
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,15 +12,13 @@ from hypothesis import strategies as st
 from evals.case import Case, Expect, KnownDefect, Tool
 from evals.config import Config, cache_folder
 from evals.lanes.tokens import decoder, load_tokenizer, token_texts
-from evals.observation import Call, Event, Observation, Usage
+from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.replay.build import cached_replay
 from evals.report.allure.files import history_id, write_results, write_run_files
 from evals.report.allure.result import allure_test, tokens_table
 from evals.report.allure.run import categories, environment, executor, metrics
 from evals.report.evidence_view import as_json
 from evals.report.summary import summarize
-from evals.request import build_request
-from evals.results import Record, Status
 from evals.running.run import judged
 
 URL = "http://127.0.0.1:1/v1"
@@ -51,18 +50,7 @@ def make_record(expect=LOOK, raw=CALL_TEXT, *, lane="server", profile="p", **val
         token_texts=(raw, ""),
         server_log="POST /v1/chat/completions",
     )
-    unjudged = Record(
-        case=case,
-        profile=profile,
-        lane=lane,
-        repeat=0,
-        request=build_request(case),
-        observation=replace(observation, **values),
-        verdicts=(),
-        scores=None,
-        status=Status.ERROR,
-    )
-    return judged(unjudged)
+    return builders.record(case, replace(observation, **values), profile=profile)
 
 
 LOST = {"delivered": False}
@@ -134,7 +122,7 @@ def test_a_stream_tells_what_the_plain_answer_saw():
         calls=(),
         events=(Event(0.125, "{}"), Event(0.25, "[DONE]")),
     )
-    record = judged(replace(RECORDS["pass"], lane="stream", observation=stream, plain=plain))
+    record = judged(replace(RECORDS["pass"], traits=STREAM, observation=stream, plain=plain))
     test = allure_test(record, SERVED, URL)
     steps = {step.name: step for step in test.steps}
     assert list(steps) == [

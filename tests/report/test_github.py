@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from evals.cli import app
 from evals.config import Config
-from evals.observation import Observation
+from evals.observation import STREAM, Observation
 from evals.report.comparison import compare
 from evals.report.github.commands import annotations, commands_stopped, escape_data, escape_property
 from evals.report.github.issue import issue_text
@@ -89,7 +89,7 @@ def night():
 
 def test_problems_are_worst_first_and_one_for_each_case_and_profile(night):
     records, _, comparison = night
-    found = problems([*records, replace(records[1], lane="stream")], comparison)
+    found = problems([*records, replace(records[1], traits=STREAM)], comparison)
     assert [(p.why, p.record.case.id, p.lanes) for p in found] == [
         (Why.NEW, "changed", ("server", "stream")),
         (Why.NEW, "silent", ("server",)),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from evals.cli import app
 from evals.config import Config
 from evals.errors import ConfigError
-from evals.observation import Observation
+from evals.observation import STREAM, Observation
 from evals.report.comparison import baseline, read_run
 from evals.report.github.markdown import job_summary
 from evals.report.html.figures import figures
@@ -219,7 +219,7 @@ def test_judging_again_writes_the_page_again(two_runs, tmp_path):
 def test_a_failed_case_has_one_line_in_the_terminal_and_violations_come_first():
     miss = answer_of(case_of("miss"), called(1, wrote=1))
     lost = answer_of(case_of("lost"), called(BIG - 1))
-    records = [miss, replace(miss, lane="stream"), replace(miss, profile="other"), lost]
+    records = [miss, replace(miss, traits=STREAM), replace(miss, profile="other"), lost]
     console = Console(width=200, record=True, file=io.StringIO())
     about = {"id": "r", "started": "2026-01-02T03:04:05+00:00", "seconds": 2.0, "whole": True}
     print_summary(summarize(records, Config(), {"profiles": {}}, about), records, console)

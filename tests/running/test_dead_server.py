@@ -3,14 +3,13 @@
 import json
 
 import pytest
+from builders import record
 from scripted_server import completion, make_case, respond, serve
 
 from evals.config import Config
 from evals.lanes import server, stream
 from evals.report.summary import summarize
-from evals.request import build_request
-from evals.results import Record, Status
-from evals.running.run import judged
+from evals.results import Status
 
 
 def close(handler):
@@ -54,19 +53,7 @@ def ask(scripted, lane, answer):
     scripted.answer = answer
     case = make_case()
     observation = lane.ask(scripted.server, case, timeout=5)
-    return judged(
-        Record(
-            case=case,
-            profile="default",
-            lane=lane.LANE,
-            repeat=0,
-            request=build_request(case),
-            observation=observation,
-            verdicts=(),
-            scores=None,
-            status=Status.ERROR,
-        )
-    )
+    return record(case, observation)
 
 
 @pytest.mark.parametrize("lane", [server, stream], ids=["server", "stream"])

@@ -209,7 +209,9 @@ def test_the_name_of_the_newest_run_is_no_folder_for_a_run(run):
 
 def test_a_gate_of_no_profile_is_refused(tmp_path):
     (tmp_path / "evals.toml").write_text("[gates.defualt]\ncase = 0.99\n")
-    with pytest.raises(ConfigError, match=r"gates\.defualt: there is no such profile"):
+    with pytest.raises(
+        ConfigError, match=r"gates: unknown profile 'defualt', did you mean 'default'"
+    ):
         read_config(tmp_path)
 
 

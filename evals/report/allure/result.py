@@ -10,19 +10,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.judging.diagnosis import cause
 from evals.observation import Observation
 from evals.report.evidence_view import (
     as_json,
     curl_line,
-    outcome,
     response_value,
     transcript,
-    written,
 )
 from evals.report.github.markdown import block
 from evals.report.text import escape_controls, expected_text, what_happened
-from evals.results import Layer, Record, Status, Verdict
+from evals.results import Record, Status, Verdict
 
 TEXT = "text/plain"
 JSON = "application/json"
@@ -94,7 +91,7 @@ def allure_test(record: Record, served: Mapping[str, str | None], url: str) -> T
 
     `served` has the profile's `model` and `quantization`; `url` is the server's base, for `curl`.
     """
-    case, blamed = record.case, cause(record.verdicts)
+    case = record.case
     start, stop = _times(record.observation)
     return Test(
         name=_title(record),
@@ -102,11 +99,11 @@ def allure_test(record: Record, served: Mapping[str, str | None], url: str) -> T
         title_path=tuple(case.path.split("/")),
         description=_description(record),
         status=_STATUS[record.status],
-        message=escape_controls(_message(record, blamed))[:_LONGEST_MESSAGE],
+        message=escape_controls(_message(record))[:_LONGEST_MESSAGE],
         trace=what_happened(record) if record.status != Status.PASS else "",
         known=record.status == Status.KNOWN,
         parameters=_parameters(record, served),
-        labels=tuple(_labels(record, blamed)),
+        labels=tuple(_labels(record)),
         tags=tuple(dict.fromkeys([*case.tags, case.tier, *["critical"] * case.critical])),
         links=tuple(_links(record)),
         steps=tuple(_steps(record, url)),
@@ -139,19 +136,16 @@ def _description(record: Record) -> str:
         f"Tools on offer: {tools}",
         f"Case: `{case.path}:{case.line}`, `{case.id}`",
     ]
-    if defect := case.defect(record.profile, record.lane):
+    if defect := record.known_defect:
         parts.append(f"Known defect:\n\n{block(defect.reason, language='')}")
     return "\n\n".join(parts)
 
 
-def _message(record: Record, blamed: Verdict | None) -> str:
+def _message(record: Record) -> str:
     """One sentence whose beginning the categories go by."""
     if record.status == Status.PASS:
         return f"known defect no longer seen: {record.defect_gone}" if record.defect_gone else ""
-    what = f"{blamed.kind} ({blamed.layer}): {blamed.reason}" if blamed else "no verdict"
-    if record.status == Status.ERROR:
-        return f"error: {what if blamed else record.observation.error}"
-    return f"{'known defect' if record.status == Status.KNOWN else outcome(record)}: {what}"
+    return f"{'known defect' if record.status == Status.KNOWN else record.outcome}: {record.why}"
 
 
 def _parameters(record: Record, served: Mapping[str, str | None]) -> tuple[Parameter, ...]:
@@ -166,7 +160,7 @@ def _parameters(record: Record, served: Mapping[str, str | None]) -> tuple[Param
     )
 
 
-def _labels(record: Record, blamed: Verdict | None) -> Iterator[tuple[str, str]]:
+def _labels(record: Record) -> Iterator[tuple[str, str]]:
     case = record.case
     yield "epic", case.path.split("/")[0]
     yield "feature", case.category
@@ -175,13 +169,13 @@ def _labels(record: Record, blamed: Verdict | None) -> Iterator[tuple[str, str]]
     yield "parentSuite", record.profile
     yield "suite", case.category
     yield "subSuite", record.lane
-    if blamed:
-        yield "layer", str(blamed.layer or Layer.UNKNOWN)
-        yield "kind", str(blamed.kind)
+    if record.cause:
+        yield "layer", str(record.blame)
+        yield "kind", str(record.cause.kind)
 
 
 def _links(record: Record) -> Iterator[tuple[str, str]]:
-    defect = record.case.defect(record.profile, record.lane)
+    defect = record.known_defect
     urls = [record.case.link, defect.link if defect else None]
     for url in dict.fromkeys(url for url in urls if url):
         found = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/(\d+)", url)
@@ -196,7 +190,7 @@ def _steps(record: Record, url: str) -> Iterator[Step]:
     request = Attachment("request", as_json(record.request), JSON)
     curl = Attachment("curl", curl_line(record.request, url))
     yield Step("request", attachments=(request, curl))
-    if evidence := written(record):
+    if evidence := record.written:
         here = evidence is record.observation
         name = "model wrote" if here else "model wrote (seen in the plain request)"
         yield Step(name, attachments=tuple(_written(evidence)))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from evals.case import Case
-from evals.judging.diagnosis import cause
 from evals.observation import Observation
 from evals.report import evidence_view as view
 from evals.report.text import escape_controls, expected_text, response_text
@@ -50,16 +49,16 @@ def _shower(limit: int) -> Show:
 
 def list_entry(record: Record) -> dict[str, Any]:
     """What the list shows and what its filters go by; all are short texts or numbers."""
-    case, blamed = record.case, cause(record.verdicts)
-    reason = blamed.reason if blamed else record.observation.error or ""
+    case, blamed = record.case, record.cause
+    reason = blamed.reason if blamed else ""
     return {
         "id": record.key,
         "title": one_line(case.question) or case.id,
         "profile": record.profile,
         "lane": record.lane,
         "category": case.category,
-        "outcome": view.outcome(record),
-        "layer": str(view.layer(record) or ""),
+        "outcome": record.outcome,
+        "layer": str(record.blame or ""),
         "kind": str(blamed.kind or "") if blamed else "",
         "reason": one_line(reason, 400),
         "expected": expected_form(case),
@@ -98,7 +97,7 @@ def got_form(record: Record) -> str:
 
 def _asked(record: Record, show: Show) -> dict[str, Any]:
     case = record.case
-    defect = case.defect(record.profile, record.lane)
+    defect = record.known_defect
     curl = view.curl_line(record.request)
     return {
         "place": f"{case.path}:{case.line}",
@@ -142,7 +141,7 @@ def _answered(record: Record, show: Show) -> dict[str, Any]:
 
 def _written(record: Record, show: Show) -> dict[str, Any] | None:
     """The raw model text with its tokens; a list of ids and one of texts, as many as are shown."""
-    source = view.written(record)
+    source = record.written
     if source is None:
         return None
     text = show(source.raw_text or "")

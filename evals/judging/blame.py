@@ -1,0 +1,170 @@
+"""Blame: who made a check fail, from what the model wrote and what came out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evals.case import Case
+from evals.formats.reading import Reading
+from evals.judging.checks import Finding, Said, check_tool_choice, leaked_marks, show
+from evals.judging.evidence import LAYERS, Blame, Evidence, attempted_call, layer_of
+from evals.observation import Observation
+from evals.results import Answer, Kind, Layer, Verdict
+
+
+@dataclass(frozen=True)
+class Held:
+    """An answer as checks look at it: what was said, and all that is known of how it came to be."""
+
+    answer: Answer
+    plain: Observation | None
+    """The plain answer, where it is evidence."""
+    said: Said
+    """The calls and the text that are held against the case."""
+    evidence: Evidence
+    behind: Evidence | None
+    """The evidence of the plain response, where a later layer changed it."""
+    changed: tuple[Finding, Blame] | None
+    """How that layer changed it."""
+
+    @property
+    def case(self) -> Case:
+        """The case that was asked."""
+        return self.answer.case
+
+    @property
+    def ignored(self) -> Finding | None:
+        """That the response ignored `tool_choice`, and so says nothing about the model."""
+        return check_tool_choice(self.case, self.said)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A part of what a case expects, to be held against the response and what the model wrote."""
+
+    name: str
+    doc: str
+    applies: Callable[[Case, Said], bool]
+    find: Callable[[Case, Said], Finding | None]
+    of_choice: bool = False
+    """Whether it is about there being a call at all."""
+
+    def of(self, case: Case, said: Said, otherwise: Finding | None) -> Finding | None:
+        """What is wrong with `said`; `otherwise` where the check does not apply to it."""
+        return self.find(case, said) if self.applies(case, said) else otherwise
+
+
+def by_kind(finding: Finding) -> Blame:
+    """The layer that a kind always is the fault of; the model where there is none."""
+    return Blame(finding.kind, LAYERS.get(finding.kind, Layer.MODEL))
+
+
+def verdict(check: str, finding: Finding, blame: Blame) -> Verdict:
+    """The verdict of a check that failed."""
+    reason = f"{finding.reason}; {blame.reason}" if blame.reason else finding.reason
+    return Verdict(check, False, reason, blame.kind, blame.layer, finding.differences)
+
+
+def blame_expected(expected: Expected, held: Held, finding: Finding) -> Blame:
+    """Who made a part of what the case expects fail."""
+    if not held.answer.traits.over_http:
+        return _blame_model(expected, held, finding)
+    if not (held.behind and held.changed):
+        return _blame(expected, finding, held.evidence)
+    # The plain response may be as wrong as the one that was made of it.
+    plain = expected.of(held.case, Said.of(held.behind.response), finding)
+    return held.changed[1] if plain is None else _blame(expected, plain, held.behind)
+
+
+def _blame_model(expected: Expected, held: Held, finding: Finding) -> Blame:
+    """The model alone: every fault is its own."""
+    excuse = held.evidence.excuse()
+    if excuse and (expected.of_choice or finding.kind == Kind.MISSING_CALL):
+        return excuse
+    return Blame(_own_kind(finding.kind), Layer.MODEL)
+
+
+def _own_kind(kind: Kind) -> Kind:
+    """A strange name that the model itself wrote was corrupted by nobody."""
+    return Kind.WRONG_TOOL if kind == Kind.CORRUPT_NAME else kind
+
+
+def hidden_call(evidence: Evidence) -> Finding | None:
+    """A call where an answer was expected, which did not come out as a call."""
+    case, response = evidence.case, evidence.response
+    if case.expect.alternatives or response.calls:
+        return None
+    if evidence.reading is None:
+        if response.finish_reason == "tool_calls":
+            return Finding(Kind.LOST_CALL, "an answer was expected, and a call was lost")
+        return None
+    if attempted_call(case, evidence.reading):
+        return Finding(Kind.SPURIOUS_CALL, "an answer was expected, and the model began a call")
+    return None
+
+
+def _blame(expected: Expected, finding: Finding, evidence: Evidence) -> Blame:
+    """Who made a response fail, of which `evidence` tells what the model wrote."""
+    reading, excuse, faithful = evidence.reading, evidence.excuse(), evidence.faithful
+    if finding.kind == Kind.INVALID_ARGUMENTS:
+        if evidence.truncated:
+            return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
+        return Blame(finding.kind, Layer.PARSER)
+    if reading is None:
+        return _blame_without_text(finding, evidence)
+    if reading.ambiguous:
+        return Blame(finding.kind, Layer.UNKNOWN, f"ambiguous: {reading.ambiguous[0]}")
+    written = Said(reading.calls, reading.text)
+    own = expected.of(evidence.case, written, None)
+    if faithful and expected.of(evidence.case, written, finding) is None:
+        return Blame(
+            faithful.kind, layer_of(faithful.kind), f"the model wrote {written_text(reading)}"
+        )
+    if excuse and (expected.of_choice or finding.kind == Kind.MISSING_CALL):
+        return excuse
+    if own:
+        return Blame(_own_kind(own.kind), Layer.MODEL)
+    return excuse or Blame(finding.kind, Layer.UNKNOWN)
+
+
+def _blame_without_text(finding: Finding, evidence: Evidence) -> Blame:
+    if finding.kind == Kind.MISSING_CALL and not evidence.response.calls:
+        if evidence.truncated:
+            return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
+        if evidence.response.finish_reason == "tool_calls":
+            return Blame(Kind.LOST_CALL, Layer.UNKNOWN, "finish_reason is tool_calls")
+    return Blame(finding.kind, Layer.UNKNOWN)
+
+
+def blame_finish_reason(held: Held, finding: Finding) -> Blame:
+    """Who made the finish reason wrong."""
+    evidence = held.evidence
+    if finding.kind == Kind.TRUNCATED:
+        return Blame(finding.kind, Layer.MODEL)
+    if finding.kind == Kind.FINISH_REASON:
+        return Blame(finding.kind, Layer.SERVER)
+    reading = evidence.reading
+    if reading is None:
+        return Blame(finding.kind, Layer.UNKNOWN)
+    if reading.ambiguous:  # a call that is unsound either way is the model's all the same
+        return evidence.excuse() or Blame(finding.kind, Layer.UNKNOWN)
+    if evidence.faithful and evidence.faithful.kind == Kind.LOST_CALL:
+        return Blame(finding.kind, Layer.PARSER)
+    return evidence.excuse() or Blame(Kind.FINISH_REASON, Layer.SERVER)
+
+
+def blame_markup(held: Held, finding: Finding) -> Blame:
+    """Who left markup in the text."""
+    evidence, reading = held.evidence, held.evidence.reading
+    if reading is None or reading.ambiguous:
+        return Blame(finding.kind, Layer.UNKNOWN)
+    if excuse := evidence.excuse():
+        return excuse
+    if leaked_marks(evidence.case, reading.text):
+        return Blame(Kind.MALFORMED_CALL, Layer.MODEL, "the model wrote it outside any call")
+    return Blame(finding.kind, Layer.PARSER)
+
+
+def written_text(reading: Reading) -> str:
+    """The calls that the model wrote, else its text, in one line."""
+    calls = [f"{call.name}({call.arguments})" for call in reading.calls]
+    return show(", ".join(calls) or reading.text)

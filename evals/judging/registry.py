@@ -1,0 +1,282 @@
+"""The checks of an answer: each a value, all in one tuple.
+
+To add one, write what it finds (beside those of `evals.judging.checks`) and put a `Check` into
+`CHECKS`: verdicts, scores and the reference follow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evals.case import Case
+from evals.judging.blame import (
+    Expected,
+    Held,
+    blame_expected,
+    blame_finish_reason,
+    blame_markup,
+    by_kind,
+    hidden_call,
+    verdict,
+    written_text,
+)
+from evals.judging.checks import (
+    Finding,
+    Said,
+    check_answer,
+    check_arguments,
+    check_call_or_answer,
+    check_finish_reason,
+    check_markup,
+    check_prompt,
+    check_schema,
+    check_tool_name,
+    match_expected,
+)
+from evals.judging.evidence import Blame, layer_of, same_calls
+from evals.observation import Observation, Traits
+from evals.results import Kind, Layer, Verdict
+
+
+def _nothing(held: Held) -> str:
+    return ""
+
+
+def _by_kind(held: Held, finding: Finding) -> Blame:
+    return by_kind(finding)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that is held against every answer that it applies to."""
+
+    name: str
+    doc: str
+    """What holds where it passes, as one sentence for the reference."""
+    applies: Callable[[Held], bool]
+    find: Callable[[Held], Finding | None]
+    """What is wrong; None where it passes."""
+    layer: Callable[[Held, Finding], Blame] = _by_kind
+    """Whose fault that is, and what it is then called."""
+    counts: bool = True
+    """Whether it is about the answer, and so about `Scores.case`; else it is about the serving."""
+    note: Callable[[Held], str] = _nothing
+    """What is to be said where it passes."""
+
+    def judge(self, held: Held) -> Verdict:
+        """The verdict on an answer that the check applies to."""
+        finding = self.find(held)
+        if finding is None:
+            return Verdict(self.name, True, self.note(held))
+        return verdict(self.name, finding, self.layer(held, finding))
+
+
+def broken_response(traits: Traits, observation: Observation) -> Finding | None:
+    """That an observation says nothing about the model; None if it does."""
+    if not traits.over_http:
+        if observation.error or observation.raw_text is None:
+            reason = observation.error or "there is no raw model text"
+            return Finding(Kind.HARNESS_ERROR, reason)
+        return None
+    if observation.error or observation.status not in (200, None):
+        reason = observation.error or f"HTTP status {observation.status}"
+        return Finding(Kind.SERVER_ERROR, reason)
+    return None
+
+
+def _expected(
+    name: str,
+    doc: str,
+    applies: Callable[[Case, Said], bool],
+    find: Callable[[Case, Said], Finding | None],
+    of_choice: bool = False,
+) -> Check:
+    expected = Expected(name, doc, applies, find, of_choice)
+
+    def finding(held: Held) -> Finding | None:
+        found = find(held.case, held.said)
+        return hidden_call(held.evidence) if of_choice and found is None else found
+
+    return Check(
+        name,
+        doc,
+        lambda held: held.ignored is None and applies(held.case, held.said),
+        finding,
+        lambda held, found: blame_expected(expected, held, found),
+    )
+
+
+def _always(case: Case, said: Said) -> bool:
+    return True
+
+
+def _answers(case: Case, said: Said) -> bool:
+    return not case.expect.alternatives and not said.calls
+
+
+def _calls(case: Case, said: Said) -> bool:
+    return bool(case.expect.alternatives and said.calls)
+
+
+def _calls_rightly(case: Case, said: Said) -> bool:
+    return _calls(case, said) and any(c.name_ok for c in match_expected(case, said).calls)
+
+
+def _shows_protocol(held: Held) -> bool:
+    """Whether the response itself is seen, with its finish reason and what `tool_choice` did."""
+    return held.answer.traits.over_http and not held.answer.traits.through_client
+
+
+def _finish_applies(held: Held) -> bool:
+    return _shows_protocol(held) or (
+        not held.answer.traits.over_http and held.ignored is None and held.evidence.truncated
+    )
+
+
+def _client_changed(held: Held) -> tuple[Finding, Blame] | None:
+    return held.changed if held.answer.traits.through_client else None
+
+
+def _faithful_applies(held: Held) -> bool:
+    known = held.evidence.reading is not None or _client_changed(held) is not None
+    return held.answer.traits.over_http and known
+
+
+def _faithful(held: Held) -> Finding | None:
+    changed = _client_changed(held)
+    return changed[0] if changed else held.evidence.faithful
+
+
+def _blame_faithful(held: Held, finding: Finding) -> Blame:
+    changed = _client_changed(held)
+    return changed[1] if changed else Blame(finding.kind, layer_of(finding.kind))
+
+
+def _note_faithful(held: Held) -> str:
+    reading, evidence = held.evidence.reading, held.evidence
+    if reading is None:
+        return ""
+    if reading.ambiguous:
+        return f"not judged, ambiguous: {reading.ambiguous[0]}"
+    if reading.malformed and evidence.response.calls:
+        return f"the server mended a malformed call, {reading.malformed[0].reason}"
+    if not same_calls(held.case, reading, evidence.response):
+        return f"the model wrote otherwise: {written_text(reading)}"
+    return ""
+
+
+def _format_applies(held: Held) -> bool:
+    reading = held.evidence.reading
+    alone = not held.answer.traits.over_http and held.ignored is None
+    return alone and reading is not None and bool(reading.read)
+
+
+def _foreign_format(held: Held) -> Finding | None:
+    reading, parsed = held.evidence.reading, held.answer.call_format
+    foreign = (
+        next((r.format for r in reading.read if r.format != parsed), None) if reading else None
+    )
+    reason = f"the call is written as {foreign}, the server parses {parsed}"
+    return Finding(Kind.FORMAT_MISMATCH, reason) if foreign else None
+
+
+def _stream_applies(held: Held) -> bool:
+    traits = held.answer.traits
+    return traits.needs_plain and not traits.through_client and held.plain is not None
+
+
+def _prompt_applies(held: Held) -> bool:
+    answer = held.answer
+    known = answer.rendered_prompt_tokens is not None and answer.observation.usage is not None
+    return answer.traits.over_http and known
+
+
+def _drift(held: Held) -> Finding | None:
+    rendered = held.answer.rendered_prompt_tokens
+    return None if rendered is None else check_prompt(held.answer.observation, rendered)
+
+
+def _choice_applies(held: Held) -> bool:
+    asked = held.case.tool_choice != "auto" and _shows_protocol(held)
+    return asked or held.ignored is not None
+
+
+def _note_choice(held: Held) -> str:
+    untold = "this lane has no tool_choice; what the case expects is not judged"
+    return "" if _shows_protocol(held) else untold
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "response",
+        "A complete response came back.",
+        lambda held: True,
+        lambda held: broken_response(held.answer.traits, held.answer.observation),
+    ),
+    _expected(
+        "call_or_answer",
+        "There is a call where calls are expected, and none where an answer is.",
+        _always,
+        check_call_or_answer,
+        of_choice=True,
+    ),
+    _expected(
+        "answer", "The answer has the text that it must have, and no other.", _answers, check_answer
+    ),
+    _expected("tool_name", "The tools called are those expected.", _calls, check_tool_name),
+    _expected("arguments", "All arguments are those expected.", _calls_rightly, check_arguments),
+    _expected(
+        "schema", "The arguments satisfy the schema of the tool.", _calls_rightly, check_schema
+    ),
+    Check(
+        "finish_reason",
+        "The finish reason fits the answer, which is not cut off.",
+        _finish_applies,
+        lambda held: check_finish_reason(held.case, held.evidence.response),
+        blame_finish_reason,
+    ),
+    Check(
+        "markup",
+        "No markup of calls or of reasoning is in the text.",
+        lambda held: held.answer.traits.over_http,
+        lambda held: check_markup(held.case, held.evidence.response),
+        blame_markup,
+    ),
+    Check(
+        "faithful",
+        "The response says what the model wrote.",
+        _faithful_applies,
+        _faithful,
+        _blame_faithful,
+        note=_note_faithful,
+    ),
+    Check(
+        "format",
+        "The model alone writes calls in the format that the server parses.",
+        _format_applies,
+        _foreign_format,
+        lambda held, finding: Blame(finding.kind, Layer.MODEL),
+    ),
+    Check(
+        "stream",
+        "The stream says what the plain response says.",
+        _stream_applies,
+        lambda held: held.changed[0] if held.changed else None,
+        counts=False,
+    ),
+    Check(
+        "prompt",
+        "The server's prompt has as many tokens as the one rendered here.",
+        _prompt_applies,
+        _drift,
+        counts=False,
+    ),
+    Check(
+        "tool_choice",
+        "The response is what `tool_choice` asked for.",
+        _choice_applies,
+        lambda held: held.ignored if _shows_protocol(held) else None,
+        counts=False,
+        note=_note_choice,
+    ),
+)
+"""Every check, in the order of a record's verdicts."""

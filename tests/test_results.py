@@ -1,0 +1,63 @@
+"""Records: what is written is read again, also what schema 1 wrote, and none is half judged."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_runs import answer_of, called, case_of
+
+from evals.errors import ConfigError
+from evals.observation import AGENT, DIRECT, SERVER, STREAM
+from evals.results import Judgement, Layer, Record, Scores, Status, Verdict, read_records
+from evals.running.run import judged
+
+OLD = Path(__file__).with_name("records-of-schema-1.jsonl")
+LOST = answer_of(case_of("lost"), called(12))
+RIGHT = answer_of(case_of("right"), called())
+
+
+def test_records_of_schema_1_are_read_with_their_lanes_traits_and_judged_alike() -> None:
+    records = list(read_records(OLD))
+    assert [record.traits for record in records] == [SERVER, SERVER, STREAM, AGENT, DIRECT]
+    assert [judged(record) for record in records] == records
+    assert [Record.from_json(record.to_json()) for record in records] == records
+
+
+def test_a_record_carries_its_conclusions() -> None:
+    assert (RIGHT.outcome, RIGHT.cause, RIGHT.blame, RIGHT.why) == ("pass", None, None, "")
+    assert LOST.cause is not None
+    assert (LOST.outcome, LOST.blame) == ("violation", Layer.PARSER)
+    assert LOST.why == f"changed_arguments (parser): {LOST.cause.reason}"
+    assert LOST.model_text == called().raw_text
+    stream = replace(called(), lane="stream", raw_text=None)
+    assert answer_of(case_of("s"), stream, called()).model_text == called().raw_text
+    assert answer_of(case_of("s"), stream).model_text is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "scores", "status"),
+    [
+        ((), None, Status.ERROR),
+        ((Verdict("response", True),), None, Status.PASS),
+        ((Verdict("response", False),), Scores(None, None, None, None), Status.ERROR),
+    ],
+)
+def test_there_is_no_judgement_in_an_invalid_state(
+    verdicts: tuple[Verdict, ...], scores: Scores | None, status: Status, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"verdicts|status"):
+        Judgement(verdicts=verdicts, scores=scores, status=status)
+    line = json.loads(RIGHT.to_json())
+    line |= {"verdicts": [{"check": v.check, "passed": v.passed} for v in verdicts]}
+    line |= {"scores": scores and vars(scores), "status": status}
+    path = tmp_path / "records.jsonl"
+    path.write_text(f"{json.dumps(line)}\n{RIGHT.to_json()}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"records.jsonl:1: not a record"):
+        list(read_records(path))
+
+
+def test_a_line_of_another_schema_is_refused() -> None:
+    line = json.dumps({**json.loads(RIGHT.to_json()), "schema": 3})
+    with pytest.raises(ValueError, match="not a record of schema 2 or 1"):
+        Record.from_json(line)
