@@ -4,6 +4,7 @@
 [tool.evals]                        # in evals.toml: the same without "tool.evals"
 lanes = ["server", "stream"]        # how each case travels
 in_flight = 4                       # requests at a time
+cases = ["cases"]                   # folders of case files, beside this file
 
 [tool.evals.targets.mine]           # a server and a model
 model = "path/or/hub-name"          # "default": what `evals model` builds; "replay": scripts
@@ -141,6 +142,8 @@ class Config(_Table):
     """Cases asked at a time."""
     timeout: float = Field(default=120.0, gt=0)
     """Seconds for each question."""
+    cases: list[str] = Field(default=["cases"], min_length=1)
+    """Folders of the case files, relative to this file; YAML elsewhere is no case."""
     targets: dict[str, Target] = Field(default_factory=lambda: {"default": Target()})
     """Targets by name; without any, one named `default`."""
     profiles: dict[str, Profile] = Field(default_factory=lambda: {"default": Profile()})
@@ -223,6 +226,14 @@ def replay_profiles() -> dict[str, Profile]:
         for format_ in replayed_formats()
         if format_.template and (name := _replay_name(format_.template))
     }
+
+
+def has_config(folder: Path) -> bool:
+    """Whether `folder` has a configuration of evals, right or wrong."""
+    if (folder / "evals.toml").is_file():
+        return True
+    path = folder / "pyproject.toml"
+    return path.is_file() and b"[tool.evals" in path.read_bytes()
 
 
 def read_config(folder: Path) -> Config:

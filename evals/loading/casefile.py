@@ -109,8 +109,14 @@ def find_case_files(places: Iterable[Path]) -> list[Path]:
     """All case files in or at `places`, sorted; tool files are none."""
     found: set[Path] = set()
     for place in places:
-        found.update(place.rglob("*.yaml") if place.is_dir() else [place])
+        inside = (path for path in place.rglob("*") if is_yaml(path))
+        found.update(inside if place.is_dir() else [place])
     return sorted(path for path in found if path.parent.name != TOOLS_FOLDER)
+
+
+def is_yaml(path: Path) -> bool:
+    """Whether its name says that it is a YAML file."""
+    return path.suffix in (".yaml", ".yml")
 
 
 def read_cases(files: Iterable[Path], root: Path) -> list[Case]:
@@ -138,7 +144,7 @@ def read_cases(files: Iterable[Path], root: Path) -> list[Case]:
 def read_tools(folder: Path, root: Path, problems: Problems) -> dict[str, Tool]:
     """The shared tools of `folder`, by name; mistakes go to `problems`."""
     tools: dict[str, Tool] = {}
-    for file in sorted(folder.glob("*.yaml")):
+    for file in sorted(path for path in folder.glob("*") if is_yaml(path)):
         document = read_yaml(file, root, problems)
         if document is None:
             continue

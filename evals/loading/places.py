@@ -1,0 +1,23 @@
+"""Where a project's case files are: the folders that its configuration names."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from evals.config import Config
+from evals.loading.casefile import TOOLS_FOLDER, is_yaml
+
+
+def case_folders(config: Config, root: Path) -> list[Path]:
+    """The configured folders of case files; `root` is the folder of the configuration."""
+    return [root / name for name in config.cases]
+
+
+def is_case_place(place: Path, folders: Iterable[Path]) -> bool:
+    """Whether `place` is one of `folders`, or below one of them."""
+    resolved = place.resolve()
+    return any(resolved.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def is_case_file(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether `path` names a file of cases: YAML in one of `folders`, and not one of tools."""
+    return is_yaml(path) and path.parent.name != TOOLS_FOLDER and is_case_place(path, folders)
