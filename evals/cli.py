@@ -136,7 +136,7 @@ def model(
     adapter: Annotated[str, typer.Option(help="a shipped adapter")] = "default",
 ) -> None:
     """Build the default model in the form that this machine serves, and print its folder."""
-    from evals.running.run import build_default
+    from evals.running.profile import build_default
 
     folder = _or_exit(
         lambda: build_default(cache_folder(), print, quantization=quantization, adapter=adapter)
@@ -288,7 +288,7 @@ def rejudge(
     ] = None,
 ) -> None:
     """Judge the stored answers of a run again, without a server; records and summary are new."""
-    from evals.running.session import rejudge_run
+    from evals.running.rejudge import rejudge_run
 
     summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd(), baseline))
     with commands_stopped(os.environ, _say):

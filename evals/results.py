@@ -1,6 +1,7 @@
 """Answers, what judging says of them, and the records that keep both for every later reader."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -358,4 +359,22 @@ def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Rec
 
 def write_records(records: Iterable[Record], path: Path) -> None:
     """Write `records` as the whole file at `path`."""
-    path.write_text("".join(f"{record.to_json()}\n" for record in records), encoding="utf-8")
+    replace_file(path, "".join(f"{record.to_json()}\n" for record in records))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` as the whole file at `path`, in one step.
+
+    Whoever reads it, and whatever ends this process, finds the old file or the new one: what is
+    written beside it takes its place when it is on the disk.
+    """
+    beside = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

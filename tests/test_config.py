@@ -10,7 +10,7 @@ from evals.config import Config, Gate, Profile, Target, read_config
 from evals.errors import ConfigError
 from evals.parsers.names import parser_names
 from evals.replay.build import templates
-from evals.running.session import implied_by_all, profile_names
+from evals.running.options import implied_by_all, profile_names
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_without_tables_there_is_a_default_beside_those_implied():
 
 def test_all_names_implied_profiles_too_but_does_not_insist_on_them():
     config = Config()
-    assert profile_names({"profiles": "all"}, config) == list(config.profiles)
+    assert profile_names({"profiles": "all"}, config) == tuple(config.profiles)
     assert implied_by_all({"profiles": "all"}, config) == config.implied
     assert not implied_by_all({"profiles": "default,replay"}, config)
     assert not implied_by_all({}, config)

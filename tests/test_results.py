@@ -10,7 +10,7 @@ from made_runs import answer_of, called, case_of
 from evals.errors import ConfigError
 from evals.observation import AGENT, DIRECT, SERVER, STREAM
 from evals.results import Judgement, Layer, Record, Scores, Status, Verdict, read_records
-from evals.running.run import judged
+from evals.running.runner import judged
 
 OLD = Path(__file__).with_name("records-of-schema-1.jsonl")
 LOST = answer_of(case_of("lost"), called(12))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evals.bench.suite import RATES, Run, markdown, rate_text, run_suite
 from evals.results import Record, Status
-from evals.running.run import build_default
+from evals.running.profile import build_default
 
 ADAPTERS = {"before: JSON fences": "json-fence", "after: XML": "default"}
 LANES = ("direct", "server", "agent")

@@ -17,7 +17,7 @@ from evals.models.build import GROUP_SIZE
 from evals.models.preflight import preflight
 from evals.report.comparison import LEVEL, ProfileChange, compare
 from evals.report.plots import Interval, rate_series, standalone
-from evals.running.run import build_default
+from evals.running.profile import build_default
 
 WIDTHS = ("fp16", "8-bit", "6-bit", "5-bit", "mixed-4-6", "4-bit", "mixed-3-6", "3-bit")
 

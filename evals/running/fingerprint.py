@@ -13,7 +13,7 @@ import psutil
 from evals import __version__
 from evals.case import Case
 from evals.models.build import quantization, weights_digest
-from evals.running.run import Opened
+from evals.running.profile import Opened
 
 _GRADERS = (
     "judging",

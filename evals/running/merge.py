@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from evals.case import Case
-from evals.config import read_config
+from evals.config import Config, read_config
 from evals.errors import ConfigError
 from evals.loading.casefile import find_case_files, read_cases
+from evals.loading.places import case_folders
 from evals.report.comparison import read_run
 from evals.report.summary import summarize
 from evals.results import RECORDS, Record, read_records
 from evals.running.fingerprint import suite_digest
-from evals.running.session import Session, gate_on_regression, grammar_counts, write_run
+from evals.running.finish import gate_on_regression, grammar_counts, write_run
+from evals.running.folder import RunFolder
+from evals.running.options import RunOptions, read_options
+from evals.running.questions import questions
 
 _SAME = ("evals", "graders", "versions")
 _MISSING = 20
@@ -46,7 +50,7 @@ class Merged:
 def merge_runs(
     folders: Sequence[Path], output: Path, root: Path, baseline: Path | None = None
 ) -> Merged:
-    """Join shards into one run in `output`; its gate is that of the whole suite in `root`/cases.
+    """Join shards into one run in `output`; its gate is that of the whole suite in `root`.
 
     Raises:
         ConfigError: a folder holds no shard's run, the shards are not of one run, a case is in
@@ -59,9 +63,8 @@ def merge_runs(
         raise ConfigError(f"{output}: is not empty; give a new folder, or remove it")
     config = read_config(root)
     settings = {**parts[0].summary["run"]["asked"], "tier": parts[0].summary["run"]["tier"]}
-    missing, complete = _coverage(
-        records, Session(config, _session_settings(settings), output, None), root
-    )
+    options = read_options(_as_settings(settings), config)
+    missing, complete = _coverage(records, options, config, root)
     if baseline:
         read_run(baseline)  # a mistake in it shows now, with nothing written
     output.mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,7 @@ def merge_runs(
         grammar_counts(config, output),
     )
     compared = gate_on_regression(summary, baseline)
-    write_run(output, summary, records, against=compared)
+    write_run(RunFolder(output), summary, records, against=compared)
     return Merged(summary, records, missing)
 
 
@@ -155,22 +158,24 @@ def _joined(parts: Sequence[_Part]) -> list[Record]:
     return [found[key] for key in sorted(found)]
 
 
-def _coverage(records: Sequence[Record], session: Session, root: Path) -> tuple[list[str], bool]:
+def _coverage(
+    records: Sequence[Record], options: RunOptions, config: Config, root: Path
+) -> tuple[list[str], bool]:
     """Keys that the suite in `root` asks and no record has, and whether the records are that suite.
 
     They are not where a case was changed or removed since the shards ran.
     """
     wanted: dict[str, Case] = {}
-    for case in read_cases(find_case_files([root / "cases"]), root):
-        for profile, question in session.questions(case):
-            wanted[session.key(profile, question)] = question.case
+    for case in read_cases(find_case_files(case_folders(config, root)), root):
+        for profile, question in questions(case, options, config):
+            wanted[question.key(profile)] = question.case
     missing = sorted(wanted.keys() - {record.key for record in records})
     return missing, not missing and suite_digest(wanted.values()) == suite_digest(
         r.case for r in records
     )
 
 
-def _session_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _as_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     lists = {name: ",".join(asked[name]) for name in ("profiles", "lanes")}
     return {name: v for name, v in {**asked, **lists}.items() if v is not None}
 

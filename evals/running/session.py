@@ -1,12 +1,10 @@
-"""One pytest run as a plain object: what to ask, the profile that is open, and the run's folder.
+"""The live part of a run in one process: the profile that is open, and what is answered.
 
-The plugin's hooks forward to it. In an xdist worker it attaches to the controller's server and
-writes its own records file, which the controller merges.
+In an xdist worker it attaches to the controller's server and has a records file of its own, which
+the controller merges.
 """
 
 import contextlib
-import datetime
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,138 +16,29 @@ from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.engines.blas import one_thread
 from evals.errors import ConfigError
-from evals.lanes.lane import check_lanes
-from evals.parsers.constraint import read_counts
-from evals.report.allure.files import RESULTS, write_results, write_run_files
-from evals.report.comparison import compare, comparison_lines, p_text, read_run
-from evals.report.html.files import write_report
-from evals.report.summary import summarize, write_summary
-from evals.results import RECORDS, Record, read_records, write_records
-from evals.running.fingerprint import fingerprint, graders_digest, served, served_by, suite_digest
-from evals.running.run import (
-    Opened,
-    Question,
-    Runner,
-    grammar_log,
-    is_answer_to,
-    judged,
-    open_profile,
-    with_options,
-)
-from evals.running.shard import Shard, deal, parse_shard
-
-FINGERPRINT = "fingerprint.json"
-LATEST = "latest"
+from evals.results import Record
+from evals.running.fingerprint import served, served_by
+from evals.running.folder import RunFolder, choose_folder
+from evals.running.options import RunOptions, read_options
+from evals.running.profile import Opened, open_profile
+from evals.running.questions import Question, questions
+from evals.running.runner import Runner, is_answer_to, judged
 
 
 class Session:
-    """The state of a run in one process."""
+    """What is open and answered while a run goes on; boots nothing before `open`."""
 
-    def __init__(
-        self, config: Config, settings: Mapping[str, Any], folder: Path, worker: str | None
-    ) -> None:
+    def __init__(self, config: Config, options: RunOptions, folder: RunFolder) -> None:
         self.config = config
+        self.options = options
         self.folder = folder
-        self.worker = worker
-        self.profiles: list[str] = profile_names(settings, config)
-        self._implied = implied_by_all(settings, config)
-        self.lanes: list[str] = (
-            _names(settings["lanes"]) if "lanes" in settings else [*config.lanes]
-        )
-        check_lanes(self.lanes)
-        self.tier: str = settings.get("tier", "full")
-        self.repeat: int | None = settings.get("repeat")
-        self.temperature: float | None = settings.get("temperature")
-        self.max_tokens: int | None = settings.get("max_tokens")
-        if (self.repeat or 1) > 1 and not self.temperature:
-            raise ConfigError(
-                f"--repeat {self.repeat} at temperature 0 is one answer {self.repeat} times; "
-                "add --temperature, such as 0.7"
-            )
-        self.in_flight: int = settings.get("in_flight") or config.in_flight
-        self.shard: Shard | None = parse_shard(settings["shard"]) if "shard" in settings else None
-        self.suite: str | None = None
-        self.collected: frozenset[str] = frozenset()
-        self.wanted: frozenset[str] = frozenset()
-        self.whole = False
-        self.ended: str | None = None
-        self.summary: dict[str, Any] = {}
-        self.records: list[Record] = []
-        self._baseline = Path(settings["baseline"]).resolve() if "baseline" in settings else None
-        if self._baseline:
-            read_run(self._baseline)  # a mistake in it shows now, not after the run
-        self._started = time.time()
-        self._done = {record.key: record for record in self._kept()}
+        self.started = time.time()
+        self._done = folder.kept()
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
         self._runner: Runner | None = None
         self._served: dict[str, dict[str, Any]] = {}
-        self._served_before = _read_served(folder)
-
-    # --- asking ----------------------------------------------------------------------------------
-
-    def questions(self, case: Case) -> Iterator[tuple[str, Question]]:
-        """Profile and question of everything to ask about `case`."""
-        if self.tier == "smoke" and case.tier != "smoke":
-            return
-        chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        case = case.model_copy(update={k: v for k, v in chosen.items() if v is not None})
-        for profile in self.profiles:
-            if case.profiles and profile not in case.profiles:
-                continue
-            if (case.replay is not None) != (self.config.target(profile).model == "replay"):
-                continue
-            for lane in self.lanes:
-                for number in range(self.repeat or case.repeat):
-                    yield profile, Question(case, lane, number)
-
-    def share(self, asked: Sequence[tuple[str, Case]]) -> set[tuple[str, str]]:
-        """Profile and node of the cases that this shard asks; of all of them without a shard.
-
-        `asked` has profile and case of everything that was collected, in the order of asking. Each
-        profile's cases are dealt out for themselves; lanes and repeats of a case stay together.
-        """
-        self.suite = suite_digest(case for _, case in asked)
-        mine: set[tuple[str, str]] = set()
-        for profile in self.profiles:
-            nodes = [case.node for name, case in asked if name == profile]
-            mine |= {(profile, n) for n in (deal(nodes, self.shard) if self.shard else nodes)}
-        return mine
-
-    def open(self, profile: str) -> None:
-        """Boot or attach to this profile's server, ending the one before; once.
-
-        Raises:
-            EvalsError: the model, server or configuration is not usable.
-        """
-        if self._opened is not None and self._opened.name == profile:
-            return
-        self._close_profile()
-        if self.worker is None and not self._served:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._write_records(list(self._done.values()))
-        # Lane `direct` loads the model in each worker.
-        environment = one_thread() if self.worker else os.environ
-        opening = open_profile(
-            profile, self.config, self.lanes, self.folder, cache_folder(), _say, environment
-        )
-        self._opened = self._stack.enter_context(opening)
-        self._served[profile] = self._check_served(self._opened)
-
-    def _check_served(self, opened: Opened) -> dict[str, Any]:
-        """What serves the profile: in a resumed run, the same as before."""
-        if self.worker:
-            return dict(served(opened))
-        now = served_by(opened)
-        before = self._served_before.get(opened.name, now)
-        if differing := [key for key in now if before.get(key) != now[key]]:
-            raise ConfigError(
-                f"--resume {self.folder}: its answers in profile {opened.name} are of another "
-                f"{' and '.join(differing)}; begin a new run"
-            )
-        told = {**self._served_before, **self._served, opened.name: now}
-        _write_fingerprint({"profiles": told}, self.folder)
-        return now
+        self._served_before = folder.served()
 
     @property
     def url(self) -> str:
@@ -161,6 +50,41 @@ class Session:
         """Model and quantisation of a profile that has been opened."""
         return {name: self._served[profile][name] for name in ("model", "quantization")}
 
+    def served_profiles(self) -> dict[str, Any]:
+        """What serves each profile that has been opened, here or before the run was resumed."""
+        return {**self._served_before, **self._served}
+
+    def questions(self, case: Case) -> Iterator[tuple[str, Question]]:
+        """Profile and question of everything to ask about `case`."""
+        return questions(case, self.options, self.config)
+
+    def open(self, profile: str) -> None:
+        """Boot or attach to this profile's server, ending the one before; once.
+
+        Raises:
+            EvalsError: the model, server or configuration is not usable.
+        """
+        if self._opened is not None and self._opened.name == profile:
+            return
+        self.close()
+        worker = self.folder.worker is not None
+        if not worker and not self._served:
+            self.folder.create()
+            self.folder.replace_records(self._done.values())
+        # Lane `direct` loads the model in each worker.
+        environment = one_thread() if worker else os.environ
+        opening = open_profile(
+            profile,
+            self.config,
+            self.options.lanes,
+            self.folder.path,
+            cache_folder(),
+            _say,
+            environment,
+        )
+        self._opened = self._stack.enter_context(opening)
+        self._served[profile] = self._check_served(self._opened)
+
     def answer(
         self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
     ) -> Record:
@@ -169,7 +93,7 @@ class Session:
         assert self._opened is not None
         if self._runner is None:
             left = [q for q in wanted() if self._kept_answer(profile, q) is None]
-            in_flight = 1 if self.worker else self.in_flight
+            in_flight = 1 if self.folder.worker else self.options.in_flight
             self._runner = Runner(self._opened, left, in_flight=in_flight)
         kept = self._kept_answer(profile, question)
         record = (
@@ -177,49 +101,15 @@ class Session:
         )
         if record != self._done.get(record.key):
             self._done[record.key] = record
-            with self._path().open("a", encoding="utf-8") as file:
-                file.write(record.to_json() + "\n")
+            self.folder.append(record)
         return record
 
-    def _kept_answer(self, profile: str, question: Question) -> Record | None:
-        """The answer that is there already; None where today's question is another."""
-        kept = self._done.get(self.key(profile, question))
-        return kept if kept and is_answer_to(kept, question.case) else None
-
-    @staticmethod
-    def key(profile: str, question: Question) -> str:
-        """The key of the record that answers `question`."""
-        suffix = f"#{question.repeat}" if question.repeat else ""
-        return f"{question.case.node}[{profile}-{question.lane}{suffix}]"
-
-    def _close_profile(self) -> None:
+    def close(self) -> None:
+        """End the server and everything else that this process opened; may be called twice."""
         if self._runner:
             self._runner.close()
         self._stack.close()
         self._runner = self._opened = None
-
-    def close(self) -> None:
-        """End the server and everything else that this process opened; may be called twice."""
-        self._close_profile()
-
-    # --- records ---------------------------------------------------------------------------------
-
-    def _path(self) -> Path:
-        name = f"records.{self.worker}.jsonl" if self.worker else RECORDS
-        return self.folder / name
-
-    def _kept(self) -> Iterator[Record]:
-        """Records of a run that is resumed: those of an earlier process, errors asked again."""
-        for path in sorted(self.folder.glob("records*.jsonl")) if self.folder.is_dir() else ():
-            for record in read_records(path):
-                if record.scores is not None:
-                    yield record
-
-    def _write_records(self, records: Sequence[Record]) -> None:
-        """Leave exactly these, in one file: no torn line of a killed run, no worker's part."""
-        write_records(records, self.folder / RECORDS)
-        for path in self.folder.glob("records.*.jsonl"):
-            path.unlink()
 
     def for_worker(self, worker: str) -> dict[str, Any]:
         """What a worker needs to attach: plain values, sent by xdist."""
@@ -229,81 +119,29 @@ class Session:
         model = None if replay else self._opened.model
         return {
             "worker": worker,
-            "folder": str(self.folder),
+            "folder": str(self.folder.path),
             "url": self.url,
             "model": str(model) if model is not None else None,
         }
 
-    def has_records(self) -> bool:
-        """Whether anything was asked."""
-        return any(self.folder.glob("records*.jsonl")) if self.folder.is_dir() else False
+    def _kept_answer(self, profile: str, question: Question) -> Record | None:
+        """The answer that is there already; None where today's question is another."""
+        kept = self._done.get(question.key(profile))
+        return kept if kept and is_answer_to(kept, question.case) else None
 
-    def finish(self) -> None:
-        """Merge the workers' records in the order of the cases; write fingerprint and summary."""
-        merged: dict[str, Record] = {}
-        # The workers' last: in a resumed run theirs are the newer ones.
-        for path in sorted(self.folder.glob("records*.jsonl"), key=lambda p: p.name != RECORDS):
-            merged.update((record.key, record) for record in read_records(path))
-        if self.whole:  # a run that is resumed may hold answers to cases that are gone
-            merged = {key: record for key, record in merged.items() if key in self.wanted}
-        missing = sorted(self.wanted - merged.keys())
-        self.records = [merged[key] for key in sorted(merged)]
-        self._write_records(self.records)
-        cases = (record.case for record in self.records)
-        print_of = fingerprint(cases, {**self._served_before, **self._served})
-        _write_fingerprint(print_of, self.folder)
-        run = {
-            "id": self.folder.name,
-            "started": datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(),
-            "seconds": round(time.time() - self._started, 1),
-            "whole": self.whole and self.tier == "full" and not missing and not self.ended,
-            "missing": missing,
-            "ended": self.ended,
-            "tier": self.tier,
-            "asked": self._asked(),
-            "shard": {"part": str(self.shard), "suite": self.suite} if self.shard else None,
-            "baseline": str(self._baseline) if self._baseline else None,
-        }
-        grammars = grammar_counts(self.config, self.folder)
-        self.summary = summarize(self.records, self.config, print_of, run, grammars)
-        compared = gate_on_regression(self.summary, self._baseline)
-        write_summary(self.summary, self.folder)
-        _point_latest(self.folder)
-        write_report(self.folder, self.summary, self.records, against=compared)
-
-    def _asked(self) -> dict[str, Any]:
-        answered = {record.profile for record in self.records}
-        return {
-            "profiles": [p for p in self.profiles if p not in self._implied or p in answered],
-            "lanes": self.lanes,
-            "repeat": self.repeat,
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-        }
-
-
-def gate_on_regression(summary: dict[str, Any], baseline: Path | None) -> Path | None:
-    """Put the comparison with a baseline into `summary`; its gate fails on a regression.
-
-    It fails, too, where the two cannot be compared. Returns the baseline if they were.
-    """
-    if baseline is None:
-        return None
-    gate = summary["gate"]
-    try:
-        comparison = compare(read_run(baseline), summary)
-    except ConfigError as error:
-        gate["reasons"].append(f"no comparison with {baseline.name}: {error}")
-        gate["passed"] = False
-        return None
-    summary["comparison"] = list(comparison_lines(comparison))
-    for profile in comparison.regressions:
-        gate["reasons"].append(
-            f"{profile.name}: regression against {comparison.before}: "
-            f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
-        )
-    gate["passed"] = not gate["reasons"]
-    return baseline
+    def _check_served(self, opened: Opened) -> dict[str, Any]:
+        """What serves the profile: in a resumed run, the same as before."""
+        if self.folder.worker:
+            return dict(served(opened))
+        now = served_by(opened)
+        before = self._served_before.get(opened.name, now)
+        if differing := [key for key in now if before.get(key) != now[key]]:
+            raise ConfigError(
+                f"--resume {self.folder.path}: its answers in profile {opened.name} are of another "
+                f"{' and '.join(differing)}; begin a new run"
+            )
+        self.folder.write_fingerprint({"profiles": {**self.served_profiles(), opened.name: now}})
+        return now
 
 
 def open_session(
@@ -311,151 +149,19 @@ def open_session(
 ) -> Session:
     """The session of this process; boots nothing.
 
+    `worker` is what the controller told this xdist worker, `for_worker`; None in another process.
+
     Raises:
         ConfigError: the configuration or an option is wrong.
     """
     config = read_config(root)
-    told = (worker or {}).get("evals")
-    given = {
-        "model": told["model"] if told else settings.get("model"),
-        "url": told["url"] if told else settings.get("attach"),
-        "port": None if told else settings.get("port"),
-    }
-    implied = implied_by_all(settings, config)
-    for profile in (p for p in profile_names(settings, config) if p not in implied):
-        config = with_options(config, profile, **given)
-    if told:
-        return Session(config, settings, Path(told["folder"]), told["worker"])
-    return Session(config, settings, _folder(settings, root), None)
-
-
-def rejudge_run(folder: Path, root: Path, baseline: Path | None = None) -> dict[str, Any]:
-    """Judge a finished run's records again; write records, summary and reports anew.
-
-    The gate compares with `baseline`, or with that of the run.
-
-    Raises:
-        ConfigError: the folder holds no finished run, or other records than the run had.
-    """
-    before = read_run(folder)
-    records = [judged(record) for record in read_records(folder / RECORDS)]
-    _check_complete(folder, before, records)
-    print_of = {**before["fingerprint"], "graders": graders_digest()}
-    config = read_config(root)
-    run = dict(before["run"])
-    if baseline:
-        run["baseline"] = str(baseline.resolve())
-    summary = summarize(records, config, print_of, run, grammar_counts(config, folder))
-    against = Path(run["baseline"]) if run.get("baseline") else None
-    compared = gate_on_regression(summary, against)
-    write_run(folder, summary, records, against=compared)
-    return summary
-
-
-def _check_complete(folder: Path, before: Mapping[str, Any], records: Sequence[Record]) -> None:
-    counts = ("scored", "errors", "known")
-    had = sum(profile[name] for profile in before["profiles"].values() for name in counts)
-    there = len({record.key for record in records})
-    if not had == there == len(records):
-        raise ConfigError(
-            f"{folder / RECORDS}: {len(records)} records of {there} questions, and the run had "
-            f"{had} answers; it cannot be judged as that run. `--resume {folder}` asks what is "
-            "missing"
-        )
-
-
-def write_run(
-    folder: Path,
-    summary: Mapping[str, Any],
-    records: Sequence[Record],
-    *,
-    against: Path | None = None,
-) -> None:
-    """Write all files of a run that was judged from records, not asked here.
-
-    Raises:
-        ConfigError: `against` is no run, or one that the run cannot be compared with.
-    """
-    write_records(records, folder / RECORDS)
-    _write_fingerprint(summary["fingerprint"], folder)
-    write_summary(summary, folder)
-    write_report(folder, summary, records, against=against)
-    write_results(records, summary, folder / RESULTS)
-    write_run_files(summary, records, folder / RESULTS)
-
-
-def _read_served(folder: Path) -> dict[str, Any]:
-    """What served the profiles of a run that is resumed; nothing of a new one."""
-    try:
-        told = json.loads((folder / FINGERPRINT).read_text(encoding="utf-8"))
-        return dict(told["profiles"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _write_fingerprint(fingerprint: Mapping[str, Any], folder: Path) -> None:
-    text = json.dumps(fingerprint, indent=2) + "\n"
-    (folder / FINGERPRINT).write_text(text, encoding="utf-8")
-
-
-def grammar_counts(config: Config, folder: Path) -> dict[str, Any]:
-    """What the grammars of constrained profiles counted in the run of `folder`, by profile."""
-    names = [name for name, profile in config.profiles.items() if profile.grammar]
-    return {name: read_counts(grammar_log(name, folder)) for name in names}
-
-
-def _folder(settings: Mapping[str, Any], root: Path) -> Path:
-    if resumed := settings.get("resume"):
-        folder = Path(resumed).resolve()
-        if not folder.is_dir():
-            raise ConfigError(f"--resume {resumed}: there is no such run folder")
-        return folder
-    if chosen := settings.get("run_dir"):
-        folder = Path(chosen).resolve()
-        if any(folder.glob("records*.jsonl")):
-            raise ConfigError(
-                f"--run-dir {chosen}: there is a run already; give a new folder, or go on with it: "
-                f"--resume {chosen}"
-            )
-        if folder.name == LATEST:
-            raise ConfigError(f"--run-dir {chosen}: {LATEST} names the newest run; give another")
-        return folder
-    now = datetime.datetime.now(datetime.UTC)
-    return root / "reports" / now.strftime("%Y%m%d-%H%M%S-%f")[:-3]
-
-
-def profile_names(settings: Mapping[str, Any], config: Config) -> list[str]:
-    """The profiles that are asked for; `all` means all of the configuration's.
-
-    Raises:
-        ConfigError: none is named.
-    """
-    names = _names(settings.get("profiles", "default"))
-    return list(config.profiles) if _means_all(names, config) else names
-
-
-def implied_by_all(settings: Mapping[str, Any], config: Config) -> frozenset[str]:
-    """The implied profiles, if `all` names them: they count only where a case asks for them."""
-    names = _names(settings.get("profiles", "default"))
-    return config.implied if _means_all(names, config) else frozenset()
-
-
-def _means_all(names: Sequence[str], config: Config) -> bool:
-    return names == ["all"] and "all" not in config.profiles
-
-
-def _names(value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",") if name.strip()]
-    if not names:
-        raise ConfigError(f"{value!r} names nothing; give names with commas between them")
-    return names
-
-
-def _point_latest(folder: Path) -> None:
-    latest = folder.parent / LATEST
-    if folder.parent.name == "reports":
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(folder.name)
+    options = read_options(settings, config)
+    if worker is None:
+        folder = RunFolder(choose_folder(options, root))
+    else:
+        options = replace(options, model=worker["model"], attach=worker["url"], port=None)
+        folder = RunFolder(Path(worker["folder"]), worker["worker"])
+    return Session(options.applied_to(config), options, folder)
 
 
 def _say(text: str) -> None:

@@ -19,7 +19,9 @@ from evals.lanes.server import read_response
 from evals.observation import Observation, Traits
 from evals.request import build_request
 from evals.results import Kind, Layer, Record, Status
-from evals.running.run import Question, Runner, open_profile
+from evals.running.profile import open_profile
+from evals.running.questions import Question
+from evals.running.runner import Runner
 
 URLLIB = Traits("urllib", needs_plain=True)
 OSLO = '{"city": "Oslo"}'

@@ -22,7 +22,8 @@ from evals.lanes.lane import LANES, Setup, lane_named
 from evals.lanes.tokens import decoder, load_tokenizer, render
 from evals.observation import Observation
 from evals.request import build_request
-from evals.running.run import open_profile, with_options
+from evals.running.options import with_options
+from evals.running.profile import open_profile
 
 NAMES = [lane.name for lane in LANES]
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,9 @@ from evals.lanes.tokens import decoder, load_tokenizer
 from evals.loading.casefile import find_case_files, read_cases
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.results import Kind, Layer, Record, Status
-from evals.running.run import Opened, Question, Runner
+from evals.running.profile import Opened
+from evals.running.questions import Question
+from evals.running.runner import Runner
 
 ROOT = Path(__file__).parents[2]
 CASES = {

@@ -19,7 +19,7 @@ from evals.report.allure.result import allure_test, tokens_table
 from evals.report.allure.run import categories, environment, executor, metrics
 from evals.report.evidence_view import as_json
 from evals.report.summary import summarize
-from evals.running.run import judged
+from evals.running.runner import judged
 
 URL = "http://127.0.0.1:1/v1"
 SERVED = {"model": "m", "quantization": "5 bits, group 64"}

@@ -22,7 +22,7 @@ from evals.report.allure.files import write_results, write_run_files
 from evals.report.allure.html import HISTORY, install, make_html
 from evals.report.comparison import read_run
 from evals.results import read_records
-from evals.running.session import rejudge_run
+from evals.running.rejudge import rejudge_run
 
 CASES = """\
 defaults:

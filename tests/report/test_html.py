@@ -23,7 +23,7 @@ from evals.report.html.files import report_run
 from evals.report.summary import summarize
 from evals.report.text import print_summary
 from evals.results import read_records
-from evals.running.session import rejudge_run
+from evals.running.rejudge import rejudge_run
 
 
 def data_of(path):

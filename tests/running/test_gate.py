@@ -11,7 +11,7 @@ from evals.errors import ConfigError
 from evals.report.comparison import read_run
 from evals.report.github.files import write_github
 from evals.results import read_records, write_records
-from evals.running.session import rejudge_run
+from evals.running.rejudge import rejudge_run
 
 pytest_plugins = ["pytester"]
 

@@ -22,8 +22,8 @@ from evals.errors import ConfigError
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.comparison import baseline, read_run
 from evals.results import read_records
+from evals.running.finish import gate_on_regression
 from evals.running.merge import merge_runs
-from evals.running.session import gate_on_regression
 from evals.running.shard import Shard, deal, parse_shard
 
 CALL = "<tool_call>\\n<function={}>\\n</function>\\n</tool_call>"

@@ -1,0 +1,1 @@
+"""Cases as items of pytest: collected, chosen, shared among workers, and their progress shown."""

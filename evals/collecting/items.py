@@ -1,0 +1,93 @@
+"""A case file is a file of tests, each of its questions an item."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from evals.collecting.state import PROJECT, SESSION
+from evals.errors import CaseFailed, CaseFileError, HarnessError
+from evals.loading.casefile import read_cases
+from evals.report.text import failure_story
+from evals.results import Record, Status
+from evals.running.questions import Question
+
+
+class CaseFileNode(pytest.File):
+    """A case file; its mistakes are one collection error."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item for each case, profile, lane and repeat that the session asks for."""
+        session = self.config.stash[SESSION]
+        for case in read_cases([self.path], self.config.stash[PROJECT].root):
+            for profile, question in session.questions(case):
+                yield CaseItem.build(self, profile, question)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The mistakes alone: a traceback would show the reader of YAML only our code."""
+        if isinstance(excinfo.value, CaseFileError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+class CaseItem(pytest.Function):
+    """One question; fails with `CaseFailed`, breaks with `HarnessError`."""
+
+    profile: str
+    question: Question
+    record: Record | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of this item's record."""
+        return self.question.key(self.profile)
+
+    @classmethod
+    def build(cls, parent: CaseFileNode, profile: str, question: Question) -> "CaseItem":
+        """The item of `question`; its marks are the case's tags, tier and criticality."""
+        case = question.case
+        suffix = f"#{question.repeat}" if question.repeat else ""
+
+        def ask() -> None:
+            _judge(item)
+
+        name = f"{case.id}[{profile}-{question.lane}{suffix}]"
+        item: CaseItem = cls.from_parent(parent, name=name, callobj=ask)
+        item.profile, item.question = profile, question
+        marks = [*case.tags, case.tier, *(["critical"] if case.critical else [])]
+        for mark in marks:
+            parent.config.addinivalue_line("markers", f"{mark}: a tag of a case")
+            item.add_marker(
+                getattr(pytest.mark, mark.replace("-", "_")) if mark.isidentifier() else mark
+            )
+        return item
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The story of the failed case, without a traceback."""
+        if isinstance(excinfo.value, CaseFailed | HarnessError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """The case's own place in its YAML file."""
+        return self.path, self.question.case.line - 1, self.name
+
+
+def _judge(item: CaseItem) -> None:
+    session = item.config.stash[SESSION]
+    item.record = record = session.answer(item.profile, item.question, lambda: _wanted(item))
+    if record.status == Status.ERROR:
+        raise HarnessError(failure_story(record, session.url))
+    if record.status == Status.FAIL:
+        raise CaseFailed(failure_story(record, session.url))
+    if record.status == Status.KNOWN:
+        defect = record.case.defect(record.profile, record.lane)
+        pytest.xfail(defect.reason if defect else "known defect")
+
+
+def _wanted(item: CaseItem) -> list[Question]:
+    """The questions of this item's profile that are left in this process, in order."""
+    items = item.session.items
+    left = items[items.index(item) :]
+    return [i.question for i in left if isinstance(i, CaseItem) and i.profile == item.profile]

@@ -1,0 +1,61 @@
+"""The project whose cases pytest was asked for: its root, its case folders, and what was named."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from evals.config import has_config, read_config
+from evals.loading.places import case_folders, is_case_file, is_case_place
+
+
+@dataclass(frozen=True)
+class Project:
+    """Folders and files; `root` is the folder of the configuration, and cases are named from it."""
+
+    root: Path
+    folders: tuple[Path, ...]
+    """The configured folders of case files."""
+    places: tuple[Path, ...]
+    """The files and folders with cases among pytest's arguments."""
+
+    def has_case_file(self, path: Path) -> bool:
+        """Whether `path` is a case file of this project."""
+        return is_case_file(path, self.folders)
+
+    @property
+    def named_whole(self) -> bool:
+        """Whether all of the case folders are among pytest's arguments."""
+        named = {place.resolve() for place in self.places}
+        return named.issuperset(folder.resolve() for folder in self.folders)
+
+
+def find_project(config: pytest.Config) -> Project:
+    """The project that pytest's root and arguments tell of; it may have no cases among them.
+
+    Raises:
+        ConfigError: its configuration is not usable.
+    """
+    root = _root(config)
+    folders = case_folders(read_config(root), root)
+    places = [place for place in _named(config) if is_case_place(place, folders)]
+    return Project(root, tuple(folders), tuple(places))
+
+
+def _root(config: pytest.Config) -> Path:
+    """Pytest's root; the nearest folder with a configuration where that root has none.
+
+    pytest puts its root above all paths on the command line, also above the value of an option
+    such as `--run-dir`, and knows nothing of evals.toml.
+    """
+    if has_config(config.rootpath):
+        return config.rootpath
+    starts = (config.invocation_params.dir, *_named(config))
+    above = (folder for start in starts for folder in (start, *start.parents))
+    return next((folder for folder in above if has_config(folder)), config.rootpath)
+
+
+def _named(config: pytest.Config) -> Iterator[Path]:
+    for argument in config.args:
+        yield config.invocation_params.dir / argument.partition("::")[0]

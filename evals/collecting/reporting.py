@@ -1,0 +1,75 @@
+"""What pytest tells of a run: the stories that Allure gets, the table on the terminal."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import allure_commons
+import pytest
+from rich.console import Console
+
+from evals.collecting.items import CaseItem
+from evals.collecting.state import FINISHED, SESSION, change_plan, plan_of
+from evals.report.allure.files import fill, write_run_files
+from evals.report.allure.result import allure_test
+from evals.report.text import failure_story, print_summary
+from evals.results import Status
+from evals.running.finish import Finished, finish
+
+_NARROWEST = 120
+
+
+def tell_allure(item: CaseItem) -> None:
+    """Give Allure the case's own story in place of a Python test's, if it is there to be told."""
+    listener: Any = item.config.pluginmanager.get_plugin("allure_listener")
+    if not listener or not item.record:
+        return
+    session = item.config.stash[SESSION]
+    test = allure_test(item.record, session.served(item.profile), session.url)
+    save = allure_commons.plugin_manager.hook.report_attached_data
+    result = listener.allure_logger.get_test(None)
+    fill(result, test, lambda body, name: save(body=body, file_name=name))
+
+
+def finish_run(session: pytest.Session, exitstatus: int) -> None:
+    """Merge the records, write summary and reports; of a whole suite the gate decides."""
+    config = session.config
+    if not config.stash[SESSION].folder.has_records():
+        return
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+        why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
+        change_plan(config, ended=plan_of(config).ended or why)
+    finished = config.stash[FINISHED] = finish(config.stash[SESSION], plan_of(config))
+    if finished.summary["run"]["whole"]:
+        passed = _passed(finished, session.testsfailed)
+        session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
+    if config.pluginmanager.has_plugin("allure_listener"):
+        results = Path(config.option.allure_report_dir)
+        write_run_files(finished.summary, finished.records, results)
+
+
+def _passed(finished: Finished, testsfailed: int) -> bool:
+    """Other tests may have failed beside the cases: those the gate does not forgive."""
+    failed = sum(record.status in (Status.FAIL, Status.ERROR) for record in finished.records)
+    return bool(finished.summary["gate"]["passed"]) and testsfailed <= failed
+
+
+def print_run(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The table, what broke, the gate, and where everything lies."""
+    session, finished = config.stash[SESSION], config.stash[FINISHED]
+    terminal.section("tool calling")
+    if config.get_verbosity() > 0:
+        for record in finished.records:
+            if record.status == Status.KNOWN:
+                terminal.write_line(f"known defect: {failure_story(record, session.url)}\n")
+    writer = config.get_terminal_writer()
+    text = io.StringIO()
+    console = Console(
+        file=text, force_terminal=writer.hasmarkup, width=max(_NARROWEST, writer.fullwidth)
+    )
+    print_summary(finished.summary, finished.records, console)
+    terminal.write(text.getvalue())
+    terminal.write_line(f"run: {session.folder.path}")
+    if session.folder.report.exists():
+        terminal.write_line(f"report: {session.folder.report}")

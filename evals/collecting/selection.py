@@ -1,0 +1,66 @@
+"""Which of the collected items are asked, in what order, and whether they are the whole suite."""
+
+from typing import Any
+
+import pytest
+
+from evals.collecting.items import CaseItem
+from evals.collecting.state import PROJECT, SESSION, change_plan, plan_of
+from evals.running.questions import share
+from evals.running.session import Session
+
+_UNCOLLECTED = ("lf", "ignore", "ignore_glob")
+"""pytest's options that leave cases out before they are collected."""
+
+
+def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Profiles one after another; cases with the same tools together, for the prompt cache.
+
+    Of a shard its items are left. This comes before `-k`: a case's shard does not depend on what
+    is chosen.
+    """
+    session = config.stash[SESSION]
+    change_plan(config, collected=_keys(items))
+    items.sort(key=lambda item: _order(item, session))
+    if session.options.shard is not None:
+        _keep_share(config, items, session)
+
+
+def note_wanted(config: pytest.Config, session: pytest.Session) -> None:
+    """Note what is asked, and whether it is the whole suite: a part cannot pass the gate."""
+    wanted = _keys(session.items)
+    whole = (
+        wanted == plan_of(config).collected
+        and not session.testsfailed  # a file that could not be collected
+        and config.stash[PROJECT].named_whole
+        and not any(config.getoption(name, None) for name in _UNCOLLECTED)
+    )
+    change_plan(config, wanted=wanted, whole=whole)
+
+
+def _keys(items: list[pytest.Item]) -> frozenset[str]:
+    return frozenset(item.key for item in items if isinstance(item, CaseItem))
+
+
+def _keep_share(config: pytest.Config, items: list[pytest.Item], session: Session) -> None:
+    asked = [(i.profile, i.question.case) for i in items if isinstance(i, CaseItem)]
+    suite, mine = share(asked, session.options)
+    change_plan(config, suite=suite)
+    others = [
+        i
+        for i in items
+        if isinstance(i, CaseItem) and (i.profile, i.question.case.node) not in mine
+    ]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        left = set(others)
+        items[:] = [item for item in items if item not in left]
+
+
+def _order(item: pytest.Item, session: Session) -> tuple[Any, ...]:
+    if not isinstance(item, CaseItem):
+        return (-1,)
+    case = item.question.case
+    tools = " ".join(tool.name for tool in case.tools)
+    profiles = session.options.profiles
+    return profiles.index(item.profile), tools, case.node, item.question.repeat

@@ -1,0 +1,34 @@
+"""What the hooks of one pytest process keep for one another, as values in pytest's stash."""
+
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import pytest
+
+from evals.collecting.project import Project
+from evals.running.finish import Finished
+from evals.running.questions import Plan
+from evals.running.session import Session
+
+PROJECT = pytest.StashKey[Project]()
+SESSION = pytest.StashKey[Session]()
+"""Both only where cases are among pytest's arguments."""
+PLAN = pytest.StashKey[Plan]()
+FINISHED = pytest.StashKey[Finished]()
+ERROR_EXIT = 3
+
+
+def plan_of(config: pytest.Config) -> Plan:
+    """What is known by now of what this run asks."""
+    return config.stash.get(PLAN, Plan())
+
+
+def change_plan(config: pytest.Config, **changes: Any) -> None:
+    """Put a plan with `changes` in place of the one that was known."""
+    config.stash[PLAN] = replace(plan_of(config), **changes)
+
+
+def end(config: pytest.Config, why: str) -> NoReturn:
+    """End the run in one line; its gate will not pass."""
+    change_plan(config, ended=why)
+    pytest.exit(why, returncode=ERROR_EXIT)

@@ -1,0 +1,178 @@
+"""What is asked of a run on the command line, read and checked in one place."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from evals.case import Case
+from evals.config import Config, Target
+from evals.errors import ConfigError
+from evals.lanes.lane import check_lanes
+from evals.loading.casefile import CaseSettings
+from evals.report.comparison import read_run
+from evals.running.shard import Shard, parse_shard
+
+_LIMITS: Mapping[str, type[BaseModel]] = {
+    "repeat": CaseSettings,
+    "temperature": CaseSettings,
+    "max_tokens": CaseSettings,
+    "in_flight": Config,
+    "port": Target,
+}
+"""Numbers of the command line, and where a file may say the same: the limits are those."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What was asked for; what the command line leaves open comes from the configuration."""
+
+    profiles: tuple[str, ...]
+    lanes: tuple[str, ...]
+    tier: str = "full"
+    repeat: int | None = None
+    """For all cases; None leaves it to each case. So do `temperature` and `max_tokens`."""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    in_flight: int = 4
+    """Cases asked at a time."""
+    shard: Shard | None = None
+    baseline: Path | None = None
+    """A run's folder or a baseline file that the gate compares with."""
+    model: str | None = None
+    """In place of the targets' own; so are `attach`, a URL, and `port`."""
+    attach: str | None = None
+    port: int | None = None
+    run_dir: Path | None = None
+    resume: Path | None = None
+    implied: frozenset[str] = frozenset()
+    """Of `profiles`, those that `all` implies: they count only where a case asks for them."""
+
+    def asked_for(self, case: Case) -> Case:
+        """`case` with the temperature and length that were chosen for all."""
+        chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return case.model_copy(update={k: v for k, v in chosen.items() if v is not None})
+
+    def applied_to(self, config: Config) -> Config:
+        """`config` with the chosen model, URL or port for the targets of these profiles."""
+        for profile in (name for name in self.profiles if name not in self.implied):
+            config = with_options(
+                config, profile, model=self.model, url=self.attach, port=self.port
+            )
+        return config
+
+    def as_asked(self, answered: Collection[str]) -> dict[str, Any]:
+        """The part that decides what is asked, as `asked` of the run's summary.
+
+        `answered` are the profiles with answers.
+        """
+        return {
+            "profiles": [p for p in self.profiles if p not in self.implied or p in answered],
+            "lanes": list(self.lanes),
+            "repeat": self.repeat,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+
+
+def read_options(settings: Mapping[str, Any], config: Config) -> RunOptions:
+    """The options that `settings` gives by name; an option that was not given is not in it.
+
+    Raises:
+        ConfigError: a profile or lane is unknown, a number is out of its limits, the shard or the
+            baseline is none, or repeats would all be one answer.
+    """
+    _check_limits(settings)
+    repeat, temperature = settings.get("repeat"), settings.get("temperature")
+    if (repeat or 1) > 1 and not temperature:
+        raise ConfigError(
+            f"--repeat {repeat} at temperature 0 is one answer {repeat} times; "
+            "add --temperature, such as 0.7"
+        )
+    baseline = _path(settings, "baseline")
+    if baseline:
+        read_run(baseline)  # a mistake in it shows now, not after the run
+    return RunOptions(
+        profiles=profile_names(settings, config),
+        lanes=_lanes(settings, config),
+        tier=settings.get("tier", "full"),
+        repeat=repeat,
+        temperature=temperature,
+        max_tokens=settings.get("max_tokens"),
+        in_flight=settings.get("in_flight", config.in_flight),
+        shard=parse_shard(settings["shard"]) if "shard" in settings else None,
+        baseline=baseline,
+        model=settings.get("model"),
+        attach=settings.get("attach"),
+        port=settings.get("port"),
+        run_dir=_path(settings, "run_dir"),
+        resume=_path(settings, "resume"),
+        implied=implied_by_all(settings, config),
+    )
+
+
+def profile_names(settings: Mapping[str, Any], config: Config) -> tuple[str, ...]:
+    """The profiles that are asked for; `all` means all of the configuration's.
+
+    Raises:
+        ConfigError: none is named, or one is not in the configuration.
+    """
+    names = _names(settings.get("profiles", "default"))
+    if _means_all(names, config):
+        return tuple(config.profiles)
+    for name in names:
+        config.profile(name)
+    return tuple(names)
+
+
+def implied_by_all(settings: Mapping[str, Any], config: Config) -> frozenset[str]:
+    """The implied profiles, if `all` names them: they count only where a case asks for them."""
+    names = _names(settings.get("profiles", "default"))
+    return config.implied if _means_all(names, config) else frozenset()
+
+
+def _means_all(names: Sequence[str], config: Config) -> bool:
+    return names == ["all"] and "all" not in config.profiles
+
+
+def with_options(
+    config: Config, profile: str, *, model: str | None, url: str | None, port: int | None
+) -> Config:
+    """`config` with the command line's model, URL or port for the profile's target."""
+    name = config.profile(profile).target
+    changes = {
+        key: value for key, value in {"model": model, "url": url, "port": port}.items() if value
+    }
+    target = config.targets[name].model_copy(update=changes)
+    return config.model_copy(update={"targets": {**config.targets, name: target}})
+
+
+def _check_limits(settings: Mapping[str, Any]) -> None:
+    for name, table in _LIMITS.items():
+        if name not in settings:
+            continue
+        try:
+            table.model_validate({name: settings[name]})
+        except ValidationError as error:
+            option = f"--{name.replace('_', '-')}"
+            what = error.errors()[0]["msg"].replace("Input should be", "it should be")
+            raise ConfigError(f"{option} {settings[name]}: {what}") from error
+
+
+def _lanes(settings: Mapping[str, Any], config: Config) -> tuple[str, ...]:
+    lanes: Sequence[str] = _names(settings["lanes"]) if "lanes" in settings else config.lanes
+    check_lanes(lanes)
+    return tuple(lanes)
+
+
+def _names(value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"{value!r} names nothing; give names with commas between them")
+    return names
+
+
+def _path(settings: Mapping[str, Any], name: str) -> Path | None:
+    return Path(settings[name]).resolve() if name in settings else None

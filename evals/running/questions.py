@@ -1,0 +1,72 @@
+"""What a run asks: each case × profile × lane × repeat, and the share of one machine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evals.case import Case
+from evals.config import Config
+from evals.running.fingerprint import suite_digest
+from evals.running.options import RunOptions
+from evals.running.shard import deal
+
+
+@dataclass(frozen=True)
+class Question:
+    """One case in one lane; `repeat` counts from 0."""
+
+    case: Case
+    lane: str
+    repeat: int = 0
+
+    def key(self, profile: str) -> str:
+        """The key of the record that answers it in `profile`."""
+        suffix = f"#{self.repeat}" if self.repeat else ""
+        return f"{self.case.node}[{profile}-{self.lane}{suffix}]"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to answer, told by whoever collected its cases; all of it keys of records."""
+
+    collected: frozenset[str] = frozenset()
+    """Everything that the case files ask, before anything was chosen from it."""
+    wanted: frozenset[str] = frozenset()
+    """What is left of that, and asked."""
+    whole: bool = False
+    """The whole suite is asked: no file, case or lane was left out."""
+    suite: str | None = None
+    """Digest of the suite that shards are dealt from; None without a shard."""
+    ended: str | None = None
+    """Why the run ended before everything was asked; None if it did not."""
+
+
+def questions(case: Case, options: RunOptions, config: Config) -> Iterator[tuple[str, Question]]:
+    """Profile and question of everything to ask about `case`."""
+    if options.tier == "smoke" and case.tier != "smoke":
+        return
+    case = options.asked_for(case)
+    for profile in options.profiles:
+        if case.profiles and profile not in case.profiles:
+            continue
+        if (case.replay is not None) != (config.target(profile).model == "replay"):
+            continue
+        for lane in options.lanes:
+            for number in range(options.repeat or case.repeat):
+                yield profile, Question(case, lane, number)
+
+
+def share(
+    asked: Sequence[tuple[str, Case]], options: RunOptions
+) -> tuple[str, frozenset[tuple[str, str]]]:
+    """The suite's digest, and profile and node of the cases that this run's shard asks.
+
+    `asked` has profile and case of everything that was collected, in the order of asking. Each
+    profile's cases are dealt out for themselves; lanes and repeats of a case stay together.
+    Without a shard it is all of them.
+    """
+    mine: set[tuple[str, str]] = set()
+    for profile in options.profiles:
+        nodes = [case.node for name, case in asked if name == profile]
+        dealt = deal(nodes, options.shard) if options.shard else nodes
+        mine |= {(profile, node) for node in dealt}
+    return suite_digest(case for _, case in asked), frozenset(mine)

@@ -1,0 +1,66 @@
+import subprocess
+import sys
+
+import pytest
+from made_runs import answer_of, called, case_of
+
+from evals.config import Config
+from evals.errors import ConfigError
+from evals.results import RECORDS, read_records, replace_file
+from evals.running.folder import RunFolder, choose_folder
+from evals.running.options import read_options
+
+NO_ROOM = """\
+import resource, signal, sys
+from pathlib import Path
+from evals.results import replace_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+replace_file(Path(sys.argv[1]), "new" * 1000)
+"""
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
+    path = tmp_path / "records.jsonl"
+    replace_file(path, "old")
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM, str(path)], capture_output=True, text=True
+    )
+    assert "File too large" in done.stderr
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_workers_answers_come_after_and_end_up_in_one_file(tmp_path):
+    first, second = answer_of(case_of("a"), called()), answer_of(case_of("b"), called())
+    newer = answer_of(case_of("a"), called(got=7))
+    main, worker = RunFolder(tmp_path), RunFolder(tmp_path, "gw0")
+    assert not main.has_records()
+    main.append(first)
+    worker.append(second)
+    worker.append(newer)
+    assert main.has_records()
+    assert main.merged() == main.kept() == {newer.key: newer, second.key: second}
+    main.replace_records(main.merged().values())
+    assert [path.name for path in tmp_path.iterdir()] == [RECORDS]
+    assert list(read_records(main.records)) == [newer, second]
+
+
+def test_the_newest_of_the_reports_is_latest(tmp_path):
+    for name in ("r1", "r2"):
+        folder = RunFolder(tmp_path / "reports" / name)
+        folder.create()
+        folder.point_latest()
+        assert (tmp_path / "reports" / "latest").resolve() == folder.path.resolve()
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {"r1", "r2", "latest"}
+    elsewhere = RunFolder(tmp_path / "mine" / "r1")
+    elsewhere.create()
+    elsewhere.point_latest()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["r1"]
+
+
+def test_a_folder_in_use_is_for_no_new_run(tmp_path):
+    RunFolder(tmp_path).append(answer_of(case_of("a"), called()))
+    with pytest.raises(ConfigError, match=f"resume it: --resume {tmp_path}"):
+        choose_folder(read_options({"run_dir": tmp_path}, Config()), tmp_path)
+    assert choose_folder(read_options({"resume": tmp_path}, Config()), tmp_path) == tmp_path
