@@ -18,7 +18,7 @@ from rich.console import Console
 
 from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
 from evals.loading.casefile import TOOLS_FOLDER, find_case_files, read_cases
-from evals.report.allure.files import RESULTS, fill, write_run_files
+from evals.report.allure.files import RESULTS, fill
 from evals.report.allure.result import allure_test
 from evals.report.html.files import REPORT
 from evals.report.text import failure_story, print_summary
@@ -402,21 +402,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not mine.ended:
         interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
         mine.ended = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
-    mine.finish()
-    if mine.summary["run"]["whole"]:
+    summary = mine.finish(results=Path(config.option.allure_report_dir))
+    if summary.run.whole:
         failed = sum(record.status in (Status.FAIL, Status.ERROR) for record in mine.records)
         # Other tests may have failed beside the cases: those the gate does not forgive.
-        passed = mine.summary["gate"]["passed"] and session.testsfailed <= failed
+        passed = summary.gate.passed and session.testsfailed <= failed
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
-    if config.pluginmanager.has_plugin("allure_listener"):
-        write_run_files(mine.summary, mine.records, Path(config.option.allure_report_dir))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The table, what broke, the gate, and where everything lies."""
-    if SESSION not in config.stash or not config.stash[SESSION].summary:
+    if SESSION not in config.stash:
         return
     mine = config.stash[SESSION]
+    if mine.summary is None:
+        return
     terminalreporter.section("tool calling")
     console = Console(
         file=terminalreporter._tw._file, width=max(120, terminalreporter._tw.fullwidth)

@@ -6,11 +6,10 @@ writes its own records file, which the controller merges.
 
 import contextlib
 import datetime
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,25 @@ from evals.config import Config, cache_folder, read_config
 from evals.engines.blas import one_thread
 from evals.errors import ConfigError
 from evals.lanes.lane import check_lanes
-from evals.parsers.constraint import read_counts
-from evals.report.allure.files import RESULTS, write_results, write_run_files
-from evals.report.comparison import compare, comparison_lines, p_text, read_run
-from evals.report.html.files import write_report
-from evals.report.summary import summarize, write_summary
+from evals.parsers.constraint import GrammarCounts, read_counts
+from evals.report.comparison import compare, comparison_lines, p_text
+from evals.report.summarize import summarize
+from evals.report.summary import (
+    Asked,
+    Fingerprint,
+    GateOutcome,
+    ProfileServed,
+    RunInfo,
+    ShardPart,
+    Summary,
+)
+from evals.report.summary_file import (
+    read_fingerprint,
+    read_run,
+    read_summary,
+    write_fingerprint,
+)
+from evals.report.writers import FinishedRun, write_all
 from evals.results import RECORDS, Record, read_records, write_records
 from evals.running.fingerprint import fingerprint, graders_digest, served, served_by, suite_digest
 from evals.running.run import (
@@ -38,7 +51,6 @@ from evals.running.run import (
 )
 from evals.running.shard import Shard, deal, parse_shard
 
-FINGERPRINT = "fingerprint.json"
 LATEST = "latest"
 
 
@@ -73,7 +85,7 @@ class Session:
         self.wanted: frozenset[str] = frozenset()
         self.whole = False
         self.ended: str | None = None
-        self.summary: dict[str, Any] = {}
+        self.summary: Summary | None = None
         self.records: list[Record] = []
         self._baseline = Path(settings["baseline"]).resolve() if "baseline" in settings else None
         if self._baseline:
@@ -83,7 +95,7 @@ class Session:
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
         self._runner: Runner | None = None
-        self._served: dict[str, dict[str, Any]] = {}
+        self._served: dict[str, ProfileServed] = {}
         self._served_before = _read_served(folder)
 
     # --- asking ----------------------------------------------------------------------------------
@@ -136,19 +148,20 @@ class Session:
         self._opened = self._stack.enter_context(opening)
         self._served[profile] = self._check_served(self._opened)
 
-    def _check_served(self, opened: Opened) -> dict[str, Any]:
+    def _check_served(self, opened: Opened) -> ProfileServed:
         """What serves the profile: in a resumed run, the same as before."""
         if self.worker:
-            return dict(served(opened))
+            return served(opened)
         now = served_by(opened)
-        before = self._served_before.get(opened.name, now)
-        if differing := [key for key in now if before.get(key) != now[key]]:
+        before, after = asdict(self._served_before.get(opened.name, now)), asdict(now)
+        if differing := [key for key in after if before[key] != after[key]]:
             raise ConfigError(
                 f"--resume {self.folder}: its answers in profile {opened.name} are of another "
                 f"{' and '.join(differing)}; begin a new run"
             )
         told = {**self._served_before, **self._served, opened.name: now}
-        _write_fingerprint({"profiles": told}, self.folder)
+        # From this, a run that is killed can be resumed.
+        write_fingerprint(Fingerprint(profiles=told), self.folder)
         return now
 
     @property
@@ -157,9 +170,9 @@ class Session:
         server = self._opened.server if self._opened else None
         return server.url if server else "http://127.0.0.1:PORT/v1"
 
-    def served(self, profile: str) -> dict[str, str | None]:
-        """Model and quantisation of a profile that has been opened."""
-        return {name: self._served[profile][name] for name in ("model", "quantization")}
+    def served(self, profile: str) -> ProfileServed:
+        """What serves a profile that has been opened; in a worker, model and quantisation alone."""
+        return self._served[profile]
 
     def answer(
         self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
@@ -238,8 +251,11 @@ class Session:
         """Whether anything was asked."""
         return any(self.folder.glob("records*.jsonl")) if self.folder.is_dir() else False
 
-    def finish(self) -> None:
-        """Merge the workers' records in the order of the cases; write fingerprint and summary."""
+    def finish(self, results: Path | None = None) -> Summary:
+        """Merge the workers' records in the order of the cases; write all that a run leaves.
+
+        `results` is where allure-pytest has written in this process.
+        """
         merged: dict[str, Record] = {}
         # The workers' last: in a resumed run theirs are the newer ones.
         for path in sorted(self.folder.glob("records*.jsonl"), key=lambda p: p.name != RECORDS):
@@ -251,59 +267,60 @@ class Session:
         self._write_records(self.records)
         cases = (record.case for record in self.records)
         print_of = fingerprint(cases, {**self._served_before, **self._served})
-        _write_fingerprint(print_of, self.folder)
-        run = {
-            "id": self.folder.name,
-            "started": datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(),
-            "seconds": round(time.time() - self._started, 1),
-            "whole": self.whole and self.tier == "full" and not missing and not self.ended,
-            "missing": missing,
-            "ended": self.ended,
-            "tier": self.tier,
-            "asked": self._asked(),
-            "shard": {"part": str(self.shard), "suite": self.suite} if self.shard else None,
-            "baseline": str(self._baseline) if self._baseline else None,
-        }
         grammars = grammar_counts(self.config, self.folder)
-        self.summary = summarize(self.records, self.config, print_of, run, grammars)
-        compared = gate_on_regression(self.summary, self._baseline)
-        write_summary(self.summary, self.folder)
+        summary = summarize(self.records, self.config, print_of, self._info(missing), grammars)
+        self.summary, compared = gate_on_regression(summary, self._baseline)
         _point_latest(self.folder)
-        write_report(self.folder, self.summary, self.records, against=compared)
+        write_all(FinishedRun(self.summary, self.records, compared, results), self.folder)
+        return self.summary
 
-    def _asked(self) -> dict[str, Any]:
+    def _info(self, missing: Sequence[str]) -> RunInfo:
         answered = {record.profile for record in self.records}
-        return {
-            "profiles": [p for p in self.profiles if p not in self._implied or p in answered],
-            "lanes": self.lanes,
-            "repeat": self.repeat,
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-        }
+        asked = [p for p in self.profiles if p not in self._implied or p in answered]
+        return RunInfo(
+            id=self.folder.name,
+            started=datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(),
+            seconds=round(time.time() - self._started, 1),
+            whole=self.whole and self.tier == "full" and not missing and not self.ended,
+            missing=tuple(missing),
+            ended=self.ended,
+            tier=self.tier,
+            asked=Asked(
+                profiles=tuple(asked),
+                lanes=tuple(self.lanes),
+                repeat=self.repeat,
+                temperature=self.temperature,
+                max_tokens=self.max_tokens,
+            ),
+            shard=ShardPart(part=str(self.shard), suite=self.suite) if self.shard else None,
+            baseline=str(self._baseline) if self._baseline else None,
+        )
 
 
-def gate_on_regression(summary: dict[str, Any], baseline: Path | None) -> Path | None:
-    """Put the comparison with a baseline into `summary`; its gate fails on a regression.
+def gate_on_regression(summary: Summary, baseline: Path | None) -> tuple[Summary, Path | None]:
+    """The summary with the comparison with a baseline; its gate fails on a regression.
 
-    It fails, too, where the two cannot be compared. Returns the baseline if they were.
+    It fails, too, where the two cannot be compared. The baseline comes back if they were.
     """
     if baseline is None:
-        return None
-    gate = summary["gate"]
+        return summary, None
     try:
         comparison = compare(read_run(baseline), summary)
     except ConfigError as error:
-        gate["reasons"].append(f"no comparison with {baseline.name}: {error}")
-        gate["passed"] = False
-        return None
-    summary["comparison"] = list(comparison_lines(comparison))
-    for profile in comparison.regressions:
-        gate["reasons"].append(
-            f"{profile.name}: regression against {comparison.before}: "
-            f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
-        )
-    gate["passed"] = not gate["reasons"]
-    return baseline
+        return _gated(summary, [f"no comparison with {baseline.name}: {error}"]), None
+    reasons = [
+        f"{profile.name}: regression against {comparison.before}: "
+        f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
+        for profile in comparison.regressions
+    ]
+    told = replace(summary, comparison=tuple(comparison_lines(comparison)))
+    return _gated(told, reasons), baseline
+
+
+def _gated(summary: Summary, more: Sequence[str]) -> Summary:
+    """The summary with more reasons for which its gate fails."""
+    reasons = (*summary.gate.reasons, *more)
+    return replace(summary, gate=GateOutcome(passed=not reasons, reasons=reasons))
 
 
 def open_session(
@@ -329,7 +346,7 @@ def open_session(
     return Session(config, settings, _folder(settings, root), None)
 
 
-def rejudge_run(folder: Path, root: Path, baseline: Path | None = None) -> dict[str, Any]:
+def rejudge_run(folder: Path, root: Path, baseline: Path | None = None) -> Summary:
     """Judge a finished run's records again; write records, summary and reports anew.
 
     The gate compares with `baseline`, or with that of the run.
@@ -337,24 +354,20 @@ def rejudge_run(folder: Path, root: Path, baseline: Path | None = None) -> dict[
     Raises:
         ConfigError: the folder holds no finished run, or other records than the run had.
     """
-    before = read_run(folder)
+    before = read_summary(folder)
     records = [judged(record) for record in read_records(folder / RECORDS)]
     _check_complete(folder, before, records)
-    print_of = {**before["fingerprint"], "graders": graders_digest()}
+    print_of = replace(before.fingerprint, graders=graders_digest())
     config = read_config(root)
-    run = dict(before["run"])
-    if baseline:
-        run["baseline"] = str(baseline.resolve())
+    run = replace(before.run, baseline=str(baseline.resolve())) if baseline else before.run
     summary = summarize(records, config, print_of, run, grammar_counts(config, folder))
-    against = Path(run["baseline"]) if run.get("baseline") else None
-    compared = gate_on_regression(summary, against)
-    write_run(folder, summary, records, against=compared)
+    summary, compared = gate_on_regression(summary, Path(run.baseline) if run.baseline else None)
+    write_run(FinishedRun(summary, records, compared), folder)
     return summary
 
 
-def _check_complete(folder: Path, before: Mapping[str, Any], records: Sequence[Record]) -> None:
-    counts = ("scored", "errors", "known")
-    had = sum(profile[name] for profile in before["profiles"].values() for name in counts)
+def _check_complete(folder: Path, before: Summary, records: Sequence[Record]) -> None:
+    had = sum(part.scored + part.errors + part.known for part in before.profiles.values())
     there = len({record.key for record in records})
     if not had == there == len(records):
         raise ConfigError(
@@ -364,41 +377,25 @@ def _check_complete(folder: Path, before: Mapping[str, Any], records: Sequence[R
         )
 
 
-def write_run(
-    folder: Path,
-    summary: Mapping[str, Any],
-    records: Sequence[Record],
-    *,
-    against: Path | None = None,
-) -> None:
-    """Write all files of a run that was judged from records, not asked here.
+def write_run(run: FinishedRun, folder: Path) -> None:
+    """Write the records and all reports of a run that was judged from records, not asked here.
 
     Raises:
-        ConfigError: `against` is no run, or one that the run cannot be compared with.
+        ConfigError: the run cannot be compared with `run.against`.
     """
-    write_records(records, folder / RECORDS)
-    _write_fingerprint(summary["fingerprint"], folder)
-    write_summary(summary, folder)
-    write_report(folder, summary, records, against=against)
-    write_results(records, summary, folder / RESULTS)
-    write_run_files(summary, records, folder / RESULTS)
+    write_records(run.records, folder / RECORDS)
+    write_all(run, folder)
 
 
-def _read_served(folder: Path) -> dict[str, Any]:
+def _read_served(folder: Path) -> Mapping[str, ProfileServed]:
     """What served the profiles of a run that is resumed; nothing of a new one."""
     try:
-        told = json.loads((folder / FINGERPRINT).read_text(encoding="utf-8"))
-        return dict(told["profiles"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_fingerprint(folder).profiles
+    except ConfigError:
         return {}
 
 
-def _write_fingerprint(fingerprint: Mapping[str, Any], folder: Path) -> None:
-    text = json.dumps(fingerprint, indent=2) + "\n"
-    (folder / FINGERPRINT).write_text(text, encoding="utf-8")
-
-
-def grammar_counts(config: Config, folder: Path) -> dict[str, Any]:
+def grammar_counts(config: Config, folder: Path) -> dict[str, GrammarCounts]:
     """What the grammars of constrained profiles counted in the run of `folder`, by profile."""
     names = [name for name, profile in config.profiles.items() if profile.grammar]
     return {name: read_counts(grammar_log(name, folder)) for name in names}
