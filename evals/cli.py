@@ -21,6 +21,7 @@ from evals.report.allure.html import make_html
 from evals.report.findings import findings_page, not_asked
 from evals.report.github.commands import commands_stopped
 from evals.report.html.files import report_run
+from evals.report.summary_file import baseline, baseline_text, read_run, read_summary
 from evals.report.text import print_summary
 from evals.results import RECORDS, read_records
 from evals.training.convert import RowShape, Validation, convert_file, report_lines
@@ -59,7 +60,7 @@ def merge(
         print("\n".join(merge_lines(merged)))
         print_summary(merged.summary, merged.records, Console(width=120))
     print(f"run: {output}")
-    raise typer.Exit(0 if merged.summary["gate"]["passed"] else 1)
+    raise typer.Exit(0 if merged.summary.gate.passed else 1)
 
 
 @app.command()
@@ -113,7 +114,7 @@ def findings(
 ) -> None:
     """Write docs/findings.md, what the stock server gets wrong, from a run's records."""
     cases = _or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
-    version = _or_exit(lambda: comparison.read_run(run))["fingerprint"]["versions"]["mlx-lm"]
+    version = _or_exit(lambda: read_summary(run)).fingerprint.versions["mlx-lm"]
     records = _or_exit(lambda: list(read_records(run / RECORDS)))
     if missing := not_asked(cases, records):
         profiles = sorted({name for case in missing for name in case.profiles})
@@ -258,11 +259,7 @@ def compare(
     unlike: Annotated[bool, typer.Option(help="compare other suites or graders, too")] = False,
 ) -> None:
     """Tell what changed between two runs; exit code 1 on a significant regression."""
-    result = _or_exit(
-        lambda: comparison.compare(
-            comparison.read_run(before), comparison.read_run(after), unlike=unlike
-        )
-    )
+    result = _or_exit(lambda: comparison.compare(read_run(before), read_run(after), unlike=unlike))
     print("\n".join(comparison.comparison_lines(result)))
     raise typer.Exit(1 if result.regressions else 0)
 
@@ -273,11 +270,11 @@ def accept(
     to: Annotated[Path, typer.Option(help="baseline file, kept in git")] = Path("baseline.json"),
 ) -> None:
     """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
-    summary = _or_exit(lambda: comparison.read_run(run))
-    if not summary["run"].get("whole"):
+    summary = _or_exit(lambda: read_summary(run))
+    if not summary.run.whole:
         sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
-    to.write_text(comparison.baseline(summary), encoding="utf-8")
-    print(f"{to}: baseline of {summary['run']['id']}")
+    to.write_text(baseline_text(baseline(summary)), encoding="utf-8")
+    print(f"{to}: baseline of {summary.run.id}")
 
 
 @app.command()
@@ -293,7 +290,7 @@ def rejudge(
     summary = _or_exit(lambda: rejudge_run(run.resolve(), Path.cwd(), baseline))
     with commands_stopped(os.environ, _say):
         print_summary(summary, list(read_records(run / RECORDS)), Console(width=120))
-    raise typer.Exit(0 if summary["gate"]["passed"] else 1)
+    raise typer.Exit(0 if summary.gate.passed else 1)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Runs made of judged answers, without a server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,21 @@ from builders import record
 
 from evals.case import Case, Expect, Tool
 from evals.config import Config
+from evals.judging.scoring import RATES, Rate
 from evals.observation import Call, Observation, Usage
-from evals.report.summary import summarize, write_summary
-from evals.results import Record, write_records
+from evals.report.summarize import summarize
+from evals.report.summary import (
+    Asked,
+    Fingerprint,
+    GateOutcome,
+    ProfileFigures,
+    PromptTokens,
+    RepeatFigures,
+    RunInfo,
+    Summary,
+)
+from evals.report.summary_file import write_fingerprint, write_summary
+from evals.results import Record, Status, write_records
 
 TOOLS = (
     Tool(
@@ -64,19 +76,58 @@ def answer_of(case: Case, seen: Observation, plain: Observation | None = None) -
     return record(case, seen, plain=plain)
 
 
+RUN = RunInfo(id="r", started="2026-01-02T03:04:05+00:00", seconds=2.0, whole=True)
+PRINT = Fingerprint(evals="1", suite="s", graders="g")
+
+
+def figures_of(cases: Mapping[str, Mapping[str, str]], flaky: Sequence[str] = ()) -> ProfileFigures:
+    """The figures of a profile of which only the outcomes matter, by case and lane."""
+    rates = {name: Rate(None, 0, 0.0, 1.0) for name in RATES}
+    repeats = RepeatFigures(
+        cases=len(flaky),
+        k=2,
+        pass_at_k=1.0,
+        pass_hat_k=0.0,
+        distinct=2.0,
+        flaky=tuple(flaky),
+        independent=True,
+    )
+    return ProfileFigures(
+        scored=0,
+        errors=0,
+        rates=rates,
+        known=0,
+        lanes={},
+        categories={},
+        violations={},
+        misses={},
+        prompt_tokens=PromptTokens(total=0, cached=0),
+        batching_changed=(),
+        repeats=repeats if flaky else None,
+        cases={node: {k: Status(v) for k, v in lanes.items()} for node, lanes in cases.items()},
+    )
+
+
+def summary_with(
+    profiles: Mapping[str, ProfileFigures], fingerprint: Fingerprint = PRINT
+) -> Summary:
+    """A whole run of these profiles that passed its gate."""
+    gate = GateOutcome(passed=True)
+    return Summary(run=RUN, gate=gate, fingerprint=fingerprint, profiles=dict(profiles))
+
+
 def write_run(
     folder: Path,
     records: Sequence[Record],
-    started: str = "2026-01-02T03:04:05+00:00",
+    started: str = RUN.started,
     profiles: Sequence[str] = ("default",),
     **print_of: Any,
-) -> dict[str, Any]:
+) -> Summary:
     """A finished run in `folder`, as a session leaves it, without a report; its summary."""
     folder.mkdir(parents=True)
-    fingerprint = {"suite": "s", "graders": "g", "profiles": {}, **print_of}
-    run = {"id": folder.name, "started": started, "seconds": 2.0, "whole": True, "tier": "full"}
-    asked = {"profiles": list(profiles)}
-    summary = summarize(records, Config(), fingerprint, {**run, "asked": asked})
+    run = replace(RUN, id=folder.name, started=started, asked=Asked(profiles=tuple(profiles)))
+    summary = summarize(records, Config(), replace(PRINT, **print_of), run)
     write_records(records, folder / "records.jsonl")
     write_summary(summary, folder)
+    write_fingerprint(summary.fingerprint, folder)
     return summary

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from evals.cli import app
-from evals.report.comparison import read_run
+from evals.report.summary_file import read_summary
 from evals.results import read_records
 
 CASES = """\
@@ -181,8 +181,8 @@ def test_a_run_compared_with_itself_shows_no_change(finished):
 def test_with_xdist_no_case_is_lost_or_asked_twice(finished, project, base_server, workers):
     code, output = run(project, "cases", "-n", workers, "--attach", base_server.url)
     assert code == 1, output
-    ours = read_run(project / "reports" / "latest")["profiles"]["default"]["cases"]
-    theirs = read_run(finished[0] / "reports" / "latest")["profiles"]["default"]["cases"]
+    ours = read_summary(project / "reports" / "latest").profiles["default"].cases
+    theirs = read_summary(finished[0] / "reports" / "latest").profiles["default"].cases
     assert ours == theirs
     lines = (project / "reports" / "latest" / "records.jsonl").read_text().splitlines()
     assert len(lines) == 6
@@ -198,7 +198,7 @@ def test_a_resumed_run_asks_only_what_is_left(project, base_server):
     lines = (folder / "records.jsonl").read_text().splitlines()
     assert len(lines) == 6
     assert set(first) <= set(lines)
-    assert read_run(folder)["run"]["whole"] is True
+    assert read_summary(folder).run.whole is True
 
 
 def test_a_folder_with_a_run_is_not_taken_for_a_new_one(finished):
@@ -219,10 +219,10 @@ def test_a_part_ends_by_its_cases_is_never_whole_and_no_baseline(project, base_s
         code, output = run(project, "cases", *attach, *part)
         assert code == 0, output
         assert "gate: FAILED" in output
-        assert read_run(project / "reports" / "latest")["run"]["whole"] is False
+        assert read_summary(project / "reports" / "latest").run.whole is False
     run(project, "cases", *attach, "--ignore", "cases/b.yaml")
-    latest = read_run(project / "reports" / "latest")["run"]
-    assert (latest["whole"], latest["asked"]["max_tokens"]) == (False, 60)
+    latest = read_summary(project / "reports" / "latest").run
+    assert (latest.whole, latest.asked.max_tokens) == (False, 60)
     monkeypatch.chdir(project)
     result = CliRunner().invoke(app, ["accept"])
     assert result.exit_code == 1

@@ -13,6 +13,7 @@ from evals.reference import __main__ as command
 from evals.reference.mkdocs_hook import on_page_markdown
 from evals.reference.pages import BLAMED, pages
 from evals.reference.tables import attribute_docs, table
+from evals.report.writers import WRITERS
 from evals.results import Kind, Layer
 
 WEATHER = {
@@ -130,6 +131,10 @@ def test_every_command_kind_and_key_is_there():
     for word in (*Kind, *Layer):
         assert f"| `{word}` | " in written["verdicts.md"]
     assert "| `ask` | text |" in written["case-format.md"]
+    assert "| `profiles` | [ProfileFigures](#profilefigures) by name | " in written["summary.md"]
+    assert "| `value` | number or null | " in written["summary.md"]
+    for writer in WRITERS:
+        assert f"| `{writer.name}` | {writer.doc} |" in written["summary.md"]
     assert "| `in_flight` | integer, from 1 to 16 | `4` |" in written["configuration.md"]
 
 

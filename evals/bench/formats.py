@@ -49,7 +49,7 @@ def table(runs: dict[str, Run]) -> str:
                     title,
                     lane,
                     _five(records),
-                    str(rates["case"]["n"]),
+                    str(rates["case"].n),
                     *(rate_text(rates[name]) for name in RATES),
                     blame(records),
                 ]

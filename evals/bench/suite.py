@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evals.errors import HarnessError
-from evals.report.comparison import read_run
+from evals.judging.scoring import Rate
+from evals.report.summary import Summary
+from evals.report.summary_file import SUMMARY, read_summary
 from evals.results import RECORDS, Record, read_records
 
 PROFILE = "default"
@@ -26,14 +27,13 @@ class Run:
     """A finished run of profile `default`: its summary and its records."""
 
     folder: Path
-    summary: dict[str, Any]
+    summary: Summary
     records: tuple[Record, ...]
 
-    def rates(self, lane: str | None = None) -> dict[str, Any]:
-        """The rates of a lane, or of all together: `value`, `n`, `low`, `high` by name."""
-        profile = self.summary["profiles"][PROFILE]
-        found: dict[str, Any] = (profile["lanes"][lane] if lane else profile)["rates"]
-        return found
+    def rates(self, lane: str | None = None) -> Mapping[str, Rate]:
+        """The rates of a lane, or of all together, by name."""
+        profile = self.summary.profiles[PROFILE]
+        return profile.lanes[lane].rates if lane else profile.rates
 
 
 def run_suite(
@@ -48,7 +48,7 @@ def run_suite(
     """
     folder.mkdir(parents=True, exist_ok=True)
     say(f"suite: {model.name} in {folder}")
-    summary = folder / "summary.json"
+    summary = folder / SUMMARY
     log = folder / "output.txt"
     command = [sys.executable, "-c", "from evals.cli import app; app()", "run"]
     begun = (folder / RECORDS).exists()
@@ -62,14 +62,14 @@ def run_suite(
         raise HarnessError(
             f"suite: the run in {folder} ended with exit code {done.returncode}; see {log}"
         )
-    return Run(folder, read_run(folder), tuple(read_records(folder / RECORDS)))
+    return Run(folder, read_summary(folder), tuple(read_records(folder / RECORDS)))
 
 
-def rate_text(rate: Mapping[str, Any]) -> str:
+def rate_text(rate: Rate) -> str:
     """`0.938 [0.902, 0.962]`: a rate with its 95% interval."""
-    if rate["value"] is None:
+    if rate.value is None:
         return "not asked"
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+    return f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
 
 
 def markdown(rows: Sequence[Sequence[str]], note: str) -> str:

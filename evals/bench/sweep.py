@@ -6,12 +6,11 @@ if exact McNemar on the cases of both says so, Holm-adjusted over all variants.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from evals.bench.suite import PROFILE, RATES, Run, markdown, rate_text, run_suite
-from evals.judging.scoring import holm
+from evals.judging.scoring import Rate, holm
 from evals.lanes.tokens import load_tokenizer
 from evals.models.build import GROUP_SIZE
 from evals.models.preflight import preflight
@@ -32,7 +31,7 @@ class Variant:
     name: str
     size: int
     bits_per_weight: float
-    rates: Mapping[str, Mapping[str, Any]]
+    rates: Mapping[str, Rate]
     faults: tuple[str, ...]
     change: ProfileChange | None
     p_value: float | None
@@ -126,7 +125,7 @@ def table(variants: Sequence[Variant]) -> str:
                 _verdict(variant),
             ]
         )
-    n = first.rates["case"]["n"]
+    n = first.rates["case"].n
     note = (
         f"{n} cases, lane server; 95% Wilson intervals; groups of {GROUP_SIZE} weights. "
         "Broken and mended cases against the first row: exact McNemar, Holm-adjusted."
@@ -148,7 +147,7 @@ def picture(variants: Sequence[Variant]) -> str:
         (
             title,
             [
-                Interval(v.name, rate["value"], rate["low"], rate["high"], rate["n"])
+                Interval(v.name, rate.value, rate.low, rate.high, rate.n)
                 for v in variants
                 for rate in [v.rates[name]]
             ],
@@ -164,7 +163,7 @@ def _as_json(variants: Sequence[Variant]) -> str:
             "name": v.name,
             "bytes": v.size,
             "bits_per_weight": round(v.bits_per_weight, 3),
-            "rates": v.rates,
+            "rates": {name: asdict(rate) for name, rate in v.rates.items()},
             "faults": v.faults,
             "broken": v.change and list(v.change.newly_failing),
             "mended": v.change and list(v.change.fixed),

@@ -10,11 +10,12 @@ from rich.console import Console
 
 from evals.collecting.items import CaseItem
 from evals.collecting.state import FINISHED, SESSION, change_plan, plan_of
-from evals.report.allure.files import fill, write_run_files
+from evals.report.allure.files import fill
 from evals.report.allure.result import allure_test
 from evals.report.text import failure_story, print_summary
+from evals.report.writers import FinishedRun
 from evals.results import Status
-from evals.running.finish import Finished, finish
+from evals.running.finish import finish
 
 _NARROWEST = 120
 
@@ -40,19 +41,17 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
         interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
         change_plan(config, ended=plan_of(config).ended or why)
-    finished = config.stash[FINISHED] = finish(config.stash[SESSION], plan_of(config))
-    if finished.summary["run"]["whole"]:
+    results = Path(config.option.allure_report_dir)
+    finished = config.stash[FINISHED] = finish(config.stash[SESSION], plan_of(config), results)
+    if finished.summary.run.whole:
         passed = _passed(finished, session.testsfailed)
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
-    if config.pluginmanager.has_plugin("allure_listener"):
-        results = Path(config.option.allure_report_dir)
-        write_run_files(finished.summary, finished.records, results)
 
 
-def _passed(finished: Finished, testsfailed: int) -> bool:
+def _passed(finished: FinishedRun, testsfailed: int) -> bool:
     """Other tests may have failed beside the cases: those the gate does not forgive."""
     failed = sum(record.status in (Status.FAIL, Status.ERROR) for record in finished.records)
-    return bool(finished.summary["gate"]["passed"]) and testsfailed <= failed
+    return finished.summary.gate.passed and testsfailed <= failed
 
 
 def print_run(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import pytest
 
 from evals.collecting.project import Project
-from evals.running.finish import Finished
+from evals.report.writers import FinishedRun
 from evals.running.questions import Plan
 from evals.running.session import Session
 
@@ -14,7 +14,7 @@ PROJECT = pytest.StashKey[Project]()
 SESSION = pytest.StashKey[Session]()
 """Both only where cases are among pytest's arguments."""
 PLAN = pytest.StashKey[Plan]()
-FINISHED = pytest.StashKey[Finished]()
+FINISHED = pytest.StashKey[FinishedRun]()
 ERROR_EXIT = 3
 
 

@@ -31,10 +31,15 @@ class Rate:
     """A share of n cases with its 95% Wilson interval; `value` is None where n is 0."""
 
     value: float | None
+    """The share, from 0 to 1; null where no case asks for it."""
     n: int
+    """Cases that it is a share of."""
     low: float
+    """The interval's lower bound."""
     high: float
+    """The interval's upper bound."""
     threshold: float | None = None
+    """What the gate wants of it; None where nothing."""
 
     @classmethod
     def of(cls, successes: float, n: int, threshold: float | None = None) -> "Rate":

@@ -9,7 +9,7 @@ import functools
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,20 @@ class Count:
     steps: int = 0
     masked: int = 0
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class GrammarCounts:
+    """What the grammar of a constrained profile forbade in a run."""
+
+    answers: int
+    """Answers that were written under the grammar."""
+    steps: int
+    """Their tokens."""
+    masked: int
+    """Tokens where the model's likeliest one was forbidden: without any, the run says nothing."""
+    problems: Mapping[str, int]
+    """Answers by the reason for which they were not, or only loosely, constrained."""
 
 
 class Constraint:
@@ -102,20 +116,16 @@ def install(log: Path) -> None:
     _wrap_generate(server.ResponseGenerator, write)
 
 
-def read_counts(log: Path) -> dict[str, Any]:
-    """What a server's log adds up to: `answers`, `steps`, `masked`, `problems`.
-
-    `problems` counts the reasons for which an answer was not, or only loosely, constrained. No log
-    means that no answer was constrained: attached servers have none.
-    """
+def read_counts(log: Path) -> GrammarCounts:
+    """What a server's log adds up to. Attached servers have none: no answer was constrained."""
     lines = log.read_text().splitlines() if log.exists() else []
     counts = [Count(**json.loads(line)) for line in lines]
-    return {
-        "answers": len(counts),
-        "steps": sum(count.steps for count in counts),
-        "masked": sum(count.masked for count in counts),
-        "problems": dict(Counter(count.problem for count in counts if count.problem)),
-    }
+    return GrammarCounts(
+        answers=len(counts),
+        steps=sum(count.steps for count in counts),
+        masked=sum(count.masked for count in counts),
+        problems=dict(Counter(count.problem for count in counts if count.problem)),
+    )
 
 
 def _carry_choice(handler: Any) -> None:

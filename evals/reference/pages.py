@@ -16,13 +16,24 @@ from evals.case import (
 )
 from evals.formats import registry as formats
 from evals.judging import matchers, matching, registry
+from evals.judging.scoring import Rate
 from evals.loading import casefile
+from evals.parsers.constraint import GrammarCounts
 from evals.parsers.names import parser_names
 from evals.reference.commands import command_line
-from evals.reference.tables import attribute_docs, doc, listed, members, model_keys, table
+from evals.reference.tables import (
+    attribute_docs,
+    doc,
+    listed,
+    members,
+    model_keys,
+    table,
+    value_keys,
+)
 from evals.replay.build import templates
 from evals.report import summary
-from evals.results import KNOWN_DEFECT, Kind, Layer, Status, Verdict
+from evals.report.writers import WRITERS
+from evals.results import KNOWN_DEFECT, RECORDS, Kind, Layer, Status, Verdict
 
 _HEAD = "<!-- Written by `python -m evals.reference` from the code; change it there. -->\n\n"
 
@@ -53,6 +64,28 @@ BLAMED: Mapping[Kind, Sequence[Layer]] = {
     Kind.HARNESS_ERROR: (Layer.HARNESS,),
 }
 """The layers that `evals.judging.diagnosis` can blame for each kind, the usual one first."""
+
+
+_SUMMARY: Sequence[type] = (
+    summary.Summary,
+    summary.RunInfo,
+    summary.Asked,
+    summary.ShardPart,
+    summary.GateOutcome,
+    summary.Fingerprint,
+    summary.Machine,
+    summary.ProfileServed,
+    summary.ProfileFigures,
+    summary.LaneFigures,
+    Rate,
+    summary.PromptTokens,
+    summary.RepeatFigures,
+    GrammarCounts,
+    summary.Baseline,
+    summary.BaselineRun,
+    summary.BaselineFigures,
+)
+"""The values of summaries and baselines, outermost first."""
 
 
 def pages() -> dict[str, str]:
@@ -125,6 +158,16 @@ def _verdicts() -> Iterator[str]:
 
 def _summary() -> Iterator[str]:
     yield from _title("summary.json", summary)
+    yield f"The schema's number is {summary.SCHEMA}."
+    for value in _SUMMARY:
+        yield from value_keys(value)
+    yield "\n## Status\n"
+    yield from table(["status", "meaning"], members(Status))
+    yield "\n## What a run leaves\n"
+    yield f"`{RECORDS}` is the truth; these are views of it. A run that was asked, one merged from"
+    yield "shards and one judged again leave all of them."
+    yield ""
+    yield from table(["file", "content"], [(f"`{w.name}`", w.doc) for w in WRITERS])
     yield "\n## records.jsonl\n"
     yield "One line for each case, lane, profile and repeat, in the order of the keys. The records"
     yield "are the truth: every figure and every report is a view of them."

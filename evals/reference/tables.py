@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from evals.case import Case
 from evals.json_text import to_text
@@ -60,6 +60,21 @@ def model_keys(
         if name not in set(leave)
     ]
     yield from table(["key", "value", "default", "meaning"], rows)
+
+
+def value_keys(of: type) -> Iterator[str]:
+    """A section with a table of the keys that a frozen value has as JSON."""
+    documented = attribute_docs(of)
+    yield f"\n## {of.__name__}\n"
+    yield f"{doc(of)}\n"
+    fields = TypeAdapter(of).json_schema()["properties"].items()
+    rows = [(f"`{name}`", _value(field), documented[name]) for name, field in fields]
+    yield from table(["key", "value", "meaning"], rows)
+
+
+def _value(schema: Mapping[str, Any]) -> str:
+    can_be_null = any(part.get("type") == "null" for part in schema.get("anyOf", ()))
+    return _type(schema) + (" or null" if can_be_null else "")
 
 
 def _type(schema: Mapping[str, Any]) -> str:

@@ -5,18 +5,25 @@ Exact McNemar on the cases that both runs have, Holm over the profiles. Runs of 
 graders are refused unless that is asked for.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from evals.errors import ConfigError
 from evals.judging.scoring import holm, mcnemar, smallest_regression
+from evals.report.summary import (
+    Baseline,
+    BaselineFigures,
+    Fingerprint,
+    ProfileFigures,
+    ProfileServed,
+    Summary,
+)
+from evals.results import Status
 
 LEVEL = 0.05
-_MUST_AGREE = ("suite", "graders")
-BASELINE_SCHEMA = 1
+Figures = ProfileFigures | BaselineFigures
+"""A profile of either side of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -57,42 +64,8 @@ class Comparison:
         return tuple(profile for profile in self.profiles if profile.is_regression)
 
 
-def read_run(place: Path) -> dict[str, Any]:
-    """The summary in a run's folder, or a baseline file.
-
-    Raises:
-        ConfigError: there is none, or it is of another schema.
-    """
-    path = place / "summary.json" if place.is_dir() else place
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: no summary of a run: {error}") from error
-    if (
-        not isinstance(content, dict)
-        or content.get("schema") != BASELINE_SCHEMA
-        or not all(isinstance(content.get(key), dict) for key in ("run", "profiles", "fingerprint"))
-    ):
-        raise ConfigError(f"{path}: not a summary or baseline of schema {BASELINE_SCHEMA}")
-    return content
-
-
-def baseline(summary: Mapping[str, Any]) -> str:
-    """The text of a baseline file: what later runs are compared with, small enough for git."""
-    content = {
-        "schema": BASELINE_SCHEMA,
-        "run": {"id": summary["run"]["id"]},
-        "fingerprint": summary["fingerprint"],
-        "profiles": {
-            name: {key: profile[key] for key in ("rates", "cases", "repeats")}
-            for name, profile in summary["profiles"].items()
-        },
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
 def compare(
-    before: Mapping[str, Any], after: Mapping[str, Any], *, unlike: bool = False
+    before: Summary | Baseline, after: Summary | Baseline, *, unlike: bool = False
 ) -> Comparison:
     """Compare two summaries or baselines.
 
@@ -100,78 +73,89 @@ def compare(
         ConfigError: their suites or graders differ and `unlike` does not allow it, or they have no
             profile in common.
     """
-    a, b = before["fingerprint"], after["fingerprint"]
-    differing = [key for key in _MUST_AGREE if a.get(key) != b.get(key)]
+    differing = _differing(before.fingerprint, after.fingerprint)
     if differing and not unlike:
         raise ConfigError(
             f"the runs differ in {' and '.join(differing)}, so their figures do not mean the same; "
             "run one of them again, or compare them all the same: evals compare --unlike"
         )
-    names = [name for name in after["profiles"] if name in before["profiles"]]
+    names = [name for name in after.profiles if name in before.profiles]
     if not names:
         raise ConfigError("the runs have no profile in common; nothing can be compared")
-    profiles = _changes({n: (before["profiles"][n], after["profiles"][n]) for n in names})
+    profiles = _changes({n: (before.profiles[n], after.profiles[n]) for n in names})
     if not any(profile.pairs for profile in profiles):
         raise ConfigError("no case was scored in both runs; nothing can be compared")
-    notes = [*(f"different {key}" for key in differing), *_notes(a, b, names)]
-    return Comparison(before["run"]["id"], after["run"]["id"], profiles, tuple(notes))
+    notes = [
+        *(f"different {what}" for what in differing),
+        *_notes(before.fingerprint, after.fingerprint, names),
+    ]
+    return Comparison(before.run.id, after.run.id, profiles, tuple(notes))
 
 
-def compare_profiles(summary: Mapping[str, Any]) -> tuple[str, tuple[ProfileChange, ...]]:
+def _differing(a: Fingerprint, b: Fingerprint) -> list[str]:
+    """What has to agree, and does not, for figures to mean the same."""
+    pairs = {"suite": (a.suite, b.suite), "graders": (a.graders, b.graders)}
+    return [what for what, (x, y) in pairs.items() if x != y]
+
+
+def compare_profiles(summary: Summary) -> tuple[str, tuple[ProfileChange, ...]]:
     """The first profile of a run, and how each other one differs from it on the cases of both.
 
     Profiles that share no scored case with the first are left out.
     """
-    first, *others = summary["profiles"]
-    sides = {name: (summary["profiles"][first], summary["profiles"][name]) for name in others}
+    first, *others = summary.profiles
+    sides = {name: (summary.profiles[first], summary.profiles[name]) for name in others}
     return first, _changes({name: pair for name, pair in sides.items() if _pairs(*pair)})
 
 
-def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
+def _pairs(before: Figures, after: Figures) -> int:
     x, y = _outcomes(before), _outcomes(after)
     return sum(x[case] is not None and y[case] is not None for case in x.keys() & y.keys())
 
 
-def _changes(
-    sides: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
-) -> tuple[ProfileChange, ...]:
+def _changes(sides: Mapping[str, tuple[Figures, Figures]]) -> tuple[ProfileChange, ...]:
     """What changed from the first to the second of each pair of profiles."""
     flips = [(_outcomes(x), _outcomes(y)) for x, y in sides.values()]
-    p_values = [mcnemar(len(_flips(x, y, "fail")), len(_flips(x, y, "pass"))) for x, y in flips]
+    p_values = [
+        mcnemar(len(_flips(x, y, Status.FAIL)), len(_flips(x, y, Status.PASS))) for x, y in flips
+    ]
     return tuple(
         _change(name, x, y, p, adjusted, level=LEVEL / len(sides))
         for (name, (x, y)), p, adjusted in zip(sides.items(), p_values, holm(p_values), strict=True)
     )
 
 
-def _outcomes(profile: Mapping[str, Any]) -> dict[str, str | None]:
+def _outcomes(profile: Figures) -> dict[str, Status | None]:
     """Each case's outcome over its lanes; None for an error, a known defect or a flaky case."""
     flaky = _flaky(profile)
     return {
-        case: None
-        if case in flaky or set(lanes.values()) - {"pass", "fail"}
-        else min(lanes.values())
-        for case, lanes in profile["cases"].items()
+        case: None if case in flaky else _over_lanes(set(lanes.values()))
+        for case, lanes in profile.cases.items()
     }
 
 
-def _flaky(profile: Mapping[str, Any]) -> set[str]:
-    named = (profile.get("repeats") or {}).get("flaky", ())
-    return {name.rpartition("[")[0] for name in named}
+def _over_lanes(statuses: set[Status]) -> Status | None:
+    if statuses - {Status.PASS, Status.FAIL}:
+        return None
+    return Status.FAIL if Status.FAIL in statuses else Status.PASS
+
+
+def _flaky(profile: Figures) -> set[str]:
+    return {name.rpartition("[")[0] for name in (profile.repeats.flaky if profile.repeats else ())}
 
 
 def _flips(
-    before: Mapping[str, str | None], after: Mapping[str, str | None], start: str
+    before: Mapping[str, Status | None], after: Mapping[str, Status | None], start: Status
 ) -> list[str]:
-    end = "pass" if start == "fail" else "fail"
+    end = Status.PASS if start == Status.FAIL else Status.FAIL
     both = before.keys() & after.keys()
     return sorted(case for case in both if before[case] == start and after[case] == end)
 
 
 def _change(
     name: str,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
+    before: Figures,
+    after: Figures,
     p: float,
     adjusted: float,
     *,
@@ -184,8 +168,8 @@ def _change(
     return ProfileChange(
         name=name,
         pairs=pairs,
-        newly_failing=tuple(_flips(x, y, "pass")),
-        fixed=tuple(_flips(x, y, "fail")),
+        newly_failing=tuple(_flips(x, y, Status.PASS)),
+        fixed=tuple(_flips(x, y, Status.FAIL)),
         new=tuple(sorted(y.keys() - x.keys())),
         removed=tuple(sorted(x.keys() - y.keys())),
         unscored=tuple(sorted(unscored - flaky)),
@@ -196,17 +180,18 @@ def _change(
     )
 
 
-def _notes(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
-    for key in ("versions", "machine"):
-        for part in sorted(a.get(key, {}).keys() | b.get(key, {}).keys()):
-            x, y = a.get(key, {}).get(part), b.get(key, {}).get(part)
-            if x != y:
-                yield f"{part}: {x} → {y}"
+def _notes(a: Fingerprint, b: Fingerprint, names: Sequence[str]) -> Iterator[str]:
+    yield from _differences(a.versions, b.versions)
+    yield from _differences(asdict(a.machine), asdict(b.machine))
     for name in names:
-        x, y = a["profiles"].get(name, {}), b["profiles"].get(name, {})
-        for part in sorted(x.keys() | y.keys()):
-            if x.get(part) != y.get(part):
-                yield f"{name}: {part}: {x.get(part)} → {y.get(part)}"
+        x, y = (side.profiles.get(name, ProfileServed()) for side in (a, b))
+        yield from (f"{name}: {note}" for note in _differences(asdict(x), asdict(y)))
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    for part in sorted(a.keys() | b.keys()):
+        if a.get(part) != b.get(part):
+            yield f"{part}: {a.get(part)} → {b.get(part)}"
 
 
 def p_text(p: float) -> str:

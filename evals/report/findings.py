@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from evals.case import Case, KnownDefect
 from evals.json_text import to_text
-from evals.report.summary import group
+from evals.report.summarize import group
 from evals.report.text import escape_controls, expected_text, response_text
 from evals.results import Record, Status
 

@@ -1,58 +1,56 @@
 """The pictures of a run as SVG, for the page, for Allure and for files of their own."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
-from evals.judging.scoring import RATES
+from evals.judging.scoring import RATES, Rate
 from evals.report import plots
+from evals.report.summary import Summary
 from evals.results import Record
 
 _RUNS = 20
 
 
 def pictures(
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[Record],
-    earlier: Sequence[Mapping[str, Any]] = (),
+    earlier: Sequence[Summary] = (),
 ) -> dict[str, str]:
     """SVG by name: `rates-PROFILE`, `latency-PROFILE`, and `trend-PROFILE`.
 
     `earlier` are summaries of past runs, oldest first; without any there is no trend.
     """
     drawn = {}
-    for name, profile in summary["profiles"].items():
-        rows = [_interval(rate.replace("_", " "), profile["rates"][rate]) for rate in RATES]
+    for name, profile in summary.profiles.items():
+        rows = [_interval(rate.replace("_", " "), profile.rates[rate]) for rate in RATES]
         drawn[f"rates-{name}"] = plots.rate_rows(f"Rates of profile {name}, 95% intervals", rows)
         phases = list(_phases(record for record in records if record.profile == name))
         if phases:
             drawn[f"latency-{name}"] = plots.second_rows(f"Seconds of profile {name}", phases)
-    runs = [run for run in earlier if run["run"]["id"] != summary["run"]["id"]]
+    runs = [run for run in earlier if run.run.id != summary.run.id]
     runs = [*runs[-(_RUNS - 1) :], summary]
-    for name in summary["profiles"]:
+    for name in summary.profiles:
         series = _trend(name, runs)
         if len(series[0][1]) > 1:
             drawn[f"trend-{name}"] = plots.rate_series(f"Rates of profile {name} by run", series)
     return drawn
 
 
-def _interval(label: str, rate: Mapping[str, Any], *, comparable: bool = True) -> plots.Interval:
+def _interval(label: str, rate: Rate, *, comparable: bool = True) -> plots.Interval:
     return plots.Interval(
         label,
-        rate["value"],
-        rate["low"],
-        rate["high"],
-        rate["n"],
-        threshold=rate["threshold"],
+        rate.value,
+        rate.low,
+        rate.high,
+        rate.n,
+        threshold=rate.threshold,
         comparable=comparable,
     )
 
 
-def _trend(
-    profile: str, runs: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, list[plots.Interval]]]:
+def _trend(profile: str, runs: Sequence[Summary]) -> list[tuple[str, list[plots.Interval]]]:
     """Each rate of a profile over the runs that have it; the last run is the one reported."""
-    mine = [run for run in runs if profile in run["profiles"]]
+    mine = [run for run in runs if profile in run.profiles]
     labels: list[str] = []
     for run in mine:
         label = f"{started(run):%m-%d %H:%M}"
@@ -62,7 +60,7 @@ def _trend(
         (
             rate.replace("_", " "),
             [
-                _interval(label, run["profiles"][profile]["rates"][rate], comparable=comparable)
+                _interval(label, run.profiles[profile].rates[rate], comparable=comparable)
                 for label, run, comparable in zip(labels, mine, same, strict=True)
             ],
         )
@@ -70,8 +68,8 @@ def _trend(
     ]
 
 
-def _graded(run: Mapping[str, Any]) -> tuple[Any, Any]:
-    return run["fingerprint"].get("suite"), run["fingerprint"].get("graders")
+def _graded(run: Summary) -> tuple[str | None, str | None]:
+    return run.fingerprint.suite, run.fingerprint.graders
 
 
 def _phases(records: Iterable[Record]) -> Iterator[tuple[str, list[float]]]:
@@ -96,6 +94,6 @@ def _phases(records: Iterable[Record]) -> Iterator[tuple[str, list[float]]]:
 _PHASES = ("first text", "answer", "call")
 
 
-def started(summary: Mapping[str, Any]) -> datetime:
+def started(summary: Summary) -> datetime:
     """When the run of a summary began."""
-    return datetime.fromisoformat(summary["run"]["started"])
+    return datetime.fromisoformat(summary.run.started)

@@ -1,191 +1,281 @@
-"""`summary.json`: the contract for CI and later comparisons (schema 1).
+"""`summary.json`: the figures of a run, for CI and for later comparisons.
 
-```
-{"schema": 1,
- "run": {"id", "started", "seconds", "tier",
-         "whole",                                   true if all of the suite was asked
-         "missing": [KEY],                          what was to be asked and has no record
-         "ended": null | text,                      what ended the run before its end
-         "baseline": null | path,                   what the gate compares with
-         "asked": {"profiles", "lanes", "repeat", "temperature", "max_tokens"},
-         "shard": null | {"part": "1/4", "suite"},  suite: digest of what was dealt out
-         "merged": [run ID]},                       of a run that `evals merge` made
- "gate": {"passed": bool, "reasons": [text]},
- "fingerprint": {...},
- "profiles": {NAME: {
-   "scored", "errors", "known",                     counts of answers (case × lane × repeat)
-   "rates": {"discrimination" | "tool_name" | "arguments" | "case":
-             {"value", "n", "low", "high", "threshold"}},    n: cases
-   "lanes": {LANE: {"scored", "errors", "rates"}}, "categories": {CATEGORY: {...}},
-   "violations": {KIND: count},                     made behind the model
-   "misses": {KIND: count},                         the model's own
-   "prompt_tokens": {"total", "cached"},
-   "grammar": null | {"answers", "steps", "masked", "problems": {REASON: count}},
-   "batching_changed": [ID],                        answers that differed among others, not alone
-   "repeats": null | {"cases", "k", "pass_at_k", "pass_hat_k", "distinct", "independent", "flaky"},
-   "cases": {ID: {LANE: "pass" | "fail" | "error" | "known"}}}}}
-```
-A case's id is its pytest node id without the bracket.
+The file is one [Summary](#summary); what `evals accept` keeps in git is one [Baseline](#baseline).
+Rates are shares of cases, counts are of answers (case × lane × repeat), times are in seconds. A
+case's id is its pytest node id without the bracket. Keys may be added under the same schema
+number; readers pass over those that they do not know.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from evals.config import Config
-from evals.judging.scoring import (
-    GateResult,
-    ProfileScore,
-    Rate,
-    check_gate,
-    check_rates,
-    score,
-    score_repeats,
-)
-from evals.results import Record, Status
+from pydantic import AfterValidator
+
+from evals.judging.scoring import RATES, Rate
+from evals.parsers.constraint import GrammarCounts
+from evals.results import Status
 
 SCHEMA = 1
+"""The number of the format; another one says that a key went or has another meaning."""
 
 
-def summarize(
-    records: Sequence[Record],
-    config: Config,
-    fingerprint: Mapping[str, Any],
-    run: Mapping[str, Any],
-    grammars: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The summary of a run's records. A part of a suite has figures, but its gate cannot pass.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was chosen when the run was started; null where each case says it for itself."""
 
-    `grammars` has what the grammars of constrained profiles counted, by profile.
-    """
-    profiles = _in_order(group(records, lambda record: record.profile), run.get("asked"))
-    reasons: list[str] = []
-    if not records:
-        reasons.append("no answer was judged")
-    if run.get("ended"):
-        reasons.append(f"the run did not come to its end: {run['ended']}")
-    if missing := run.get("missing"):
-        reasons.append(f"{len(missing)} question(s) have no answer: {_first(missing)}")
-    if shard := run.get("shard"):
-        reasons.append(f"this is shard {shard['part']}; `evals merge` gates the whole")
-    elif not run.get("whole", True) and not reasons:
-        reasons.append("only a part of the suite was run; the gate is for the whole")
-    if run.get("whole"):
-        asked = (run.get("asked") or {}).get("profiles", ())
-        reasons += [f"{name}: no case was asked" for name in asked if name not in profiles]
-    entries = {}
-    for name, mine in profiles.items():
-        gate = config.gate(name)
-        figures = score(mine, gate.thresholds())
-        result: GateResult = check_gate(
-            name, figures, on=gate.on, violations=gate.violations, critical=mine
-        )
-        reasons += result.reasons
-        for category, limits in gate.categories.items():
-            part = [record for record in mine if record.case.category == category]
-            reasons += check_rates(f"{name}/{category}", score(part, limits.thresholds()), gate.on)
-        entries[name] = {**_profile(figures, mine), "grammar": (grammars or {}).get(name)}
-    return {
-        "schema": SCHEMA,
-        "run": dict(run),
-        "gate": {"passed": not reasons, "reasons": reasons},
-        "fingerprint": dict(fingerprint),
-        "profiles": entries,
-    }
+    profiles: tuple[str, ...] = ()
+    """Names of the profiles; the first is the one that the others are compared with."""
+    lanes: tuple[str, ...] = ()
+    """Names of the lanes."""
+    repeat: int | None = None
+    """How often each question was asked."""
+    temperature: float | None = None
+    """The sampling temperature of every request."""
+    max_tokens: int | None = None
+    """The most tokens of an answer."""
 
 
-def _first(keys: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-    return ", ".join(keys[:shown]) + more
+@dataclass(frozen=True, kw_only=True)
+class ShardPart:
+    """Which part of a suite a shard asked."""
+
+    part: str
+    """Part and number of parts, such as `1/4`."""
+    suite: str | None
+    """Digest of the whole suite that was dealt out; the shards of one run have the same."""
 
 
-def group(records: Iterable[Record], by: Callable[[Record], str]) -> dict[str, list[Record]]:
-    """Records by a name, in order of first appearance."""
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        groups[by(record)].append(record)
-    return dict(groups)
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """When and how the run was asked, and whether it is whole."""
+
+    id: str
+    """The name of the run's folder."""
+    started: str
+    """When it began: ISO 8601, UTC."""
+    seconds: float
+    """How long it took; of a merged run, from the first shard's beginning to the last one's end."""
+    whole: bool
+    """Whether all of the suite was asked and answered; the gate is for whole runs alone."""
+    missing: tuple[str, ...] = ()
+    """Keys of records that were to be asked for and are not there."""
+    ended: str | None = None
+    """What ended the run before its end."""
+    tier: str = "full"
+    """The tier of cases that was asked: `smoke` or `full`."""
+    asked: Asked = Asked()
+    """What was chosen when the run was started."""
+    shard: ShardPart | None = None
+    """The part of the suite that was asked; null for a run that is no shard."""
+    baseline: str | None = None
+    """Path of the run or the baseline file that the gate compares with."""
+    merged: tuple[str, ...] = ()
+    """The shards' runs, of a run that `evals merge` made."""
 
 
-def _in_order(
-    profiles: Mapping[str, list[Record]], asked: Mapping[str, Any] | None
-) -> dict[str, list[Record]]:
-    """`profiles` as they were asked for: the first is the one that others are compared with."""
-    named = [name for name in (asked or {}).get("profiles", ()) if name in profiles]
-    return {name: profiles[name] for name in [*named, *profiles]}
+@dataclass(frozen=True, kw_only=True)
+class GateOutcome:
+    """What the gate decided; of a run that is not whole it does not count."""
+
+    passed: bool
+    """Whether thresholds, violations, errors and critical cases are as the profiles' gates want."""
+    reasons: tuple[str, ...] = ()
+    """Each reason why it did not pass, as a sentence."""
 
 
-def _profile(figures: ProfileScore, records: Sequence[Record]) -> dict[str, Any]:
-    return {
-        **_figures(figures),
-        "known": figures.known,
-        "lanes": {
-            lane: _figures(score(mine)) for lane, mine in group(records, lambda r: r.lane).items()
-        },
-        "categories": {
-            category: _figures(score(mine))
-            for category, mine in sorted(group(records, lambda r: r.case.category).items())
-        },
-        "violations": dict(figures.violations),
-        "misses": dict(figures.misses),
-        "prompt_tokens": _prompt_tokens(records),
-        "batching_changed": [
-            record.case.node
-            for record in records
-            if record.asked_alone and record.plain and not record.differs_from_plain
-        ],
-        "repeats": _repeats(records),
-        "cases": _cases(records),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where the run was made; where merged shards differ, all of their values in one text."""
+
+    system: str | None = None
+    """The operating system: `Linux`, `Darwin`."""
+    arch: str | None = None
+    """The processor's architecture: `x86_64`, `arm64`."""
+    python: str | None = None
+    """The version of Python."""
+    cores: int | str | None = None
+    """Logical cores."""
+    memory_gib: int | str | None = None
+    """Main memory in GiB, rounded."""
 
 
-def _figures(figures: ProfileScore) -> dict[str, Any]:
-    return {
-        "scored": figures.scored,
-        "errors": figures.errors,
-        "rates": {name: _rate(rate) for name, rate in figures.rates.items()},
-    }
+@dataclass(frozen=True, kw_only=True)
+class ProfileServed:
+    """What served a profile; null is what an attached server hides."""
+
+    model: str | None = None
+    """The model's folder or name."""
+    quantization: str | None = None
+    """Bits and group size of the weights, in words."""
+    weights: str | None = None
+    """Digest of the weight files."""
+    template: str | None = None
+    """Digest of the chat template."""
+    parser: str | None = None
+    """The tool parser."""
+    grammar: bool | None = None
+    """Whether a grammar constrained the calls."""
 
 
-def _rate(rate: Rate) -> dict[str, Any]:
-    return {
-        "value": None if rate.value is None else round(rate.value, 4),
-        "n": rate.n,
-        "low": round(rate.low, 4),
-        "high": round(rate.high, 4),
-        "threshold": rate.threshold,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """What the run was made of. Runs of another suite or other graders are not compared."""
+
+    evals: str | None = None
+    """The version of this package."""
+    suite: str | None = None
+    """Digest of all in the cases that an answer or a verdict depends on."""
+    graders: str | None = None
+    """Digest of the code that judges."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages that matter, such as `mlx-lm`."""
+    machine: Machine = Machine()
+    """Where the run was made."""
+    profiles: Mapping[str, ProfileServed] = field(default_factory=dict)
+    """What served each profile."""
 
 
-def _repeats(records: Sequence[Record]) -> dict[str, Any] | None:
-    repeats = score_repeats(records)
-    return {**asdict(repeats), "independent": repeats.independent} if repeats else None
+def _all_rates(rates: Mapping[str, Rate]) -> Mapping[str, Rate]:
+    """Reports show all of them, side by side."""
+    if missing := [name for name in RATES if name not in rates]:
+        raise ValueError(f"the rates lack {', '.join(missing)}")
+    return rates
 
 
-def _prompt_tokens(records: Iterable[Record]) -> dict[str, int]:
-    used = [record.observation.usage for record in records if record.observation.usage]
-    return {"total": sum(u.prompt for u in used), "cached": sum(u.cached for u in used)}
+Rates = Annotated[Mapping[str, Rate], AfterValidator(_all_rates)]
+"""A rate by its name."""
 
 
-_WORST = (Status.ERROR, Status.FAIL, Status.KNOWN, Status.PASS)
+@dataclass(frozen=True, kw_only=True)
+class LaneFigures:
+    """The figures of one lane, or of one category, of a profile."""
+
+    scored: int
+    """Answers that are in the rates."""
+    errors: int
+    """Answers that are incomplete or did not come; they are in no rate."""
+    rates: Rates
+    """`discrimination` (call or answer), `tool_name`, `arguments`, and `case`, all of them."""
 
 
-def _cases(records: Iterable[Record]) -> dict[str, dict[str, str]]:
-    """The outcome by case and lane; of repeats, the worst."""
-    outcomes: dict[str, dict[str, str]] = defaultdict(dict)
-    for record in records:
-        lanes = outcomes[record.case.node]
-        before = Status(lanes.get(record.lane, Status.PASS))
-        lanes[record.lane] = min(before, record.status, key=_WORST.index).value
-    return {node: dict(sorted(lanes.items())) for node, lanes in sorted(outcomes.items())}
+@dataclass(frozen=True, kw_only=True)
+class PromptTokens:
+    """Tokens of all prompts, as the server counted them."""
+
+    total: int
+    """All tokens."""
+    cached: int
+    """Those of them that came from the server's prompt cache."""
 
 
-def write_summary(summary: Mapping[str, Any], folder: Path) -> Path:
-    """`summary.json` in the run's folder."""
-    path = folder / "summary.json"
-    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")
-    return path
+@dataclass(frozen=True, kw_only=True)
+class RepeatFigures:
+    """What repeated questions tell."""
+
+    cases: int
+    """Cases × lanes that were asked more than once."""
+    k: int
+    """The least number of attempts of any of them."""
+    pass_at_k: float
+    """The chance that at least one of k attempts passes, on average."""
+    pass_hat_k: float
+    """The chance that all of k attempts pass (pass^k), on average."""
+    distinct: float
+    """Different answers a case, on average; 1.0 says that the attempts were one and the same."""
+    flaky: tuple[str, ...]
+    """Case and lane of those that passed at times and failed at times."""
+    independent: bool
+    """Whether any repeat differed: without that, k attempts prove no more than one."""
+
+
+Cases = Mapping[str, Mapping[str, Status]]
+"""A status by lane by case id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileFigures(LaneFigures):
+    """The figures of one profile."""
+
+    known: int
+    """Answers that fail with a known defect; they are in no rate."""
+    lanes: Mapping[str, LaneFigures]
+    """The figures of each lane."""
+    categories: Mapping[str, LaneFigures]
+    """The figures of each category of cases."""
+    violations: Mapping[str, int]
+    """Answers by kind of violation, made behind the model."""
+    misses: Mapping[str, int]
+    """Answers by kind of miss, the model's own."""
+    prompt_tokens: PromptTokens
+    """Tokens of all prompts."""
+    batching_changed: tuple[str, ...]
+    """Case ids of answers that differed among other requests, and not when asked alone."""
+    repeats: RepeatFigures | None
+    """What repeated questions tell; null where none was repeated."""
+    cases: Cases
+    """The outcome by case id and lane; of repeats, the worst."""
+    grammar: GrammarCounts | None = None
+    """What the profile's grammar forbade; null for a profile without one."""
+
+    @property
+    def violation_count(self) -> int:
+        """Violations of all kinds."""
+        return sum(self.violations.values())
+
+    @property
+    def miss_count(self) -> int:
+        """Misses of all kinds."""
+        return sum(self.misses.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The figures of a run."""
+
+    schema: int = SCHEMA
+    """The number of the format."""
+    run: RunInfo
+    """When and how the run was asked."""
+    gate: GateOutcome
+    """Whether the run passes, and why not."""
+    fingerprint: Fingerprint
+    """What the run was made of."""
+    profiles: Mapping[str, ProfileFigures]
+    """The figures of each profile, in the order in which they were asked."""
+    comparison: tuple[str, ...] | None = None
+    """The comparison with the baseline, in lines; null where there was none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineRun:
+    """The run that was accepted."""
+
+    id: str
+    """Its id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineFigures:
+    """What a comparison needs of a profile."""
+
+    rates: Rates
+    """As in the run's summary."""
+    cases: Cases
+    """As in the run's summary."""
+    repeats: RepeatFigures | None
+    """As in the run's summary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What `evals accept` keeps of a run: all that a comparison needs, small enough for git."""
+
+    schema: int = SCHEMA
+    """The number of the format."""
+    run: BaselineRun
+    """The run that was accepted."""
+    fingerprint: Fingerprint
+    """What the run was made of."""
+    profiles: Mapping[str, BaselineFigures]
+    """What a comparison needs of each profile."""

@@ -1,7 +1,6 @@
 """Plain text for people: one failing case as a story, and a run as a table."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -9,9 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.json_text import to_text
-from evals.judging.scoring import RATES
+from evals.judging.scoring import RATES, Rate
 from evals.observation import Observation
+from evals.parsers.constraint import GrammarCounts
 from evals.report.comparison import ProfileChange, compare_profiles, p_text
+from evals.report.summary import ProfileFigures, RepeatFigures, Summary
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
 
@@ -82,13 +83,13 @@ def response_text(observation: Observation) -> str:
     return "\n".join(lines)
 
 
-def print_summary(summary: Mapping[str, Any], records: Sequence[Record], console: Console) -> None:
+def print_summary(summary: Summary, records: Sequence[Record], console: Console) -> None:
     """The run as a table, what broke, the failed cases, and the gate."""
-    for name, profile in summary["profiles"].items():
+    for name, profile in summary.profiles.items():
         console.print(_rates_table(name, profile))
         for line in _counts(profile):
             console.print(Text(line))
-    if len(summary["profiles"]) > 1:
+    if len(summary.profiles) > 1:
         console.print(_side_by_side(summary))
     for line in _failed(records):
         console.print(Text(line), soft_wrap=True)
@@ -96,30 +97,25 @@ def print_summary(summary: Mapping[str, Any], records: Sequence[Record], console
         console.print(Text(line, "bold"), soft_wrap=True)
     for line in _slowest(records):
         console.print(Text(line), soft_wrap=True)
-    gate = summary["gate"]
-    console.print(Text(f"gate: {'passed' if gate['passed'] else 'FAILED'}", "bold"))
-    for reason in gate["reasons"]:
+    console.print(Text(f"gate: {'passed' if summary.gate.passed else 'FAILED'}", "bold"))
+    for reason in summary.gate.reasons:
         console.print(Text(f"  {reason}"), soft_wrap=True)
 
 
-def _rates_table(name: str, profile: Mapping[str, Any]) -> Table:
+def _rates_table(name: str, profile: ProfileFigures) -> Table:
     table = Table(title=f"profile {name}", box=box.SIMPLE, title_justify="left")
-    for heading in ("", "all", *profile["lanes"], "threshold"):
+    for heading in ("", "all", *profile.lanes, "threshold"):
         table.add_column(heading, justify="left" if not heading else "right")
-    counts = [f"n={part['scored']}" for part in (profile, *profile["lanes"].values())]
+    counts = [f"n={part.scored}" for part in (profile, *profile.lanes.values())]
     table.add_row("answers", *counts, "")
-    for rate in profile["rates"]:
-        parts = [profile["rates"][rate]]
-        parts += [lane["rates"][rate] for lane in profile["lanes"].values()]
-        threshold = profile["rates"][rate]["threshold"]
-        cells = [_rate_text(part) for part in parts]
-        table.add_row(
-            rate.replace("_", " "), *cells, "" if threshold is None else f"{threshold:.2f}"
-        )
+    for what, rate in profile.rates.items():
+        parts = [rate, *(lane.rates[what] for lane in profile.lanes.values())]
+        limit = "" if rate.threshold is None else f"{rate.threshold:.2f}"
+        table.add_row(what.replace("_", " "), *map(_rate_text, parts), limit)
     return table
 
 
-def _side_by_side(summary: Mapping[str, Any]) -> Table:
+def _side_by_side(summary: Summary) -> Table:
     """All profiles in one table; the last column compares each with the first, case by case."""
     first, changes = compare_profiles(summary)
     paired = {change.name: change_text(change) for change in changes}
@@ -129,13 +125,13 @@ def _side_by_side(summary: Mapping[str, Any]) -> Table:
     for heading in headings:
         table.add_column(heading.replace("_", " "), justify="right")
     table.add_column(f"against {first}, case by case")
-    for name, profile in summary["profiles"].items():
-        values = [profile["rates"][rate]["value"] for rate in RATES]
+    for name, profile in summary.profiles.items():
+        values = [profile.rates[rate].value for rate in RATES]
         table.add_row(
             name,
             *("-" if value is None else f"{value:.3f}" for value in values),
-            str(sum(profile["violations"].values())),
-            str(profile["errors"]),
+            str(profile.violation_count),
+            str(profile.errors),
             paired.get(name, "" if name == first else "no case in common"),
         )
     return table
@@ -149,50 +145,49 @@ def change_text(change: ProfileChange) -> str:
     )
 
 
-def _rate_text(rate: Mapping[str, Any]) -> str:
-    if rate["value"] is None:
+def _rate_text(rate: Rate) -> str:
+    if rate.value is None:
         return "-"
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] n={rate['n']}"
+    return f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}] n={rate.n}"
 
 
-def _counts(profile: Mapping[str, Any]) -> Iterator[str]:
-    for what in ("violations", "misses"):
-        counts = profile[what]
+def _counts(profile: ProfileFigures) -> Iterator[str]:
+    for what, counts in (("violations", profile.violations), ("misses", profile.misses)):
         text = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         yield f"{what}: {sum(counts.values())}{f' ({text})' if text else ''}"
-    yield f"errors: {profile['errors']}, known defects: {profile['known']}"
-    for case in profile["batching_changed"]:
+    yield f"errors: {profile.errors}, known defects: {profile.known}"
+    for case in profile.batching_changed:
         yield f"batching changed a greedy answer: {case}: stream and plain agree when asked alone"
-    if repeats := profile["repeats"]:
-        yield _repeats(repeats)
-    if grammar := profile.get("grammar"):
-        yield _grammar(grammar)
-    tokens = profile["prompt_tokens"]
-    if tokens["total"]:
-        share = tokens["cached"] / tokens["total"]
-        yield f"prompt tokens: {tokens['total']}, {share:.0%} from the server's prompt cache"
+    if profile.repeats:
+        yield _repeats(profile.repeats)
+    if profile.grammar:
+        yield _grammar(profile.grammar)
+    tokens = profile.prompt_tokens
+    if tokens.total:
+        share = tokens.cached / tokens.total
+        yield f"prompt tokens: {tokens.total}, {share:.0%} from the server's prompt cache"
 
 
-def _grammar(grammar: Mapping[str, Any]) -> str:
-    counts = f"{grammar['steps']} tokens of {grammar['answers']} answers"
-    if grammar["masked"]:
-        text = f"grammar: {grammar['masked']} of {counts} were forced"
+def _grammar(grammar: GrammarCounts) -> str:
+    counts = f"{grammar.steps} tokens of {grammar.answers} answers"
+    if grammar.masked:
+        text = f"grammar: {grammar.masked} of {counts} were forced"
     else:
         text = f"grammar: MASKED NOTHING in {counts}; this run says nothing about it"
     return text + "".join(
-        f"\ngrammar: {count} answers were {reason}" for reason, count in grammar["problems"].items()
+        f"\ngrammar: {count} answers were {reason}" for reason, count in grammar.problems.items()
     )
 
 
-def _repeats(repeats: Mapping[str, Any]) -> str:
-    k = repeats["k"]
+def _repeats(repeats: RepeatFigures) -> str:
+    k = repeats.k
     text = (
-        f"repeats of {repeats['cases']} cases: pass@{k} {repeats['pass_at_k']:.3f}, "
-        f"pass^{k} {repeats['pass_hat_k']:.3f}, {repeats['distinct']:.1f} different answers a case"
+        f"repeats of {repeats.cases} cases: pass@{k} {repeats.pass_at_k:.3f}, "
+        f"pass^{k} {repeats.pass_hat_k:.3f}, {repeats.distinct:.1f} different answers a case"
     )
-    if not repeats["independent"]:
+    if not repeats.independent:
         text += "; NOT independent: every repeat gave the same answer"
-    return text + "".join(f"\nflaky: {case}" for case in repeats["flaky"])
+    return text + "".join(f"\nflaky: {case}" for case in repeats.flaky)
 
 
 def _known_no_more(records: Iterable[Record]) -> Iterator[str]:

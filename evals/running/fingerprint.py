@@ -5,14 +5,15 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from evals import __version__
 from evals.case import Case
 from evals.models.build import quantization, weights_digest
+from evals.report.summary import Fingerprint, Machine, ProfileServed
 from evals.running.profile import Opened
 
 _GRADERS = (
@@ -51,49 +52,49 @@ def graders_digest() -> str:
     return whole.hexdigest()[:16]
 
 
-def fingerprint(cases: Iterable[Case], profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The parts of `summary.json`'s `fingerprint`; `profiles` as `served_by` tells of each."""
-    return {
-        "evals": __version__,
-        "suite": suite_digest(cases),
-        "graders": graders_digest(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "machine": {
-            "system": platform.system(),
-            "arch": platform.machine(),
-            "python": platform.python_version(),
-            "cores": psutil.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        },
-        "profiles": dict(profiles),
-    }
+def fingerprint(cases: Iterable[Case], profiles: Mapping[str, ProfileServed]) -> Fingerprint:
+    """The fingerprint of a run of `cases`; `profiles` as `served_by` tells of each."""
+    return Fingerprint(
+        evals=__version__,
+        suite=suite_digest(cases),
+        graders=graders_digest(),
+        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        machine=Machine(
+            system=platform.system(),
+            arch=platform.machine(),
+            python=platform.python_version(),
+            cores=psutil.cpu_count(),
+            memory_gib=round(psutil.virtual_memory().total / 2**30),
+        ),
+        profiles=dict(profiles),
+    )
 
 
-def served(opened: Opened) -> dict[str, str | None]:
-    """Model and quantisation of a profile; None where an attached server hides them."""
+def served(opened: Opened) -> ProfileServed:
+    """Model and quantisation of a profile alone: what costs nothing to know."""
     folder = _folder(opened)
-    return {
-        "model": folder.name if folder else str(opened.model) if opened.model else None,
-        "quantization": _served_bits(folder) if folder else None,
-    }
+    return ProfileServed(
+        model=folder.name if folder else str(opened.model) if opened.model else None,
+        quantization=_served_bits(folder) if folder else None,
+    )
 
 
 def _folder(opened: Opened) -> Path | None:
     return Path(opened.model) if opened.model and Path(opened.model).is_dir() else None
 
 
-def served_by(opened: Opened) -> dict[str, Any]:
+def served_by(opened: Opened) -> ProfileServed:
     """What serves a profile: what an attached server hides is None."""
     folder = _folder(opened)
     template = getattr(opened.tokenizer, "chat_template", None)
     text = template if isinstance(template, str) else None
-    return {
-        **served(opened),
-        "weights": weights_digest(folder) if folder else None,
-        "template": hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
-        "parser": _parser(opened),
-        "grammar": opened.profile.grammar,
-    }
+    return replace(
+        served(opened),
+        weights=weights_digest(folder) if folder else None,
+        template=hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
+        parser=_parser(opened),
+        grammar=opened.profile.grammar,
+    )
 
 
 def _served_bits(folder: Path) -> str:

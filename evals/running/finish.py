@@ -3,17 +3,17 @@
 import datetime
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from evals.config import Config
 from evals.errors import ConfigError
-from evals.parsers.constraint import read_counts
-from evals.report.allure.files import write_results, write_run_files
-from evals.report.comparison import compare, comparison_lines, p_text, read_run
-from evals.report.html.files import write_report
-from evals.report.summary import summarize, write_summary
+from evals.parsers.constraint import GrammarCounts, read_counts
+from evals.report.comparison import compare, comparison_lines, p_text
+from evals.report.summarize import summarize
+from evals.report.summary import GateOutcome, RunInfo, ShardPart, Summary
+from evals.report.summary_file import read_run
+from evals.report.writers import FinishedRun, write_all
 from evals.results import Record
 from evals.running.fingerprint import fingerprint
 from evals.running.folder import RunFolder
@@ -22,18 +22,11 @@ from evals.running.questions import Plan
 from evals.running.session import Session
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A run that has come to its end, as its folder holds it."""
-
-    summary: Mapping[str, Any]
-    records: Sequence[Record]
-
-
-def finish(session: Session, plan: Plan) -> Finished:
+def finish(session: Session, plan: Plan, results: Path) -> FinishedRun:
     """Merge the records of all processes, in the order of their keys; write summary and reports.
 
-    `plan` says what was to be asked: a wanted question without a record is missing.
+    `plan` says what was to be asked: a wanted question without a record is missing. `results` is
+    where allure-pytest has written in this process.
     """
     folder = session.folder
     merged = folder.merged()
@@ -42,80 +35,70 @@ def finish(session: Session, plan: Plan) -> Finished:
     records = [merged[key] for key in sorted(merged)]
     folder.replace_records(records)
     print_of = fingerprint((record.case for record in records), session.served_profiles())
-    folder.write_fingerprint(print_of)
-    run = _run(session, plan, merged)
     grammars = grammar_counts(session.config, folder.path)
-    summary = summarize(records, session.config, print_of, run, grammars)
-    compared = gate_on_regression(summary, session.options.baseline)
-    write_summary(summary, folder.path)
+    summary = summarize(records, session.config, print_of, _run(session, plan, merged), grammars)
+    summary, compared = gate_on_regression(summary, session.options.baseline)
     folder.point_latest()
-    write_report(folder.path, summary, records, against=compared)
-    return Finished(summary, records)
+    run = FinishedRun(summary, records, compared, results)
+    write_all(run, folder.path)
+    return run
 
 
-def _run(session: Session, plan: Plan, answers: Mapping[str, Record]) -> dict[str, Any]:
+def _run(session: Session, plan: Plan, answers: Mapping[str, Record]) -> RunInfo:
     options = session.options
     missing = sorted(plan.wanted - answers.keys())
     complete = plan.whole and not missing and not plan.ended
-    return {
-        "id": session.folder.path.name,
-        "started": datetime.datetime.fromtimestamp(session.started, datetime.UTC).isoformat(),
-        "seconds": round(time.time() - session.started, 1),
-        "whole": complete and options.tier == "full",
-        "missing": missing,
-        "ended": plan.ended,
-        "tier": options.tier,
-        "asked": options.as_asked({record.profile for record in answers.values()}),
-        "shard": {"part": str(options.shard), "suite": plan.suite} if options.shard else None,
-        "baseline": str(options.baseline) if options.baseline else None,
-    }
+    return RunInfo(
+        id=session.folder.path.name,
+        started=datetime.datetime.fromtimestamp(session.started, datetime.UTC).isoformat(),
+        seconds=round(time.time() - session.started, 1),
+        whole=complete and options.tier == "full",
+        missing=tuple(missing),
+        ended=plan.ended,
+        tier=options.tier,
+        asked=options.as_asked({record.profile for record in answers.values()}),
+        shard=ShardPart(part=str(options.shard), suite=plan.suite) if options.shard else None,
+        baseline=str(options.baseline) if options.baseline else None,
+    )
 
 
-def gate_on_regression(summary: dict[str, Any], baseline: Path | None) -> Path | None:
-    """Put the comparison with a baseline into `summary`; its gate fails on a regression.
+def gate_on_regression(summary: Summary, baseline: Path | None) -> tuple[Summary, Path | None]:
+    """The summary with the comparison with a baseline; its gate fails on a regression.
 
-    It fails, too, where the two cannot be compared. Returns the baseline if they were.
+    It fails, too, where the two cannot be compared. The baseline comes back if they were.
     """
     if baseline is None:
-        return None
-    gate = summary["gate"]
+        return summary, None
     try:
         comparison = compare(read_run(baseline), summary)
     except ConfigError as error:
-        gate["reasons"].append(f"no comparison with {baseline.name}: {error}")
-        gate["passed"] = False
-        return None
-    summary["comparison"] = list(comparison_lines(comparison))
-    for profile in comparison.regressions:
-        gate["reasons"].append(
-            f"{profile.name}: regression against {comparison.before}: "
-            f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
-        )
-    gate["passed"] = not gate["reasons"]
-    return baseline
+        return _gated(summary, [f"no comparison with {baseline.name}: {error}"]), None
+    reasons = [
+        f"{profile.name}: regression against {comparison.before}: "
+        f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
+        for profile in comparison.regressions
+    ]
+    told = replace(summary, comparison=tuple(comparison_lines(comparison)))
+    return _gated(told, reasons), baseline
 
 
-def write_run(
-    folder: RunFolder,
-    summary: Mapping[str, Any],
-    records: Sequence[Record],
-    *,
-    against: Path | None = None,
-) -> None:
+def _gated(summary: Summary, more: Sequence[str]) -> Summary:
+    """The summary with more reasons for which its gate fails."""
+    reasons = (*summary.gate.reasons, *more)
+    return replace(summary, gate=GateOutcome(passed=not reasons, reasons=reasons))
+
+
+def write_run(folder: RunFolder, run: FinishedRun) -> None:
     """Write all files of a run that was judged from records, not asked here.
 
     Raises:
-        ConfigError: `against` is no run, or one that the run cannot be compared with.
+        ConfigError: the run cannot be compared with `run.against`.
     """
-    folder.replace_records(records)
-    folder.write_fingerprint(summary["fingerprint"])
-    write_summary(summary, folder.path)
-    write_report(folder.path, summary, records, against=against)
-    write_results(records, summary, folder.allure_results)
-    write_run_files(summary, records, folder.allure_results)
+    folder.replace_records(run.records)
+    write_all(run, folder.path)
 
 
-def grammar_counts(config: Config, folder: Path) -> dict[str, Any]:
+def grammar_counts(config: Config, folder: Path) -> dict[str, GrammarCounts]:
     """What the grammars of constrained profiles counted in the run of `folder`, by profile."""
     names = [name for name, profile in config.profiles.items() if profile.grammar]
     return {name: read_counts(grammar_log(name, folder)) for name in names}

@@ -9,19 +9,18 @@ A file that is written whole is replaced in one step; an answer is a line at the
 """
 
 import datetime
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from evals.errors import ConfigError
 from evals.report.allure.files import RESULTS
 from evals.report.html.files import REPORT
-from evals.results import RECORDS, Record, read_records, replace_file, write_records
+from evals.report.summary import Fingerprint, ProfileServed
+from evals.report.summary_file import read_fingerprint, write_fingerprint
+from evals.results import RECORDS, Record, read_records, write_records
 from evals.running.options import RunOptions
 
-FINGERPRINT = "fingerprint.json"
 LATEST = "latest"
 _REPORTS = "reports"
 
@@ -75,17 +74,16 @@ class RunFolder:
         for path in self.path.glob("records.*.jsonl"):
             path.unlink()
 
-    def served(self) -> dict[str, Any]:
+    def served(self) -> Mapping[str, ProfileServed]:
         """What served each profile of a run that is resumed; nothing of a new one."""
         try:
-            told = json.loads((self.path / FINGERPRINT).read_text(encoding="utf-8"))
-            return dict(told["profiles"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return read_fingerprint(self.path).profiles
+        except ConfigError:
             return {}
 
-    def write_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
+    def write_fingerprint(self, fingerprint: Fingerprint) -> None:
         """Note what the run is made of."""
-        replace_file(self.path / FINGERPRINT, json.dumps(fingerprint, indent=2) + "\n")
+        write_fingerprint(fingerprint, self.path)
 
     def point_latest(self) -> None:
         """Let `reports/latest` lead here, if this is one of the reports."""

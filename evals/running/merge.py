@@ -2,8 +2,8 @@
 
 import datetime
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from evals.config import Config, read_config
 from evals.errors import ConfigError
 from evals.loading.casefile import find_case_files, read_cases
 from evals.loading.places import case_folders
-from evals.report.comparison import read_run
-from evals.report.summary import summarize
+from evals.report.summarize import summarize
+from evals.report.summary import Fingerprint, Machine, RunInfo, ShardPart, Summary
+from evals.report.summary_file import read_run, read_summary
+from evals.report.writers import FinishedRun
 from evals.results import RECORDS, Record, read_records
 from evals.running.fingerprint import suite_digest
 from evals.running.finish import gate_on_regression, grammar_counts, write_run
@@ -21,7 +23,6 @@ from evals.running.folder import RunFolder
 from evals.running.options import RunOptions, read_options
 from evals.running.questions import questions
 
-_SAME = ("evals", "graders", "versions")
 _MISSING = 20
 
 
@@ -30,19 +31,16 @@ class _Part:
     """One shard's finished run."""
 
     folder: Path
-    summary: Mapping[str, Any]
+    summary: Summary
+    shard: ShardPart
     records: Sequence[Record]
-
-    @property
-    def shard(self) -> str:
-        return str(self.summary["run"]["shard"]["part"])
 
 
 @dataclass(frozen=True)
 class Merged:
     """A run made of shards; `missing` are the keys of records that no shard has."""
 
-    summary: Mapping[str, Any]
+    summary: Summary
     records: Sequence[Record]
     missing: Sequence[str]
 
@@ -62,8 +60,8 @@ def merge_runs(
     if output.exists() and any(output.iterdir()):
         raise ConfigError(f"{output}: is not empty; give a new folder, or remove it")
     config = read_config(root)
-    settings = {**parts[0].summary["run"]["asked"], "tier": parts[0].summary["run"]["tier"]}
-    options = read_options(_as_settings(settings), config)
+    first = parts[0].summary.run
+    options = read_options(_as_settings(first), config)
     missing, complete = _coverage(records, options, config, root)
     if baseline:
         read_run(baseline)  # a mistake in it shows now, with nothing written
@@ -73,37 +71,36 @@ def merge_runs(
         records,
         config,
         _fingerprint(parts, records),
-        {
-            **_run(parts, output),
-            "whole": complete and settings["tier"] == "full",
-            "missing": missing,
-            "ended": None,
-            "baseline": str(baseline.resolve()) if baseline else None,
-        },
+        replace(
+            _run(parts, output),
+            whole=complete and first.tier == "full",
+            missing=tuple(missing),
+            baseline=str(baseline.resolve()) if baseline else None,
+        ),
         grammar_counts(config, output),
     )
-    compared = gate_on_regression(summary, baseline)
-    write_run(RunFolder(output), summary, records, against=compared)
+    summary, compared = gate_on_regression(summary, baseline)
+    write_run(RunFolder(output), FinishedRun(summary, records, compared))
     return Merged(summary, records, missing)
 
 
 def merge_lines(merged: Merged) -> Iterator[str]:
     """What was joined and what is missing, as text."""
-    run = merged.summary["run"]
-    yield f"merged: {', '.join(run['merged'])}: {len(merged.records)} answers"
+    run = merged.summary.run
+    yield f"merged: {', '.join(run.merged)}: {len(merged.records)} answers"
     for key in merged.missing[:_MISSING]:
         yield f"missing: {key}"
     if len(merged.missing) > _MISSING:
         yield f"missing: {len(merged.missing) - _MISSING} more"
-    if not merged.missing and not run["whole"] and run["tier"] == "full":
+    if not merged.missing and not run.whole and run.tier == "full":
         yield "the shards asked other cases than those in cases/ here"
 
 
 def _read(folder: Path) -> _Part:
-    summary = read_run(folder)
-    if not summary["run"].get("shard"):
+    summary = read_summary(folder)
+    if summary.run.shard is None:
         raise ConfigError(f"{folder}: not a shard's run; make one with --shard i/n")
-    return _Part(folder, summary, list(read_records(folder / RECORDS)))
+    return _Part(folder, summary, summary.run.shard, list(read_records(folder / RECORDS)))
 
 
 def _check_alike(parts: Sequence[_Part]) -> None:
@@ -124,24 +121,24 @@ def _check_alike(parts: Sequence[_Part]) -> None:
 
 def _identity(part: _Part) -> Iterator[tuple[str, Any]]:
     """What has to be the same in all shards of a run."""
-    run, print_of = part.summary["run"], part.summary["fingerprint"]
-    yield "suite", run["shard"]["suite"]
-    yield "number of shards", part.shard.partition("/")[2]
-    yield "tier", run["tier"]
-    for name, value in sorted(run["asked"].items()):
-        yield name, value
-    for name in _SAME:
-        yield name, print_of.get(name)
+    run, print_of = part.summary.run, part.summary.fingerprint
+    yield "suite", part.shard.suite
+    yield "number of shards", part.shard.part.partition("/")[2]
+    yield "tier", run.tier
+    yield from asdict(run.asked).items()
+    yield "evals", print_of.evals
+    yield "graders", print_of.graders
+    yield "versions", print_of.versions
 
 
 def _differing_profiles(a: _Part, b: _Part) -> Iterator[str]:
     """Model, weights, template and parser of the profiles that both shards have."""
-    ours, theirs = (part.summary["fingerprint"]["profiles"] for part in (a, b))
+    ours, theirs = (part.summary.fingerprint.profiles for part in (a, b))
     for name in ours.keys() & theirs.keys():
-        for key in sorted(ours[name].keys() | theirs[name].keys()):
-            x, y = ours[name].get(key), theirs[name].get(key)
-            if x != y:
-                yield f"{key} of profile {name}: {x} in {a.folder}, {y} in {b.folder}"
+        x, y = asdict(ours[name]), asdict(theirs[name])
+        for key in x:
+            if x[key] != y[key]:
+                yield f"{key} of profile {name}: {x[key]} in {a.folder}, {y[key]} in {b.folder}"
 
 
 def _joined(parts: Sequence[_Part]) -> list[Record]:
@@ -175,24 +172,23 @@ def _coverage(
     )
 
 
-def _as_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
-    lists = {name: ",".join(asked[name]) for name in ("profiles", "lanes")}
-    return {name: v for name, v in {**asked, **lists}.items() if v is not None}
+def _as_settings(run: RunInfo) -> dict[str, Any]:
+    asked = run.asked
+    lists = {"profiles": ",".join(asked.profiles), "lanes": ",".join(asked.lanes)}
+    settings = {**asdict(asked), **lists, "tier": run.tier}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
-def _fingerprint(parts: Sequence[_Part], records: Sequence[Record]) -> dict[str, Any]:
+def _fingerprint(parts: Sequence[_Part], records: Sequence[Record]) -> Fingerprint:
     """The shards' fingerprint; where machines differ, each of their values is kept."""
-    prints = [part.summary["fingerprint"] for part in parts]
-    profiles = {name: value for of in prints for name, value in of["profiles"].items()}
-    machine = {
-        key: _all_values([of["machine"].get(key) for of in prints]) for key in prints[0]["machine"]
-    }
-    return {
-        **prints[0],
-        "suite": suite_digest(record.case for record in records),
-        "machine": machine,
-        "profiles": profiles,
-    }
+    prints = [part.summary.fingerprint for part in parts]
+    machines = [asdict(of.machine) for of in prints]
+    return replace(
+        prints[0],
+        suite=suite_digest(record.case for record in records),
+        machine=Machine(**{key: _all_values([m[key] for m in machines]) for key in machines[0]}),
+        profiles={name: value for of in prints for name, value in of.profiles.items()},
+    )
 
 
 def _all_values(values: Sequence[Any]) -> Any:
@@ -200,20 +196,20 @@ def _all_values(values: Sequence[Any]) -> Any:
     return different[0] if len(different) == 1 else " and ".join(map(str, different))
 
 
-def _run(parts: Sequence[_Part], output: Path) -> dict[str, Any]:
-    """The merged run began with its first shard and ended with its last."""
-    runs = [part.summary["run"] for part in parts]
-    began = [datetime.datetime.fromisoformat(run["started"]) for run in runs]
-    ended = [b + datetime.timedelta(seconds=r["seconds"]) for b, r in zip(began, runs, strict=True)]
-    return {
-        "id": output.resolve().name,
-        "started": min(began).isoformat(),
-        "seconds": round((max(ended) - min(began)).total_seconds(), 1),
-        "tier": runs[0]["tier"],
-        "asked": runs[0]["asked"],
-        "shard": None,
-        "merged": [f"{part.folder.name} ({part.shard})" for part in parts],
-    }
+def _run(parts: Sequence[_Part], output: Path) -> RunInfo:
+    """The merged run began with its first shard and ended with its last; not whole so far."""
+    runs = [part.summary.run for part in parts]
+    began = [datetime.datetime.fromisoformat(run.started) for run in runs]
+    ended = [b + datetime.timedelta(seconds=r.seconds) for b, r in zip(began, runs, strict=True)]
+    return RunInfo(
+        id=output.resolve().name,
+        started=min(began).isoformat(),
+        seconds=round((max(ended) - min(began)).total_seconds(), 1),
+        whole=False,
+        tier=runs[0].tier,
+        asked=runs[0].asked,
+        merged=tuple(f"{part.folder.name} ({part.shard.part})" for part in parts),
+    )
 
 
 def _join_grammar_logs(parts: Sequence[_Part], output: Path) -> None:

@@ -12,7 +12,8 @@ from evals.config import Config, Target
 from evals.errors import ConfigError
 from evals.lanes.lane import check_lanes
 from evals.loading.casefile import CaseSettings
-from evals.report.comparison import read_run
+from evals.report.summary import Asked
+from evals.report.summary_file import read_run
 from evals.running.shard import Shard, parse_shard
 
 _LIMITS: Mapping[str, type[BaseModel]] = {
@@ -63,18 +64,18 @@ class RunOptions:
             )
         return config
 
-    def as_asked(self, answered: Collection[str]) -> dict[str, Any]:
+    def as_asked(self, answered: Collection[str]) -> Asked:
         """The part that decides what is asked, as `asked` of the run's summary.
 
         `answered` are the profiles with answers.
         """
-        return {
-            "profiles": [p for p in self.profiles if p not in self.implied or p in answered],
-            "lanes": list(self.lanes),
-            "repeat": self.repeat,
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-        }
+        return Asked(
+            profiles=tuple(p for p in self.profiles if p not in self.implied or p in answered),
+            lanes=tuple(self.lanes),
+            repeat=self.repeat,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
 
 
 def read_options(settings: Mapping[str, Any], config: Config) -> RunOptions:

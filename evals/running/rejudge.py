@@ -1,13 +1,15 @@
 """A finished run judged again from its records, without a server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from evals.config import read_config
 from evals.errors import ConfigError
-from evals.report.comparison import read_run
-from evals.report.summary import summarize
+from evals.report.summarize import summarize
+from evals.report.summary import Summary
+from evals.report.summary_file import read_summary
+from evals.report.writers import FinishedRun
 from evals.results import Record, read_records
 from evals.running.fingerprint import graders_digest
 from evals.running.finish import gate_on_regression, grammar_counts, write_run
@@ -15,7 +17,7 @@ from evals.running.folder import RunFolder
 from evals.running.runner import judged
 
 
-def rejudge_run(place: Path, root: Path, baseline: Path | None = None) -> dict[str, Any]:
+def rejudge_run(place: Path, root: Path, baseline: Path | None = None) -> Summary:
     """Judge a finished run's records again; write its records, summary and reports again.
 
     The gate compares with `baseline`, or with that of the run.
@@ -24,26 +26,20 @@ def rejudge_run(place: Path, root: Path, baseline: Path | None = None) -> dict[s
         ConfigError: the folder holds no finished run, or other records than the run had.
     """
     folder = RunFolder(place)
-    before = read_run(place)
+    before = read_summary(place)
     records = [judged(record) for record in read_records(folder.records)]
     _check_complete(folder, before, records)
-    print_of = {**before["fingerprint"], "graders": graders_digest()}
+    print_of = replace(before.fingerprint, graders=graders_digest())
     config = read_config(root)
-    run = dict(before["run"])
-    if baseline:
-        run["baseline"] = str(baseline.resolve())
+    run = replace(before.run, baseline=str(baseline.resolve())) if baseline else before.run
     summary = summarize(records, config, print_of, run, grammar_counts(config, place))
-    against = Path(run["baseline"]) if run.get("baseline") else None
-    compared = gate_on_regression(summary, against)
-    write_run(folder, summary, records, against=compared)
+    summary, compared = gate_on_regression(summary, Path(run.baseline) if run.baseline else None)
+    write_run(folder, FinishedRun(summary, records, compared))
     return summary
 
 
-def _check_complete(
-    folder: RunFolder, before: Mapping[str, Any], records: Sequence[Record]
-) -> None:
-    counts = ("scored", "errors", "known")
-    had = sum(profile[name] for profile in before["profiles"].values() for name in counts)
+def _check_complete(folder: RunFolder, before: Summary, records: Sequence[Record]) -> None:
+    had = sum(part.scored + part.errors + part.known for part in before.profiles.values())
     there = len({record.key for record in records})
     if not had == there == len(records):
         raise ConfigError(

@@ -8,7 +8,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.engines.blas import one_thread
 from evals.errors import ConfigError
+from evals.report.summary import Fingerprint, ProfileServed
 from evals.results import Record
 from evals.running.fingerprint import served, served_by
 from evals.running.folder import RunFolder, choose_folder
@@ -37,7 +38,7 @@ class Session:
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
         self._runner: Runner | None = None
-        self._served: dict[str, dict[str, Any]] = {}
+        self._served: dict[str, ProfileServed] = {}
         self._served_before = folder.served()
 
     @property
@@ -46,11 +47,11 @@ class Session:
         server = self._opened.server if self._opened else None
         return server.url if server else "http://127.0.0.1:PORT/v1"
 
-    def served(self, profile: str) -> dict[str, str | None]:
+    def served(self, profile: str) -> ProfileServed:
         """Model and quantisation of a profile that has been opened."""
-        return {name: self._served[profile][name] for name in ("model", "quantization")}
+        return self._served[profile]
 
-    def served_profiles(self) -> dict[str, Any]:
+    def served_profiles(self) -> dict[str, ProfileServed]:
         """What serves each profile that has been opened, here or before the run was resumed."""
         return {**self._served_before, **self._served}
 
@@ -129,18 +130,20 @@ class Session:
         kept = self._done.get(question.key(profile))
         return kept if kept and is_answer_to(kept, question.case) else None
 
-    def _check_served(self, opened: Opened) -> dict[str, Any]:
+    def _check_served(self, opened: Opened) -> ProfileServed:
         """What serves the profile: in a resumed run, the same as before."""
         if self.folder.worker:
-            return dict(served(opened))
+            return served(opened)
         now = served_by(opened)
         before = self._served_before.get(opened.name, now)
-        if differing := [key for key in now if before.get(key) != now[key]]:
+        was, is_now = asdict(before), asdict(now)
+        if differing := [key for key in is_now if was[key] != is_now[key]]:
             raise ConfigError(
                 f"--resume {self.folder.path}: its answers in profile {opened.name} are of another "
                 f"{' and '.join(differing)}; begin a new run"
             )
-        self.folder.write_fingerprint({"profiles": {**self.served_profiles(), opened.name: now}})
+        profiles = {**self.served_profiles(), opened.name: now}
+        self.folder.write_fingerprint(Fingerprint(profiles=profiles))
         return now
 
 

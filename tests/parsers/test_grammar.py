@@ -21,6 +21,7 @@ from evals.lanes.tokens import decoder, load_tokenizer
 from evals.parsers.constraint import (
     Constraint,
     Count,
+    GrammarCounts,
     _constraint,
     _vocabulary,
     _Wanted,
@@ -532,10 +533,10 @@ def test_what_the_model_wants_and_what_it_may(
     assert [item.name for item in seen.calls] == names
     assert all(item.arguments == "{}" for item in seen.calls)
     counts = read_counts(log)
-    assert counts["answers"] == 1
-    assert counts["steps"] > 0
-    assert bool(counts["masked"]) == forced
-    assert counts["problems"] == {}
+    assert counts.answers == 1
+    assert counts.steps > 0
+    assert bool(counts.masked) == forced
+    assert counts.problems == {}
 
 
 def test_names_hold_where_a_schema_can_not(server: Server, log: Path) -> None:
@@ -545,28 +546,28 @@ def test_names_hold_where_a_schema_can_not(server: Server, log: Path) -> None:
     seen = plain_lane.ask(server, _asked(call("old", ("x", "[1]")), (odd,)), timeout=30)
     assert [item.name for item in seen.calls] == ["odd"]
     counts = read_counts(log)
-    assert counts["masked"] > 0
-    assert [reason.startswith("held loosely") for reason in counts["problems"]] == [True]
+    assert counts.masked > 0
+    assert [reason.startswith("held loosely") for reason in counts.problems] == [True]
 
 
 def test_a_server_without_a_log_has_masked_nothing(tmp_path: Path) -> None:
     counts = read_counts(tmp_path / "grammar.jsonl")
-    assert counts == {"answers": 0, "steps": 0, "masked": 0, "problems": {}}
+    assert counts == GrammarCounts(0, 0, 0, {})
 
 
 @pytest.mark.parametrize(
     ("counts", "line"),
     [
-        ({"masked": 0, "problems": {}}, "grammar: MASKED NOTHING in 9 tokens of 2 answers"),
-        ({"masked": 4, "problems": {}}, "grammar: 4 of 9 tokens of 2 answers were forced"),
+        (GrammarCounts(2, 9, 0, {}), "grammar: MASKED NOTHING in 9 tokens of 2 answers"),
+        (GrammarCounts(2, 9, 4, {}), "grammar: 4 of 9 tokens of 2 answers were forced"),
         (
-            {"masked": 4, "problems": {"held loosely: why": 1}},
+            GrammarCounts(2, 9, 4, {"held loosely: why": 1}),
             "grammar: 1 answers were held loosely: why",
         ),
     ],
 )
-def test_the_summary_says_what_was_masked(counts: dict[str, Any], line: str) -> None:
-    assert line in _grammar({"answers": 2, "steps": 9, **counts})
+def test_the_summary_says_what_was_masked(counts: GrammarCounts, line: str) -> None:
+    assert line in _grammar(counts)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])

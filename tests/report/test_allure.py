@@ -8,6 +8,7 @@ import builders
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_runs import PRINT, RUN
 
 from evals.case import Case, Expect, KnownDefect, Tool
 from evals.config import Config, cache_folder
@@ -18,12 +19,12 @@ from evals.report.allure.files import history_id, write_results, write_run_files
 from evals.report.allure.result import allure_test, tokens_table
 from evals.report.allure.run import categories, environment, executor, metrics
 from evals.report.evidence_view import as_json
-from evals.report.summary import summarize
+from evals.report.summarize import summarize
+from evals.report.summary import Machine, ProfileServed
 from evals.running.runner import judged
 
 URL = "http://127.0.0.1:1/v1"
-SERVED = {"model": "m", "quantization": "5 bits, group 64"}
-RUN = {"id": "r1", "started": "2026-01-02T03:04:05+00:00", "seconds": 1.5, "whole": True}
+SERVED = ProfileServed(model="m", quantization="5 bits, group 64")
 CALL_TEXT = "<tool_call>\n<function=look>\n</function>\n</tool_call>"
 ANSWER = Expect.model_validate({"answer": {}})
 LOOK = Expect.model_validate({"call": {"name": "look"}})
@@ -66,7 +67,7 @@ RECORDS = {
 
 
 def summary_of(records, **run):
-    return summarize(records, Config(), {"profiles": {}, "evals": "1"}, {**RUN, **run})
+    return summarize(records, Config(), PRINT, replace(RUN, **run))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_the_outcome_tells_its_category_and_no_other(name, status, message, cate
 
 def test_misses_of_a_run_that_passes_are_named_as_within_the_gate():
     passed = summary_of([RECORDS["miss"], *[RECORDS["pass"]] * 3])
-    assert passed["gate"]["passed"]
+    assert passed.gate.passed
     names = [category["name"] for category in categories(passed)]
     assert "Miss within the gate: missing_call" in names
     assert "Violation: parser" in names
@@ -182,7 +183,7 @@ def test_history_is_each_repeats_own_and_survives_another_quantisation():
     again = allure_test(replace(record, repeat=1), SERVED, URL)
     assert history_id(again) != before
     assert again.name == "Look at it. (repeat 2)"
-    assert history_id(allure_test(record, {"quantization": "4 bits"}, URL)) == before
+    assert history_id(allure_test(record, ProfileServed(quantization="4 bits"), URL)) == before
 
 
 def test_the_tokens_of_a_text_show_their_borders():
@@ -286,13 +287,20 @@ def test_json_for_readers_is_the_same_json(value):
 
 def test_the_environment_is_one_line_each_whatever_a_models_name_is():
     summary = summary_of([RECORDS["pass"]])
-    summary["fingerprint"] = {"profiles": {"p": {"model": "a\nb = c\\ü", "weights": None}}}
-    assert environment(summary).splitlines() == [
+    served = {"p": ProfileServed(model="a\nb = c\\ü")}
+    print_of = replace(PRINT, versions={"mlx": "1"}, machine=Machine(cores=4), profiles=served)
+    lines = environment(replace(summary, fingerprint=print_of)).splitlines()
+    assert lines[:6] == [
         "gate = passed",
-        "run = r1",
-        r"profiles.p.model = a\u000ab\ \=\ c\\\u00fc",
-        "profiles.p.weights = unknown",
+        "run = r",
+        "evals = 1",
+        "suite = s",
+        "graders = g",
+        "versions.mlx = 1",
     ]
+    assert "machine.cores = 4" in lines
+    assert r"profiles.p.model = a\u000ab\ \=\ c\\\u00fc" in lines
+    assert "profiles.p.weights = unknown" in lines
 
 
 def test_the_executor_names_the_job():
@@ -315,5 +323,5 @@ def test_metrics_are_the_rates_that_were_measured():
     values = {m["key"]: m["value"] for m in metrics(summary, 1, 2)}
     assert values["p: violations"] == 1
     assert values["p: errors"] == 1
-    assert values["p: tool_name"] == summary["profiles"]["p"]["rates"]["tool_name"]["value"]
+    assert values["p: tool_name"] == summary.profiles["p"].rates["tool_name"].value
     assert all(isinstance(value, int | float) for value in values.values())

@@ -20,7 +20,7 @@ from evals.errors import ConfigError, EvalsError
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.allure.files import write_results, write_run_files
 from evals.report.allure.html import HISTORY, install, make_html
-from evals.report.comparison import read_run
+from evals.report.summary_file import read_summary, write_summary
 from evals.results import read_records
 from evals.running.rejudge import rejudge_run
 
@@ -249,7 +249,7 @@ def test_the_report_is_one_file_with_gate_categories_and_rates(finished):
     data = widgets(page)
     gate = json.loads(data["widgets/quality-gate.json"])["default"]
     assert [row["success"] for row in gate] == [False] * len(gate)
-    assert [row["message"] for row in gate] == read_run(finished)["gate"]["reasons"]
+    assert [row["message"] for row in gate] == [*read_summary(finished).gate.reasons]
     roots = json.loads(data["widgets/categories.json"])["nodes"].values()
     counts = {n["name"]: n["statistic"]["total"] for n in roots if n["type"] == "category"}
     assert counts == {"Violation: parser": 2, "Miss: missing_call": 2}
@@ -279,16 +279,15 @@ def test_the_history_has_each_whole_run_once(finished):
     assert [point["name"] for point in history(finished)] == ["toolcall-evals serial"]
     for name, whole in (("r2", True), ("r3", False)):
         folder = Path(shutil.copytree(finished, finished.with_name(name)))
-        summary = read_run(folder)
-        summary["run"] |= {"id": name, "whole": whole}
-        (folder / "summary.json").write_text(json.dumps(summary))
+        summary = read_summary(folder)
+        write_summary(replace(summary, run=replace(summary.run, id=name, whole=whole)), folder)
         page = make_html(folder, cache_folder(), print)
     points = history(finished)
     assert [point["name"] for point in points] == ["toolcall-evals serial", "toolcall-evals r2"]
     assert set(points[0]["testResults"]) == set(points[1]["testResults"])
     assert (
         points[0]["metrics"]["replay: case"]
-        == read_run(finished)["profiles"]["replay"]["rates"]["case"]["value"]
+        == read_summary(finished).profiles["replay"].rates["case"].value
     )
     trend = json.loads(widgets(page)["widgets/metrics.json"])["history"]
     assert len(trend) == 2
@@ -313,7 +312,7 @@ def test_six_hundred_results_take_less_than_a_minute(finished):
         for number in range(100)
         for record in records
     ]
-    summary = read_run(finished)
+    summary = read_summary(finished)
     start = time.monotonic()
     write_results(many, summary, finished / "allure-results")
     write_run_files(summary, many, finished / "allure-results")

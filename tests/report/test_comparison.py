@@ -1,27 +1,24 @@
 """Comparing runs: flips, chance, and what is not comparable."""
 
-import json
+from dataclasses import replace
 
 import pytest
+from made_runs import PRINT, figures_of, summary_with
 
 from evals.errors import ConfigError
-from evals.report.comparison import (
-    baseline,
-    compare,
-    compare_profiles,
-    comparison_lines,
-    read_run,
-)
+from evals.report.comparison import compare, compare_profiles, comparison_lines
+from evals.report.summary import ProfileServed
+
+
+def figures(outcomes, flaky=()):
+    return figures_of({f"c::{i}": {"server": o} for i, o in enumerate(outcomes)}, flaky)
 
 
 def run(outcomes, suite="s", graders="g", flaky=(), run_id="r"):
-    cases = {f"c::{i}": {"server": outcome} for i, outcome in enumerate(outcomes)}
-    return {
-        "schema": 1,
-        "run": {"id": run_id},
-        "fingerprint": {"suite": suite, "graders": graders, "profiles": {"p": {"weights": run_id}}},
-        "profiles": {"p": {"rates": {}, "cases": cases, "repeats": {"flaky": list(flaky)}}},
-    }
+    served = {"p": ProfileServed(weights=run_id)}
+    print_of = replace(PRINT, suite=suite, graders=graders, profiles=served)
+    made = summary_with({"p": figures(outcomes, flaky)}, print_of)
+    return replace(made, run=replace(made.run, id=run_id))
 
 
 def test_a_run_is_no_regression_of_itself():
@@ -50,15 +47,15 @@ def test_errors_known_defects_and_flaky_cases_are_not_counted():
 
 
 def test_one_failing_lane_fails_the_case():
-    before, after = run(["pass"] * 8), run(["pass"] * 8)
-    after["profiles"]["p"]["cases"]["c::0"] = {"server": "pass", "stream": "fail"}
-    assert compare(before, after).profiles[0].newly_failing == ("c::0",)
+    lanes = {f"c::{i}": {"server": "pass"} for i in range(8)}
+    lanes["c::0"] = {"server": "pass", "stream": "fail"}
+    after = replace(run([]), profiles={"p": figures_of(lanes)})
+    assert compare(run(["pass"] * 8), after).profiles[0].newly_failing == ("c::0",)
 
 
 def profiles_of(**outcomes):
     """A run of several profiles, the first of which has known defects."""
-    sides = {name: run(of)["profiles"]["p"] for name, of in outcomes.items()}
-    return {**run([]), "profiles": sides}
+    return replace(run([]), profiles={name: figures(of) for name, of in outcomes.items()})
 
 
 def test_profiles_of_a_run_are_compared_with_the_first_on_the_cases_of_both():
@@ -73,10 +70,9 @@ def test_profiles_of_a_run_are_compared_with_the_first_on_the_cases_of_both():
 
 
 def test_profiles_without_a_scored_case_of_the_first_are_left_out():
-    replay = run([])["profiles"]["p"]
-    replay["cases"] = {"other::1": {"server": "pass"}}
     told = profiles_of(a=["pass", "known"], b=["error", "pass"])
-    told["profiles"]["replay"] = replay
+    replay = figures_of({"other::1": {"server": "pass"}})
+    told = replace(told, profiles={**told.profiles, "replay": replay})
     assert compare_profiles(told) == ("a", ())
 
 
@@ -93,17 +89,3 @@ def test_new_and_removed_cases_and_changed_weights_are_named():
     lines = list(comparison_lines(compare(before, after)))
     assert "  new: c::2" in lines
     assert "note: p: weights: a → b" in lines
-
-
-def test_an_accepted_baseline_compares_like_its_run(tmp_path):
-    after = run(["pass", "fail"])
-    path = tmp_path / "baseline.json"
-    path.write_text(baseline(after))
-    assert compare(read_run(path), after).profiles[0].pairs == 2
-
-
-@pytest.mark.parametrize("text", ["", "{}", json.dumps({"schema": 2, "profiles": {}})])
-def test_what_is_no_summary_is_refused(tmp_path, text):
-    (tmp_path / "summary.json").write_text(text)
-    with pytest.raises(ConfigError, match=r"summary\.json"):
-        read_run(tmp_path)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_runs import BIG, answer_of, called, case_of, write_run
+from made_runs import BIG, PRINT, RUN, answer_of, called, case_of, write_run
 from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
@@ -18,7 +18,7 @@ from evals.report.github.commands import annotations, commands_stopped, escape_d
 from evals.report.github.issue import issue_text
 from evals.report.github.markdown import block, code, job_summary, plain
 from evals.report.problems import Why, counts_by_layer, problems
-from evals.report.summary import summarize
+from evals.report.summarize import summarize
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 COMMANDS = ("error", "warning", "set-env", "add-path", "add-mask", "stop-commands", "set-output")
@@ -60,9 +60,8 @@ def broken(name="broken", error="the connection was closed"):
 
 
 def summary_of(records, whole=True, **run):
-    about = {"id": "r", "started": "2026-01-02T03:04:05+00:00", "seconds": 2.0, "tier": "full"}
-    print_of = {"suite": "s", "graders": "g", "versions": {"mlx-lm": "1"}, "profiles": {}}
-    return summarize(records, Config(), print_of, {**about, "whole": whole, **run})
+    print_of = replace(PRINT, versions={"mlx-lm": "1"})
+    return summarize(records, Config(), print_of, replace(RUN, whole=whole, **run))
 
 
 def tokens(page):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from made_runs import BIG, answer_of, called, case_of, write_run
+from made_runs import BIG, PRINT, RUN, answer_of, called, case_of, write_run
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -16,11 +16,11 @@ from evals.cli import app
 from evals.config import Config
 from evals.errors import ConfigError
 from evals.observation import STREAM, Observation
-from evals.report.comparison import baseline, read_run
 from evals.report.github.markdown import job_summary
 from evals.report.html.figures import figures
 from evals.report.html.files import report_run
-from evals.report.summary import summarize
+from evals.report.summarize import summarize
+from evals.report.summary_file import baseline, baseline_text, read_summary
 from evals.report.text import print_summary
 from evals.results import read_records
 from evals.running.rejudge import rejudge_run
@@ -53,7 +53,7 @@ def test_a_stream_shows_what_the_plain_request_saw(report):
 
 
 def test_the_matrix_says_the_same_as_the_rate(two_runs):
-    summary = read_run(two_runs / "after")
+    summary = read_summary(two_runs / "after")
     records = list(read_records(two_runs / "after/records.jsonl"))
     matrix = figures(summary, records, [], None)["profiles"][0]["matrix"]
     counts = {
@@ -82,7 +82,7 @@ def test_a_lost_call_is_no_answer_in_the_matrix(tmp_path):
 
 
 def test_what_broke_is_counted_once_by_what_explains_it_worst_first(two_runs):
-    summary = read_run(two_runs / "after")
+    summary = read_summary(two_runs / "after")
     records = list(read_records(two_runs / "after/records.jsonl"))
     broke = figures(summary, records, [], None)["broke"]
     assert [(row["outcome"], row["layer"], row["answers"], row["cases"]) for row in broke] == [
@@ -110,7 +110,7 @@ def test_profiles_stand_side_by_side_as_they_were_asked(tmp_path):
         replace(answer_of(case_of(f"case-{i}"), called()), profile="a-parser") for i in range(8)
     ]
     summary = write_run(tmp_path / "run", records, profiles=("default", "a-parser"))
-    assert list(summary["profiles"]) == ["default", "a-parser"]
+    assert list(summary.profiles) == ["default", "a-parser"]
     page = report_run(tmp_path / "run").read_text()
     text = "8 fixed, 0 broken of 8, p = 0.0078"
     assert text in page
@@ -188,7 +188,7 @@ def test_a_broken_neighbour_is_passed_over(tmp_path, broken):
 
 def test_the_command_writes_an_old_run_again_against_a_baseline_file(two_runs, tmp_path):
     file, output = tmp_path / "baseline.json", tmp_path / "out.html"
-    file.write_text(baseline(read_run(two_runs / "before")))
+    file.write_text(baseline_text(baseline(read_summary(two_runs / "before"))))
     command = ["report", str(two_runs / "after"), "--compare", str(file), "-o", str(output)]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
@@ -221,8 +221,7 @@ def test_a_failed_case_has_one_line_in_the_terminal_and_violations_come_first():
     lost = answer_of(case_of("lost"), called(BIG - 1))
     records = [miss, replace(miss, traits=STREAM), replace(miss, profile="other"), lost]
     console = Console(width=200, record=True, file=io.StringIO())
-    about = {"id": "r", "started": "2026-01-02T03:04:05+00:00", "seconds": 2.0, "whole": True}
-    print_summary(summarize(records, Config(), {"profiles": {}}, about), records, console)
+    print_summary(summarize(records, Config(), PRINT, RUN), records, console)
     lines = [line for line in console.export_text().splitlines() if line.startswith("fail ")]
     assert [line.partition(": ")[0] for line in lines] == [
         "fail cases/messages.yaml::lost[default-server]",

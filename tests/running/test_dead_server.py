@@ -4,11 +4,12 @@ import json
 
 import pytest
 from builders import record
+from made_runs import PRINT, RUN
 from scripted_server import completion, make_case, respond, serve
 
 from evals.config import Config
 from evals.lanes import server, stream
-from evals.report.summary import summarize
+from evals.report.summarize import summarize
 from evals.results import Status
 
 
@@ -66,10 +67,9 @@ def test_a_faulty_answer_never_passes_and_moves_no_rate(lane, fault):
         bad = ask(scripted, lane, plain if lane is server else streamed)
     assert good.status == Status.PASS
     assert bad.status == status
-    run = {"id": "x", "whole": True}
-    alone = summarize([good], Config(), {}, run)
-    both = summarize([good, bad], Config(), {}, run)
-    rates = [s["profiles"]["default"]["rates"] for s in (alone, both)]
+    alone = summarize([good], Config(), PRINT, RUN)
+    both = summarize([good, bad], Config(), PRINT, RUN)
+    rates = [s.profiles["default"].rates for s in (alone, both)]
     assert rates[0] == rates[1]
-    assert alone["gate"]["passed"]
-    assert not both["gate"]["passed"]
+    assert alone.gate.passed
+    assert not both.gate.passed

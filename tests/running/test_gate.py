@@ -8,8 +8,8 @@ from scripted_server import call, completion, respond, serve
 
 from evals.config import read_config
 from evals.errors import ConfigError
-from evals.report.comparison import read_run
 from evals.report.github.files import write_github
+from evals.report.summary_file import read_summary
 from evals.results import read_records, write_records
 from evals.running.rejudge import rejudge_run
 
@@ -83,22 +83,18 @@ def test_a_run_with_one_miss_of_four_passes_its_gate(project, server, run):
     server.wrong = ("c2",)
     code, output, folder = run()
     assert code == 0, output
-    assert read_run(folder)["run"] | {"id": ""} == read_run(folder)["run"] | {
-        "id": "",
-        "whole": True,
-        "missing": [],
-        "ended": None,
-        "baseline": None,
-    }
+    told = read_summary(folder).run
+    assert (told.whole, told.missing, told.ended, told.baseline) == (True, (), None, None)
 
 
 def test_questions_that_were_not_asked_fail_the_gate(project, server, run):
     server.wrong = ("c2",)
     code, output, folder = run("-x")
     assert code == 1
-    summary = read_run(folder)
-    assert summary["run"]["whole"] is False
-    assert summary["run"]["missing"] == [f"cases/a.yaml::{c}[default-server]" for c in ("c3", "c4")]
+    summary = read_summary(folder)
+    assert summary.run.whole is False
+    left = [f"cases/a.yaml::{c}[default-server]" for c in ("c3", "c4")]
+    assert [*summary.run.missing] == left
     assert "2 question(s) have no answer: cases/a.yaml::c3[default-server], " in output
     assert write_github(folder, None, {}).conforms is False
     assert "gate FAILED" in (folder / "job-summary.md").read_text()
@@ -108,13 +104,13 @@ def test_a_file_that_cannot_be_read_is_no_smaller_suite(project, server, run):
     (project / "cases" / "b.yaml").write_text("cases: [\n")
     code, output, folder = run("--continue-on-collection-errors")
     assert code == 1, output
-    assert read_run(folder)["gate"]["passed"] is False
+    assert read_summary(folder).gate.passed is False
 
 
 def test_other_tests_that_fail_beside_the_cases_are_not_forgiven(project, server, run):
     (project / "test_mine.py").write_text("def test_mine():\n    assert False\n")
     code, output, folder = run(places=("cases", "test_mine.py"))
-    assert read_run(folder)["gate"]["passed"] is True
+    assert read_summary(folder).gate.passed is True
     assert code == 1, output
 
 
@@ -129,9 +125,9 @@ def test_a_profile_without_a_case_fails_the_gate(project, server, run):
 
 def test_implied_replay_profiles_are_not_missed_where_no_case_asks_for_them(project, server, run):
     code, output, folder = run("--profiles", "all")
-    summary = read_run(folder)
-    assert summary["gate"]["passed"] is True, output
-    assert list(summary["profiles"]) == summary["run"]["asked"]["profiles"] == ["default"]
+    summary = read_summary(folder)
+    assert summary.gate.passed is True, output
+    assert [*summary.profiles] == [*summary.run.asked.profiles] == ["default"]
     assert code == 0, output
 
 
@@ -145,8 +141,8 @@ def test_a_run_that_did_not_start_says_why_and_conforms_to_nothing(project, serv
     server.refused = ("Hello",)
     code, output, folder = run()
     assert code == 3, output
-    summary = read_run(folder)
-    assert "cannot attach" in summary["run"]["ended"]
+    summary = read_summary(folder)
+    assert "cannot attach" in summary.run.ended
     assert write_github(folder, None, {}).conforms is False
     assert "cannot attach" in (folder / "job-summary.md").read_text()
     assert (folder / "issue.md").exists()
@@ -156,7 +152,7 @@ def test_a_plain_answer_that_does_not_come_is_an_error_of_the_stream(project, se
     server.refused = ("Look",)
     code, output, folder = run("--lanes", "stream")
     assert code == 1, output
-    assert read_run(folder)["profiles"]["default"]["errors"] == len(NAMES)
+    assert read_summary(folder).profiles["default"].errors == len(NAMES)
 
 
 def test_a_baseline_that_does_not_fit_fails_the_gate_and_loses_nothing(project, server, run):
@@ -165,7 +161,7 @@ def test_a_baseline_that_does_not_fit_fails_the_gate_and_loses_nothing(project, 
     code, output, folder = run("--baseline", first / "summary.json")
     assert code == 1
     assert "no comparison with summary.json: the runs differ in suite" in output
-    assert len(read_run(folder)["profiles"]["default"]["cases"]) == 5
+    assert len(read_summary(folder).profiles["default"].cases) == 5
     assert (folder / "report.html").exists()
     assert "Traceback" not in output
 
@@ -178,7 +174,7 @@ def test_a_resumed_run_keeps_answers_to_the_same_questions_alone(project, server
     code, output, _ = run("--resume", folder)
     assert code == 0, output
     assert len(server.bodies) - asked == 2  # c2, and the question whether the server answers
-    outcomes = read_run(folder)["profiles"]["default"]["cases"]
+    outcomes = read_summary(folder).profiles["default"].cases
     assert {node[-2:]: lanes["server"] for node, lanes in outcomes.items()} == {
         "c1": "pass",
         "c2": "pass",
@@ -189,11 +185,11 @@ def test_a_resumed_run_keeps_answers_to_the_same_questions_alone(project, server
 def test_judging_again_keeps_the_baseline_and_wants_all_records(project, server, run):
     _, _, first = run()
     _, _, folder = run("--baseline", first / "summary.json")
-    assert rejudge_run(folder, project)["comparison"]
+    assert rejudge_run(folder, project).comparison
     (first / "summary.json").unlink()
     again = rejudge_run(folder, project)
-    assert again["gate"]["passed"] is False
-    assert "no comparison with summary.json" in again["gate"]["reasons"][0]
+    assert again.gate.passed is False
+    assert "no comparison with summary.json" in again.gate.reasons[0]
     records = list(read_records(folder / "records.jsonl"))
     for some in (records[:-1], [*records, records[0]]):
         write_records(some, folder / "records.jsonl")

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_runs import figures_of, summary_with
 from typer.testing import CliRunner
 
 from evals.cli import app
@@ -20,7 +22,8 @@ from evals.config import cache_folder
 from evals.engines.mlx_lm import boot
 from evals.errors import ConfigError
 from evals.replay.build import ARGUMENTS, cached_replay
-from evals.report.comparison import baseline, read_run
+from evals.report.summary import GateOutcome, PromptTokens
+from evals.report.summary_file import baseline, baseline_text, read_summary, write_summary
 from evals.results import read_records
 from evals.running.finish import gate_on_regression
 from evals.running.merge import merge_runs
@@ -183,8 +186,8 @@ def test_a_choice_does_not_move_a_case_to_another_shard(project, shards):
 def without_cache(summary):
     """What is left of a summary's profiles without what depends on the server's past."""
     return {
-        name: {key: value for key, value in profile.items() if key != "prompt_tokens"}
-        for name, profile in summary["profiles"].items()
+        name: replace(profile, prompt_tokens=PromptTokens(total=0, cached=0))
+        for name, profile in summary.profiles.items()
     }
 
 
@@ -192,11 +195,11 @@ def test_merged_shards_are_the_run_of_the_whole(project, whole, shards, monkeypa
     monkeypatch.chdir(project)
     result = CliRunner().invoke(app, ["merge", *map(str, shards), "-o", "reports/merged"])
     assert result.exit_code == 0, result.output
-    ours, theirs = read_run(project / "reports" / "merged"), read_run(whole[0])
+    ours, theirs = read_summary(project / "reports" / "merged"), read_summary(whole[0])
     assert without_cache(ours) == without_cache(theirs)
-    assert ours["fingerprint"] == theirs["fingerprint"]
-    assert ours["gate"] == theirs["gate"] == {"passed": True, "reasons": []}
-    assert ours["run"]["whole"] is True
+    assert ours.fingerprint == theirs.fingerprint
+    assert ours.gate == theirs.gate == GateOutcome(passed=True)
+    assert ours.run.whole is True
     for name in ("report.html", "fingerprint.json", "allure-results/executor.json"):
         assert (project / "reports" / "merged" / name).is_file()
     keys = [[r.key for r in read_records(x / "records.jsonl")] for x in (whole[0], *shards)]
@@ -228,7 +231,7 @@ def copies(shards, tmp_path):
             folder = tmp_path / shard.name
             folder.mkdir()
             (folder / "records.jsonl").write_bytes((shard / "records.jsonl").read_bytes())
-            summary = read_run(shard)
+            summary = asdict(read_summary(shard))
             if i == number:
                 for path, value in changes.items():
                     *way, last = path.split("__")
@@ -266,7 +269,7 @@ def test_shards_of_different_runs_are_refused(project, copies, tmp_path, path, v
 def test_other_machines_are_told(project, copies, tmp_path):
     folders = copies(1, fingerprint__machine__cores=96)
     merged = merge_runs(folders, tmp_path / "out", project)
-    assert merged.summary["fingerprint"]["machine"]["cores"].endswith(" and 96")
+    assert merged.summary.fingerprint.machine.cores.endswith(" and 96")
 
 
 def test_a_shard_given_twice_is_refused(project, shards, tmp_path):
@@ -284,16 +287,16 @@ def test_shards_of_a_suite_that_has_changed_since_are_not_the_whole(shards, tmp_
     (later / "cases" / "b.yaml").write_text(case_file(["b1", "b2"]).replace("Look at", "See"))
     merged = merge_runs(shards, tmp_path / "out", later)
     assert merged.missing == []
-    assert merged.summary["run"]["whole"] is False
-    assert merged.summary["gate"]["passed"] is False
+    assert merged.summary.run.whole is False
+    assert merged.summary.gate.passed is False
 
 
 def test_a_merged_run_is_compared_with_the_baseline(project, whole, shards, tmp_path):
     path = tmp_path / "baseline.json"
-    path.write_text(baseline(read_run(whole[0])))
+    path.write_text(baseline_text(baseline(read_summary(whole[0]))))
     merged = merge_runs(shards, tmp_path / "same", project, path)
-    assert merged.summary["gate"]["passed"] is True
-    assert any("0 newly failing" in line for line in merged.summary["comparison"])
+    assert merged.summary.gate.passed is True
+    assert any("0 newly failing" in line for line in merged.summary.comparison)
 
 
 @pytest.mark.parametrize(("broken", "passed"), [(5, True), (6, False)])
@@ -301,31 +304,22 @@ def test_a_regression_fails_the_gate(tmp_path, broken, passed):
     def run(fail):
         outcomes = ["fail"] * fail + ["pass"] * (20 - fail)
         cases = {f"c::{i}": {"server": outcome} for i, outcome in enumerate(outcomes)}
-        profiles = {"p": {"cases": cases, "repeats": None}}
-        gate = {"passed": True, "reasons": []}
-        return {
-            "schema": 1,
-            "run": {"id": "r"},
-            "fingerprint": {"profiles": {}},
-            "gate": gate,
-            "profiles": profiles,
-        }
+        return summary_with({"p": figures_of(cases)})
 
-    after = run(broken)
-    before = tmp_path / "baseline.json"
-    before.write_text(json.dumps(run(0)))
-    assert gate_on_regression(after, before) == before
-    assert after["gate"]["passed"] is passed
+    write_summary(run(0), tmp_path)
+    after, compared = gate_on_regression(run(broken), tmp_path)
+    assert compared == tmp_path
+    assert after.gate.passed is passed
 
 
 def test_a_shard_with_xdist_asks_what_it_asks_without(project, server, shards):
     options = ("--shard", "1/3", "--run-dir", "reports/x1", "-n", "2", "--profiles", "one")
     code, output = evals(project, "run", "--attach", server.url, *options)
     assert code in (0, 1), output
-    ours = read_run(project / "reports" / "x1")
-    theirs = read_run(shards[0])
-    assert ours["profiles"]["one"]["cases"] == theirs["profiles"]["one"]["cases"]
-    assert ours["run"]["shard"]["suite"] == theirs["run"]["shard"]["suite"]
+    ours = read_summary(project / "reports" / "x1")
+    theirs = read_summary(shards[0])
+    assert ours.profiles["one"].cases == theirs.profiles["one"].cases
+    assert ours.run.shard.suite == theirs.run.shard.suite
     assert re.search(r"\[ +6/6\] \d failed, about 0.0 min left", output)
 
 

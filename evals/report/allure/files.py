@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
@@ -23,6 +23,7 @@ from evals.report import plots
 from evals.report.allure import result as allure
 from evals.report.allure import run as allure_run
 from evals.report.pictures import pictures
+from evals.report.summary import ProfileServed, Summary
 from evals.report.text import print_summary
 from evals.results import Record
 
@@ -90,14 +91,14 @@ def _attachment(attachment: allure.Attachment, save: Save) -> Any:
     return model2.Attachment(name=attachment.name, source=name, type=attachment.type)
 
 
-def write_results(records: Iterable[Record], summary: Mapping[str, Any], folder: Path) -> None:
+def write_results(records: Iterable[Record], summary: Summary, folder: Path) -> None:
     """Make `folder` anew with the results of `records`, as a run of pytest leaves them."""
     shutil.rmtree(folder, ignore_errors=True)
     open_writer: Any = AllureFileLogger
     writer = open_writer(folder)
-    profiles = summary["fingerprint"].get("profiles", {})
+    profiles = summary.fingerprint.profiles
     for record in records:
-        test = allure.allure_test(record, profiles.get(record.profile, {}), _NO_SERVER)
+        test = allure.allure_test(record, profiles.get(record.profile, ProfileServed()), _NO_SERVER)
         result = model2.TestResult(uuid=str(uuid.uuid4()))
         fill(result, test, writer.report_attached_data)
         result.historyId = history_id(test)
@@ -105,10 +106,10 @@ def write_results(records: Iterable[Record], summary: Mapping[str, Any], folder:
         writer.report_result(result)
 
 
-def write_run_files(summary: Mapping[str, Any], records: Sequence[Record], folder: Path) -> None:
+def write_run_files(summary: Summary, records: Sequence[Record], folder: Path) -> None:
     """The files beside the results: categories, environment, executor, metrics, gate, pictures."""
-    start = round(datetime.fromisoformat(summary["run"]["started"]).timestamp() * 1000)
-    stop = start + round(summary["run"]["seconds"] * 1000)
+    start = round(datetime.fromisoformat(summary.run.started).timestamp() * 1000)
+    stop = start + round(summary.run.seconds * 1000)
     values = {
         "categories.json": allure_run.categories(summary),
         "executor.json": allure_run.executor(summary, os.environ),
@@ -123,7 +124,7 @@ def write_run_files(summary: Mapping[str, Any], records: Sequence[Record], folde
 
 
 def _globals(
-    summary: Mapping[str, Any], records: Sequence[Record], folder: Path, stop: int
+    summary: Summary, records: Sequence[Record], folder: Path, stop: int
 ) -> dict[str, Any]:
     """The summary, with the gate, and the pictures, as files of the whole run."""
     output = StringIO()

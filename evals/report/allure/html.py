@@ -14,7 +14,7 @@ from pathlib import Path
 from evals.errors import EvalsError
 from evals.models.cache import build_once
 from evals.report.allure.files import RESULTS, write_results, write_run_files
-from evals.report.comparison import read_run
+from evals.report.summary_file import read_summary
 from evals.results import RECORDS, read_records
 
 PACKAGES = Path(__file__).with_name("npm")
@@ -38,7 +38,7 @@ def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
         EvalsError: Node.js is missing or too old, or a command failed.
     """
     run = run.resolve()
-    summary = read_run(run)
+    summary = read_summary(run)
     results, output, history = run / RESULTS, run / "allure-report", run.parent / HISTORY
     if not any(results.glob("*-result.json")):
         records = list(read_records(run / RECORDS))
@@ -46,7 +46,7 @@ def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
         write_run_files(summary, records, results)
     _check_node(results)
     packages = install(cache, say)
-    forget(history, summary["run"]["id"])
+    forget(history, summary.run.id)
     shutil.rmtree(output, ignore_errors=True)
     # Node.js looks for packages where the script is.
     script = shutil.copy(PACKAGES / "report.mjs", packages)

@@ -7,7 +7,7 @@ characters made visible.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evals.observation import Observation
@@ -18,6 +18,7 @@ from evals.report.evidence_view import (
     transcript,
 )
 from evals.report.github.markdown import block
+from evals.report.summary import ProfileServed
 from evals.report.text import escape_controls, expected_text, what_happened
 from evals.results import Record, Status, Verdict
 
@@ -86,10 +87,10 @@ class Test:
     stop: int | None
 
 
-def allure_test(record: Record, served: Mapping[str, str | None], url: str) -> Test:
+def allure_test(record: Record, served: ProfileServed, url: str) -> Test:
     """The test that `record` makes.
 
-    `served` has the profile's `model` and `quantization`; `url` is the server's base, for `curl`.
+    `served` is what served the profile; `url` is the server's base, for `curl`.
     """
     case = record.case
     start, stop = _times(record.observation)
@@ -148,8 +149,8 @@ def _message(record: Record) -> str:
     return f"{'known defect' if record.status == Status.KNOWN else record.outcome}: {record.why}"
 
 
-def _parameters(record: Record, served: Mapping[str, str | None]) -> tuple[Parameter, ...]:
-    model, bits = served.get("model"), served.get("quantization")
+def _parameters(record: Record, served: ProfileServed) -> tuple[Parameter, ...]:
+    model, bits = served.model, served.quantization
     parameters = [Parameter("profile", record.profile), Parameter("lane", record.lane)]
     if record.repeat:
         parameters.append(Parameter("repeat", str(record.repeat + 1)))

@@ -2,21 +2,23 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from evals.judging.scoring import miss_name
+from evals.report.summary import ProfileFigures, Summary
 from evals.results import Kind, Layer
 
 _BEHIND = (Layer.PARSER, Layer.SERVER, Layer.TEMPLATE, Layer.CLIENT, Layer.UNKNOWN)
 
 
-def categories(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def categories(summary: Summary) -> list[dict[str, Any]]:
     """`categories.json`: violations by layer, misses by kind, errors and known defects.
 
     Misses of a run whose gate passed are named so: they are within what the gate allows.
     """
-    within = " within the gate" if summary["gate"]["passed"] else ""
-    names = {name for profile in summary["profiles"].values() for name in profile["misses"]}
+    within = " within the gate" if summary.gate.passed else ""
+    names = {name for profile in summary.profiles.values() for name in profile.misses}
     return [
         _category("Error: no answer came back whole", "broken", "error: "),
         *(
@@ -45,10 +47,10 @@ def _category(name: str, status: str, beginning: str) -> dict[str, Any]:
     }
 
 
-def environment(summary: Mapping[str, Any]) -> str:
+def environment(summary: Summary) -> str:
     """`environment.properties`: the gate and the fingerprint."""
-    gate = "passed" if summary["gate"]["passed"] else "FAILED"
-    pairs = [("gate", gate), ("run", summary["run"]["id"]), *_flat("", summary["fingerprint"])]
+    gate = "passed" if summary.gate.passed else "FAILED"
+    pairs = [("gate", gate), ("run", summary.run.id), *_flat("", asdict(summary.fingerprint))]
     return "".join(f"{_property(name)} = {_property(str(value))}\n" for name, value in pairs)
 
 
@@ -68,13 +70,13 @@ def _property(text: str) -> str:
     return "".join(chr(unit) if 32 <= unit < 127 else f"\\u{unit:04x}" for unit in pairs)
 
 
-def executor(summary: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+def executor(summary: Summary, variables: Mapping[str, str]) -> dict[str, Any]:
     """`executor.json`: the machine, or the GitHub job that `variables` (the environment) name."""
     values: dict[str, Any] = {
         "name": "toolcall-evals",
         "type": "local",
-        "buildName": summary["run"]["id"],
-        "reportName": f"toolcall-evals {summary['run']['id']}",
+        "buildName": summary.run.id,
+        "reportName": f"toolcall-evals {summary.run.id}",
     }
     if variables.get("GITHUB_ACTIONS") == "true":
         job = f"{variables['GITHUB_SERVER_URL']}/{variables['GITHUB_REPOSITORY']}"
@@ -87,11 +89,11 @@ def executor(summary: Mapping[str, Any], variables: Mapping[str, str]) -> dict[s
     return values
 
 
-def metrics(summary: Mapping[str, Any], start: int, stop: int) -> list[dict[str, Any]]:
+def metrics(summary: Summary, start: int, stop: int) -> list[dict[str, Any]]:
     """Rates and counts as Allure 3's metrics, whose trend it shows; times in milliseconds."""
     values = {
         f"{name}: {key}": value
-        for name, profile in summary["profiles"].items()
+        for name, profile in summary.profiles.items()
         for key, value in _figures(profile)
         if value is not None
     }
@@ -101,8 +103,8 @@ def metrics(summary: Mapping[str, Any], start: int, stop: int) -> list[dict[str,
     ]
 
 
-def _figures(profile: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    for rate, figures in profile["rates"].items():
-        yield rate, figures["value"]
-    yield "violations", sum(profile["violations"].values())
-    yield "errors", profile["errors"]
+def _figures(profile: ProfileFigures) -> Iterator[tuple[str, float | None]]:
+    for name, rate in profile.rates.items():
+        yield name, rate.value
+    yield "violations", profile.violation_count
+    yield "errors", profile.errors

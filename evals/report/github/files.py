@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evals.errors import ConfigError
-from evals.report.comparison import Comparison, compare, read_run
+from evals.report.comparison import Comparison, compare
 from evals.report.github.commands import annotations
 from evals.report.github.issue import issue_text
 from evals.report.github.markdown import is_gated, job_summary
 from evals.report.problems import problems
+from evals.report.summary import Summary
+from evals.report.summary_file import read_run, read_summary
 from evals.results import RECORDS, read_records
 
 SUMMARY = "job-summary.md"
@@ -34,7 +35,7 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
     Raises:
         ConfigError: `run` holds no finished run, or `against` no run.
     """
-    summary = read_run(run)
+    summary = read_summary(run)
     records = list(read_records(run / RECORDS, say=lambda text: None))
     comparison, notes = _compared(against, summary)
     page = job_summary(summary, records, comparison, notes)
@@ -43,16 +44,14 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
         with Path(step).open("a", encoding="utf-8") as file:
             file.write(page)
     (run / ISSUE).unlink(missing_ok=True)
-    if is_gated(summary) and not summary["gate"]["passed"]:
+    if is_gated(summary) and not summary.gate.passed:
         text = issue_text(summary, records, variables, comparison)
         (run / ISSUE).write_text(text, encoding="utf-8")
     found = list(annotations(problems(records, comparison)))
     return Told(found, _conforms(summary))
 
 
-def _compared(
-    against: Path | None, summary: Mapping[str, Any]
-) -> tuple[Comparison | None, tuple[str, ...]]:
+def _compared(against: Path | None, summary: Summary) -> tuple[Comparison | None, tuple[str, ...]]:
     if against is None:
         return None, ()
     before = read_run(against)
@@ -62,13 +61,10 @@ def _compared(
         return None, (f"Not compared with {against.name}: {error}",)
 
 
-def _conforms(summary: Mapping[str, Any]) -> bool:
-    profiles = summary["profiles"].values()
-    run = summary["run"]
+def _conforms(summary: Summary) -> bool:
+    profiles = summary.profiles.values()
     sound = all(
-        not profile["errors"]
-        and not sum(profile["violations"].values())
-        and (profile["scored"] or profile["known"])
+        not profile.errors and not profile.violation_count and (profile.scored or profile.known)
         for profile in profiles
     )
-    return bool(profiles) and sound and not run.get("missing") and not run.get("ended")
+    return bool(profiles) and sound and not summary.run.missing and not summary.run.ended

@@ -1,13 +1,14 @@
 """The text of an issue about a run whose gate failed: title, environment, cases, how to repeat."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 from urllib.parse import quote
 
 from evals.report.comparison import Comparison
 from evals.report.evidence_view import NO_SERVER
 from evals.report.github.markdown import block, code, plain, problem_line
 from evals.report.problems import Problem, Why, problems
+from evals.report.summary import Summary
 from evals.report.text import what_happened
 from evals.request import as_curl
 from evals.results import Record
@@ -19,7 +20,7 @@ _LONGEST_STORY = 3000
 
 
 def issue_text(
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[Record],
     variables: Mapping[str, str],
     comparison: Comparison | None = None,
@@ -30,7 +31,7 @@ def issue_text(
     """
     found = problems(records, comparison)
     lines = [f"# {_title(summary, found)}", "", "The gate failed:", ""]
-    lines += [f"- {plain(reason)}" for reason in summary["gate"]["reasons"]]
+    lines += [f"- {plain(reason)}" for reason in summary.gate.reasons]
     lines += ["", "## Environment", "", *_environment(summary, variables)]
     lines += ["", "## Cases", ""]
     shown = 0
@@ -45,7 +46,7 @@ def issue_text(
     return "\n".join(lines)
 
 
-def _title(summary: Mapping[str, Any], found: Sequence[Problem]) -> str:
+def _title(summary: Summary, found: Sequence[Problem]) -> str:
     counts = {why: sum(problem.why == why for problem in found) for why in Why}
     words = (
         (counts[Why.NEW], "newly failing"),
@@ -53,23 +54,26 @@ def _title(summary: Mapping[str, Any], found: Sequence[Problem]) -> str:
         (counts[Why.ERROR], "errors"),
     )
     said = ", ".join(f"{count} {word}" for count, word in words if count)
-    day = summary["run"]["started"][:10]
-    names = ", ".join(summary["profiles"])
+    day = summary.run.started[:10]
+    names = ", ".join(summary.profiles)
     return f"Tool calling: gate failed on {day}: {names}" + (f": {said}" if said else "")
 
 
-def _environment(summary: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
+def _environment(summary: Summary, variables: Mapping[str, str]) -> Iterator[str]:
     if page := _repository(variables):
         yield f"- run: {page}/actions/runs/{quote(variables['GITHUB_RUN_ID'])}"
-    yield f"- run id: {plain(summary['run']['id'])}"
-    for name, value in summary["fingerprint"].items():
-        if name == "profiles":
-            continue
-        parts = value.items() if isinstance(value, Mapping) else [("", value)]
-        yield f"- {plain(name)}: " + plain(", ".join(f"{k} {v}".strip() for k, v in parts))
-    for name, profile in summary["fingerprint"].get("profiles", {}).items():
-        said = ", ".join(f"{key} {value}" for key, value in profile.items())
-        yield f"- profile {plain(name)}: {plain(said)}"
+    print_of = summary.fingerprint
+    yield f"- run id: {plain(summary.run.id)}"
+    for name in ("evals", "suite", "graders"):
+        yield f"- {name}: {plain(str(getattr(print_of, name)))}"
+    for name, parts in (("versions", print_of.versions), ("machine", asdict(print_of.machine))):
+        yield f"- {name}: " + plain(_listed(parts))
+    for name, profile in print_of.profiles.items():
+        yield f"- profile {plain(name)}: {plain(_listed(asdict(profile)))}"
+
+
+def _listed(parts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parts.items())
 
 
 def _case(problem: Problem, variables: Mapping[str, str]) -> Iterator[str]:

@@ -5,11 +5,11 @@ no link, image, mention, HTML or heading.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from evals.report.comparison import Comparison, compare_profiles, p_text
 from evals.report.problems import Problem, Why, counts_by_layer, problems
+from evals.report.summary import Summary
 from evals.report.text import change_text, escape_controls
 from evals.results import Record
 
@@ -47,7 +47,7 @@ def _longest_run(text: str) -> int:
 
 
 def job_summary(
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[Record],
     comparison: Comparison | None = None,
     notes: Sequence[str] = (),
@@ -56,10 +56,9 @@ def job_summary(
 
     `notes` are said beside the comparison, such as why there is none.
     """
-    gate = summary["gate"]
     found = problems(records, comparison)
     lines = [f"## {_headline(summary)}", ""]
-    lines += [f"- {plain(reason)}" for reason in gate["reasons"]]
+    lines += [f"- {plain(reason)}" for reason in summary.gate.reasons]
     lines += ["", *_compared(comparison, notes)]
     lines += _listed(found, Why.NEW)
     lines += _rates(summary)
@@ -72,20 +71,19 @@ def job_summary(
     return "\n".join(lines)
 
 
-def is_gated(summary: Mapping[str, Any]) -> bool:
+def is_gated(summary: Summary) -> bool:
     """Whether the gate says anything: not of a part that was chosen and came to its end.
 
     Joined shards are a part only where some are missing, and that is a failure.
     """
-    run = summary["run"]
-    broken = run.get("merged") or run.get("missing") or run.get("ended")
-    return bool(run.get("whole", True) or broken)
+    run = summary.run
+    return bool(run.whole or run.merged or run.missing or run.ended)
 
 
-def _headline(summary: Mapping[str, Any]) -> str:
+def _headline(summary: Summary) -> str:
     if not is_gated(summary):
         return "Tool calling: a part of the suite, without a gate"
-    return f"Tool calling: gate {'passed' if summary['gate']['passed'] else 'FAILED'}"
+    return f"Tool calling: gate {'passed' if summary.gate.passed else 'FAILED'}"
 
 
 def _compared(comparison: Comparison | None, notes: Sequence[str]) -> list[str]:
@@ -118,36 +116,33 @@ def problem_line(problem: Problem) -> str:
     return f"{code(record.case.node)} {plain(f'{record.profile}, {lanes}')}: {code(problem.reason)}"
 
 
-def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
+def _rates(summary: Summary) -> Iterator[str]:
     yield from ("", "### Rates", "")
     yield "| profile | rate | value | 95% interval | cases | threshold |"
     yield "|---|---|--:|--:|--:|--:|"
-    for name, profile in summary["profiles"].items():
-        for rate, figures in profile["rates"].items():
-            threshold = figures["threshold"]
-            value = figures["value"]
+    for name, profile in summary.profiles.items():
+        for what, rate in profile.rates.items():
             cells = (
                 plain(name),
-                rate.replace("_", " "),
-                "-" if value is None else f"{value:.3f}",
-                "-" if value is None else f"{figures['low']:.3f} to {figures['high']:.3f}",
-                str(figures["n"]),
-                "" if threshold is None else f"{threshold:.2f}",
+                what.replace("_", " "),
+                "-" if rate.value is None else f"{rate.value:.3f}",
+                "-" if rate.value is None else f"{rate.low:.3f} to {rate.high:.3f}",
+                str(rate.n),
+                "" if rate.threshold is None else f"{rate.threshold:.2f}",
             )
             yield f"| {' | '.join(cells)} |"
-    for name, profile in summary["profiles"].items():
-        counts = {what: sum(profile[what].values()) for what in ("violations", "misses")}
+    for name, profile in summary.profiles.items():
         yield ""
         yield plain(
-            f"{name}: {profile['scored']} answers, {counts['violations']} violations, "
-            f"{counts['misses']} misses, {profile['errors']} errors, "
-            f"{profile['known']} known defects"
+            f"{name}: {profile.scored} answers, {profile.violation_count} violations, "
+            f"{profile.miss_count} misses, {profile.errors} errors, "
+            f"{profile.known} known defects"
         )
-    if len(summary["profiles"]) > 1:
+    if len(summary.profiles) > 1:
         yield from _side_by_side(summary)
 
 
-def _side_by_side(summary: Mapping[str, Any]) -> Iterator[str]:
+def _side_by_side(summary: Summary) -> Iterator[str]:
     first, changes = compare_profiles(summary)
     for change in changes:
         yield ""
@@ -165,10 +160,9 @@ def _layers(records: Sequence[Record]) -> list[str]:
     return ["", "### What broke, by layer", "", *head, *rows]
 
 
-def _about(summary: Mapping[str, Any]) -> str:
-    run, print_of = summary["run"], summary["fingerprint"]
-    machine, versions = print_of.get("machine", {}), print_of.get("versions", {})
+def _about(summary: Summary) -> str:
+    run, print_of = summary.run, summary.fingerprint
     return (
-        f"Run {run['id']}, {run['seconds']:.0f} s, {machine.get('system')} {machine.get('arch')}, "
-        f"mlx-lm {versions.get('mlx-lm')}, suite {print_of.get('suite')}"
+        f"Run {run.id}, {run.seconds:.0f} s, {print_of.machine.system} {print_of.machine.arch}, "
+        f"mlx-lm {print_of.versions.get('mlx-lm')}, suite {print_of.suite}"
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -10,6 +10,7 @@ from evals.judging.scoring import RATES
 from evals.report.comparison import Comparison, ProfileChange, compare_profiles, p_text
 from evals.report.html.record import expected_form, got_form, list_entry, one_line
 from evals.report.pictures import pictures, started
+from evals.report.summary import Baseline, ProfileFigures, Summary
 from evals.report.text import change_text
 from evals.results import Record, Status
 
@@ -24,32 +25,32 @@ class Compared:
     """
 
     comparison: Comparison
-    summary: Mapping[str, Any]
+    summary: Summary | Baseline
     records: Mapping[str, Record] = field(default_factory=dict)
 
 
 def figures(
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[Record],
-    earlier: Sequence[Mapping[str, Any]],
+    earlier: Sequence[Summary],
     compared: Compared | None,
 ) -> dict[str, Any]:
     """All that the template shows, by the names that it uses."""
     return {
-        "run": summary["run"],
+        "run": summary.run,
         "started": started(summary),
-        "gate": summary["gate"],
+        "gate": summary.gate,
         "counts": Counter(list_entry(record)["outcome"] for record in records),
         "rate_names": list(RATES),
         "profiles": [
             _profile(name, profile, [r for r in records if r.profile == name])
-            for name, profile in summary["profiles"].items()
+            for name, profile in summary.profiles.items()
         ],
         "side_by_side": _side_by_side(summary),
         "broke": list(_broke(records)),
         "compared": _comparison(compared, summary, records) if compared else None,
         "pictures": pictures(summary, records, earlier),
-        "fingerprint": list(_flat(summary["fingerprint"])),
+        "fingerprint": list(_flat(asdict(summary.fingerprint))),
         "cases_link": cases_link,
     }
 
@@ -57,10 +58,12 @@ def figures(
 # --- rates, the matrix, what broke --------------------------------------------------------------
 
 
-def _profile(name: str, profile: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
-    parts = [("all", "", profile)]
-    parts += [(lane, "lane", figures) for lane, figures in profile["lanes"].items()]
-    parts += [(cat, "category", figures) for cat, figures in profile["categories"].items()]
+def _profile(name: str, profile: ProfileFigures, records: Sequence[Record]) -> dict[str, Any]:
+    parts = [
+        ("all", "", profile),
+        *((lane, "lane", part) for lane, part in profile.lanes.items()),
+        *((category, "category", part) for category, part in profile.categories.items()),
+    ]
     return {
         "name": name,
         "rows": [
@@ -68,7 +71,9 @@ def _profile(name: str, profile: Mapping[str, Any], records: Sequence[Record]) -
                 "name": part,
                 "kind": kind,
                 "link": cases_link(profile=name, **({kind: part} if kind else {})),
-                **figures,
+                "scored": figures.scored,
+                "errors": figures.errors,
+                "rates": figures.rates,
             }
             for part, kind, figures in parts
         ],
@@ -78,9 +83,9 @@ def _profile(name: str, profile: Mapping[str, Any], records: Sequence[Record]) -
     }
 
 
-def _side_by_side(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+def _side_by_side(summary: Summary) -> dict[str, Any] | None:
     """Each profile against the first, case by case; None where there is only one."""
-    if len(summary["profiles"]) < 2:
+    if len(summary.profiles) < 2:
         return None
     first, changes = compare_profiles(summary)
     return {"first": first, "paired": {change.name: change_text(change) for change in changes}}
@@ -162,9 +167,7 @@ def _broke(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
 # --- the comparison -----------------------------------------------------------------------------
 
 
-def _comparison(
-    compared: Compared, summary: Mapping[str, Any], records: Sequence[Record]
-) -> dict[str, Any]:
+def _comparison(compared: Compared, summary: Summary, records: Sequence[Record]) -> dict[str, Any]:
     comparison = compared.comparison
     return {
         "before": comparison.before,
@@ -178,8 +181,8 @@ def _comparison(
 
 def _profile_change(
     change: ProfileChange,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
+    before: Summary | Baseline,
+    after: Summary,
     records: Sequence[Record],
 ) -> dict[str, Any]:
     worst = sorted(
@@ -188,7 +191,7 @@ def _profile_change(
         reverse=True,
     )
     keys = {record.case.node: record.key for record in worst}
-    rates = [side["profiles"][change.name]["rates"] for side in (before, after)]
+    rates = [side.profiles[change.name].rates for side in (before, after)]
     return {
         "change": change,
         "p_value": p_text(change.p_value),

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from evals.errors import ConfigError
 from evals.report import plots
-from evals.report.comparison import compare, read_run
+from evals.report.comparison import compare
 from evals.report.html.figures import Compared
 from evals.report.html.render import page
 from evals.report.pictures import pictures, started
+from evals.report.summary import Summary
+from evals.report.summary_file import SUMMARY, read_run, read_summary
 from evals.results import RECORDS, Record, read_records
 
 REPORT = "report.html"
@@ -27,14 +28,14 @@ def report_run(
         ConfigError: a folder holds no finished run, its records cannot be read, or the two runs
             are not comparable and `unlike` does not allow it.
     """
-    summary = read_run(run)
+    summary = read_summary(run)
     records = list(read_records(run / RECORDS))
     return write_report(run, summary, records, against=against, unlike=unlike, output=output)
 
 
 def write_report(
     folder: Path,
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[Record],
     *,
     against: Path | None = None,
@@ -68,25 +69,24 @@ def _write_pictures(drawn: Mapping[str, str], folder: Path) -> None:
         (folder / f"{name}.svg").write_text(plots.standalone(svg), encoding="utf-8")
 
 
-def _earlier(folder: Path, summary: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _earlier(folder: Path, summary: Summary) -> Iterator[tuple[Path, Summary]]:
     """The whole runs beside `folder` that began before it, oldest first; others are passed over."""
     found = []
-    for path in folder.resolve().parent.glob("*/summary.json"):
+    for path in folder.resolve().parent.glob(f"*/{SUMMARY}"):
         if path.parent.is_symlink() or path.parent == folder.resolve():
             continue
         try:
-            run = read_run(path.parent)
-            began, whole = started(run).isoformat(), run["run"]["whole"]
-            pictures(run, [], [run])
-        except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
+            run = read_summary(path.parent)
+            began = started(run).isoformat()
+        except (ConfigError, ValueError):
             continue  # such a neighbour cannot be drawn, and must not stop this run's report
-        if whole and began < started(summary).isoformat():
+        if run.run.whole and began < started(summary).isoformat():
             found.append((began, path.parent, run))
     for _, place, run in sorted(found, key=lambda item: item[0]):
         yield place, run
 
 
-def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _comparable(before: Summary, after: Summary) -> bool:
     try:
         compare(before, after)
     except ConfigError:
@@ -94,7 +94,7 @@ def _comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return True
 
 
-def _compared(place: Path, summary: Mapping[str, Any], *, unlike: bool) -> Compared:
+def _compared(place: Path, summary: Summary, *, unlike: bool) -> Compared:
     before = read_run(place)
     comparison = compare(before, summary, unlike=unlike)
     changed = {

@@ -7,7 +7,7 @@ allows that one script and nothing else.
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from evals.report import plots
 from evals.report.html.figures import Compared, figures
 from evals.report.html.record import earlier_record, page_record
+from evals.report.summary import Summary
 from evals.results import Record
 
 PAGE = Path(__file__).with_name("page")
@@ -26,10 +27,10 @@ _LIMITS = (20_000, 6_000, 2_000, 600)
 
 
 def page(
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[Record],
     *,
-    earlier: Sequence[Mapping[str, Any]] = (),
+    earlier: Sequence[Summary] = (),
     compared: Compared | None = None,
 ) -> str:
     """The page of one run; `earlier` are summaries of past runs for the trend, oldest first."""
