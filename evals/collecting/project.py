@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evals.config import has_config, read_config
-from evals.loading.places import case_folders, is_case_file, is_case_place
+from evals.running.places import case_folders, is_case_file, is_case_place
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from evals.case import Case
 from evals.config import Config, read_config
 from evals.errors import ConfigError
 from evals.loading.casefile import find_case_files, read_cases
-from evals.loading.places import case_folders
 from evals.report.summarize import summarize
 from evals.report.summary import Fingerprint, Machine, RunInfo, ShardPart, Summary
 from evals.report.summary_file import read_run, read_summary
@@ -21,6 +20,7 @@ from evals.running.fingerprint import suite_digest
 from evals.running.finish import gate_on_regression, grammar_counts, write_run
 from evals.running.folder import RunFolder
 from evals.running.options import RunOptions, read_options
+from evals.running.places import case_folders
 from evals.running.questions import questions
 
 _MISSING = 20

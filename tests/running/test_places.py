@@ -2,7 +2,7 @@ import pytest
 
 from evals.config import Config
 from evals.loading.casefile import find_case_files
-from evals.loading.places import case_folders, is_case_file
+from evals.running.places import case_folders, is_case_file
 
 
 @pytest.mark.parametrize(
