@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import builders
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +19,6 @@ from evals.report.allure.result import allure_test, tokens_table
 from evals.report.allure.run import categories, environment, executor, metrics
 from evals.report.evidence_view import as_json
 from evals.report.summary import summarize
-from evals.request import build_request
-from evals.results import Record, Status
 from evals.running.run import judged
 
 URL = "http://127.0.0.1:1/v1"
@@ -51,18 +50,7 @@ def make_record(expect=LOOK, raw=CALL_TEXT, *, lane="server", profile="p", **val
         token_texts=(raw, ""),
         server_log="POST /v1/chat/completions",
     )
-    unjudged = Record(
-        case=case,
-        profile=profile,
-        lane=lane,
-        repeat=0,
-        request=build_request(case),
-        observation=replace(observation, **values),
-        verdicts=(),
-        scores=None,
-        status=Status.ERROR,
-    )
-    return judged(unjudged)
+    return builders.record(case, replace(observation, **values), profile=profile)
 
 
 LOST = {"delivered": False}

@@ -2,15 +2,14 @@
 
 import json
 
+import builders
 import pytest
 from scripted_server import completion, make_case, respond, serve
 
 from evals.config import Config
 from evals.lanes import server, stream
 from evals.report.summary import summarize
-from evals.request import build_request
-from evals.results import Record, Status
-from evals.running.run import judged
+from evals.results import Status
 
 
 def close(handler):
@@ -53,20 +52,7 @@ GOOD = (
 def ask(scripted, lane, answer):
     scripted.answer = answer
     case = make_case()
-    observation = lane.ask(scripted.server, case, timeout=5)
-    return judged(
-        Record(
-            case=case,
-            profile="default",
-            lane=lane.LANE,
-            repeat=0,
-            request=build_request(case),
-            observation=observation,
-            verdicts=(),
-            scores=None,
-            status=Status.ERROR,
-        )
-    )
+    return builders.record(case, lane.ask(scripted.server, case, timeout=5))
 
 
 @pytest.mark.parametrize("lane", [server, stream], ids=["server", "stream"])
