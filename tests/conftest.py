@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 from builders import write_project
+from hypothesis import settings
 
 from evals.config import cache_folder
 from evals.engines.blas import one_thread
 from evals.engines.mlx_lm import boot
 from evals.engines.server import Server
 from evals.models.build import cached_base
+
+# How long one example takes says what else the machine does.
+settings.register_profile("evals", deadline=None)
+settings.load_profile("evals")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has models of its own.

@@ -16,6 +16,7 @@ from evals.formats.reading import FORMATS
 from evals.judging import matching
 from evals.loading import casefile
 from evals.reference.commands import command_line
+from evals.reference.rooms import rooms
 from evals.reference.tables import attribute_docs, doc, listed, members, model_keys, table
 from evals.replay.build import templates
 from evals.report import summary
@@ -60,6 +61,7 @@ def pages() -> dict[str, str]:
         "command-line.md": command_line,
         "verdicts.md": _verdicts,
         "summary.md": _summary,
+        "rooms.md": rooms,
     }
     return {name: _HEAD + "\n".join(make()) + "\n" for name, make in makers.items()}
 
