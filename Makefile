@@ -1,4 +1,4 @@
-# Set-up happens by itself: each target depends on the virtual environment, which is made anew only
+# Set-up happens by itself: each target depends on the virtual environment, which is made again only
 # when the lock file or pyproject.toml changed.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -18,10 +18,14 @@ ARGS ?=
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
 	$(if $(LANES),--lanes '$(LANES)') $(if $(TIER),--tier '$(TIER)') $(ARGS)
 
-.PHONY: help setup eval report test check docs format lock model train audit formats sweep clean
+# Tests that boot nothing and load no model.
+PURE := tests/judging tests/formats tests/loading
+
+.PHONY: help setup eval report test test-fast check docs format lock model train audit \
+	bench-formats bench-sweep clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo "  options of make eval: MODEL=path-or-hub-name PROFILES=a,b LANES=server,stream TIER=smoke ARGS='-k todo'"
 
 setup: $(READY) ## virtual environment and packages, once
@@ -37,10 +41,13 @@ eval: $(READY) ## boot the model in its server, ask every case, judge, gate, rep
 
 report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs Node.js 20
 	$(BIN)/evals report $(RUN)
-	$(BIN)/evals allure $(RUN)
+	$(BIN)/evals export allure $(RUN)
 
 test: $(READY) ## tests of evals itself
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile
+
+test-fast: $(READY) ## its pure tests alone: judging, formats, case files (half a minute)
+	$(BIN)/python -m pytest $(PURE) -n 2 -q
 
 check: $(READY) ## format, lint, types, import contracts, schema current, workflows, documentation
 	$(BIN)/ruff format --check evals tests conftest.py
@@ -61,24 +68,24 @@ format: $(READY) ## format the code
 	$(BIN)/ruff format evals tests conftest.py
 	$(BIN)/ruff check --fix evals tests conftest.py
 
-lock: $(READY) ## pin all packages anew, for Linux and macOS
+lock: $(READY) ## pin all packages again, for Linux and macOS
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 model: $(READY) ## build the default model from its adapter (about a minute)
-	$(BIN)/evals model
+	$(BIN)/evals model build
 
-train: $(READY) ## train the default model's adapter anew (about two hours on one core)
-	$(BIN)/evals train
+train: $(READY) ## train the default model's adapter again (about two hours on one core)
+	$(BIN)/evals model train
 
 audit: $(READY) ## check the training data: leaked cases, balance, format, overlap, prompt
-	$(BIN)/evals audit
+	$(BIN)/evals model audit
 
-formats: $(READY) ## the suite before and after: trained on JSON fences, trained on XML
-	$(BIN)/evals formats $(ARGS)
+bench-formats: $(READY) ## the suite before and after: trained on JSON fences, trained on XML
+	$(BIN)/evals bench formats $(ARGS)
 
-sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
-	$(BIN)/evals sweep $(ARGS)
+bench-sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
+	$(BIN)/evals bench sweep $(ARGS)
 
 clean: ## remove reports, caches and the virtual environment
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest build/docs .cache/docs

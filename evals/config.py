@@ -7,7 +7,7 @@ in_flight = 4                       # requests at a time
 cases = ["cases"]                   # folders of case files, beside this file
 
 [tool.evals.targets.mine]           # a server and a model
-model = "path/or/hub-name"          # "default": what `evals model` builds; "replay": scripts
+model = "path/or/hub-name"          # "default": what `evals model build` makes; "replay": scripts
 arguments = ["--prompt-cache-size", "20"]
 # url = "http://127.0.0.1:8080/v1"  # attach to a running server instead of booting one
 
@@ -75,7 +75,7 @@ class Target(_Table):
     """A server and a model: a model to boot, or the URL of a server that runs already."""
 
     model: str = "default"
-    """A folder, a hub name, `default` (what `evals model` builds) or `replay` (scripts)."""
+    """A folder, a hub name, `default` (what `evals model build` makes) or `replay` (scripts)."""
     template: TemplateName = "qwen3-coder"
     """Chat template of the replay model; other models have their own."""
     url: str | None = None

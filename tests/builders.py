@@ -1,13 +1,35 @@
-"""Answers and judgements of a case and an observation, with whatever a test does not care about."""
+"""Cases, answers, records and projects for tests: each gives only what it is about."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from evals.case import Case
+from evals.case import Case, Expect
 from evals.judging import diagnosis
 from evals.lanes.lane import lane_named
 from evals.observation import Observation, Traits
 from evals.request import build_request
 from evals.results import Answer, Judgement, Record
+
+PROJECT: Mapping[str, str] = {
+    "cases/tools/t.yaml": "look: {}\n",
+    "conftest.py": 'pytest_plugins = ["evals.plugin"]\n',
+    "pyproject.toml": "[tool.pytest.ini_options]\n",
+}
+
+
+def case(expect: Any = None, ask: str = "Please do.", **values: Any) -> Case:
+    """A case that expects an answer without a call; `expect` may be what YAML would have."""
+    values.setdefault("messages", [{"role": "user", "content": ask}])
+    wanted = expect or {"answer": {}}
+    values["expect"] = wanted if isinstance(wanted, Expect) else Expect.model_validate(wanted)
+    return Case(**{"id": "c", "path": "cases/c.yaml", "line": 1, "category": "c", **values})
+
+
+def observation(lane: str = "server", **values: Any) -> Observation:
+    """A response with status 200 that ended by itself; it has neither text nor calls."""
+    return replace(Observation(lane, 200, finish_reason="stop"), **values)
 
 
 def answer(
@@ -24,7 +46,18 @@ def judge(case: Case, seen: Observation, **changes: Any) -> Judgement:
     return diagnosis.judge(answer(case, seen, **changes))
 
 
-def record(case: Case, seen: Observation, **changes: Any) -> Record:
-    """It and what is said of it."""
-    asked = answer(case, seen, **changes)
+def record(
+    case: Case, seen: Observation, plain: Observation | None = None, **changes: Any
+) -> Record:
+    """It and what is said of it; `plain` is the evidence of a stream."""
+    asked = answer(case, seen, plain=plain, **changes)
     return Record.of(asked, diagnosis.judge(asked))
+
+
+def write_project(folder: Path, files: Mapping[str, str]) -> Path:
+    """A project of one's own in `folder`: `files` by path, and what `PROJECT` has beside them."""
+    for name, text in {**PROJECT, **files}.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    return folder

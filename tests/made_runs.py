@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from builders import record
+import builders
 
-from evals.case import Case, Expect, Tool
+from evals.case import Case, Tool
 from evals.config import Config
 from evals.judging.scoring import RATES, Rate
 from evals.observation import Call, Observation, Usage
@@ -37,28 +37,20 @@ RAW = (
     "</parameter>\n</function>\n</tool_call>"
 )
 BIG = 9007199254740993
+answer_of = builders.record
 
 
 def case_of(name: str, ask: str = "Show message 9007199254740993.", expect: Any = None) -> Case:
     expect = expect or {"call": {"name": "get_message", "arguments": {"id": BIG}}}
-    return Case(
-        id=name,
-        path="cases/messages.yaml",
-        line=3,
-        category="messages",
-        tools=TOOLS,
-        messages=({"role": "user", "content": ask},),
-        expect=Expect.model_validate(expect),
-    )
+    place = {"path": "cases/messages.yaml", "line": 3, "category": "messages"}
+    return builders.case(expect, ask, id=name, tools=TOOLS, **place)
 
 
 def called(got: int = BIG, wrote: int = BIG, **changes: Any) -> Observation:
     """A call of get_message that the model wrote with one id and the server sent with another."""
     raw = RAW.format(wrote)
     pieces = tuple(raw.replace(">", ">\0").split("\0"))
-    seen = Observation(
-        "server",
-        200,
+    seen = builders.observation(
         calls=(Call("get_message", f'{{"id": {got}}}'),),
         finish_reason="tool_calls",
         usage=Usage(200, 30, 20),
@@ -69,11 +61,6 @@ def called(got: int = BIG, wrote: int = BIG, **changes: Any) -> Observation:
         server_log="127.0.0.1 - - POST /v1/chat/completions",
     )
     return replace(seen, **changes)
-
-
-def answer_of(case: Case, seen: Observation, plain: Observation | None = None) -> Record:
-    """The judged record of an observation; `plain` is the evidence of a stream."""
-    return record(case, seen, plain=plain)
 
 
 RUN = RunInfo(id="r", started="2026-01-02T03:04:05+00:00", seconds=2.0, whole=True)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from evals.case import Case, Expect
+import builders
+
+from evals.case import Case
 from evals.engines.server import Server
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
@@ -28,10 +30,8 @@ TOOLS = [
 
 
 def make_case(question: str = "What is the capital of France?", **values: Any) -> Case:
-    values.setdefault("messages", [{"role": "user", "content": question}])
-    values.setdefault("expect", Expect.model_validate({"answer": {}}))
-    values.setdefault("max_tokens", 24)
-    return Case(id="x", path="cases/x.yaml", line=1, category="x", **values)
+    place = {"id": "x", "path": "cases/x.yaml", "category": "x"}
+    return builders.case(ask=question, **{"max_tokens": 24, **place, **values})
 
 
 def completion(message: dict[str, Any], finish_reason: str | None = "stop", **more: Any) -> bytes:

@@ -11,6 +11,7 @@ import time
 
 import psutil
 import pytest
+from builders import write_project
 
 from evals.cli import app
 from evals.report.summary_file import read_summary
@@ -38,14 +39,7 @@ case = 0.9
 """
 
 
-@pytest.fixture
-def project(tmp_path):
-    (tmp_path / "cases" / "tools").mkdir(parents=True)
-    (tmp_path / "cases" / "tools" / "t.yaml").write_text("look: {}\n")
-    (tmp_path / "cases" / "a.yaml").write_text(CASES)
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
-    (tmp_path / "pyproject.toml").write_text(CONFIGURATION)
-    return tmp_path
+PROJECT = {"cases/a.yaml": CASES, "pyproject.toml": CONFIGURATION}
 
 
 def run(project, *arguments, timeout=120):
@@ -117,12 +111,7 @@ def test_a_taken_port_is_named_with_its_holder(project, base_model):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, base_server):
     """A project with a finished run of all cases against the base model."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "cases" / "tools").mkdir(parents=True)
-    (folder / "cases" / "tools" / "t.yaml").write_text("look: {}\n")
-    (folder / "cases" / "a.yaml").write_text(CASES)
-    (folder / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
-    (folder / "pyproject.toml").write_text(CONFIGURATION)
+    folder = write_project(tmp_path_factory.mktemp("finished"), PROJECT)
     code, output = run(folder, "cases", "--attach", base_server.url)
     return folder, code, output
 

@@ -2,14 +2,15 @@
 
 import itertools
 
+import builders
 import pytest
 from builders import judge
 
-from evals.case import Case, Expect, Tool
-from evals.cli import app
+from evals.case import Case, Tool
 from evals.config import Gate
 from evals.observation import Call, Observation, Usage
 from evals.reference import __main__ as command
+from evals.reference.commands import all_commands
 from evals.reference.mkdocs_hook import on_page_markdown
 from evals.reference.pages import BLAMED, pages
 from evals.reference.tables import attribute_docs, table
@@ -30,16 +31,7 @@ OSLO_XML = (
 
 
 def case_of(expect, **more) -> Case:
-    return Case(
-        id="c",
-        path="cases/c.yaml",
-        line=1,
-        category="c",
-        tools=TOOLS,
-        messages=({"role": "user", "content": "Please do."},),
-        expect=Expect.model_validate(expect),
-        **more,
-    )
+    return builders.case(expect, tools=TOOLS, **more)
 
 
 CASES = [
@@ -126,8 +118,8 @@ def test_the_check_fails_where_a_page_is_old_or_missing(tmp_path, monkeypatch):
 
 def test_every_command_kind_and_key_is_there():
     written = pages()
-    for entry in app.registered_commands:
-        assert f"## evals {entry.callback.__name__}\n" in written["command-line.md"]
+    for given, _ in all_commands():
+        assert f"## {given}\n" in written["command-line.md"]
     for word in (*Kind, *Layer):
         assert f"| `{word}` | " in written["verdicts.md"]
     assert "| `ask` | text |" in written["case-format.md"]

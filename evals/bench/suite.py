@@ -50,7 +50,7 @@ def run_suite(
     say(f"suite: {model.name} in {folder}")
     summary = folder / SUMMARY
     log = folder / "output.txt"
-    command = [sys.executable, "-c", "from evals.cli import app; app()", "run"]
+    command = [sys.executable, "-m", "evals", "run"]
     begun = (folder / RECORDS).exists()
     place = ["--resume" if begun else "--run-dir", str(folder)]
     chosen = ["--model", str(model), "--profiles", PROFILE]

@@ -7,7 +7,7 @@ from typing import Any
 from evals.errors import ModelError
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tiktoken.model", "vocab.json")
-_REMEDY = "build it again (`evals model`) or give another model"
+_REMEDY = "build it again (`evals model build`) or give another model"
 
 
 def is_hub_name(model: Path | str) -> bool:

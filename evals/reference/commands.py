@@ -4,57 +4,62 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 import typer
 from typer.models import ArgumentInfo
 
-from evals import plugin
 from evals.cli import app
+from evals.commands.run_options import run_options
+from evals.commands.terminal import OneOf
 from evals.reference.tables import doc, table
+
+Command = Callable[..., Any]
 
 
 def _make_targets() -> list[tuple[str, str]]:
     lines = Path("Makefile").read_text(encoding="utf-8").splitlines()
-    found = [re.match(r"([a-z]+):.*## (.+)", line) for line in lines]
+    found = [re.match(r"([a-z-]+):.*## (.+)", line) for line in lines]
     return [(f"`make {target[1]}`", target[2]) for target in found if target]
 
 
-class _Options:
-    """Takes the place of pytest's parser, to note what the plugin adds to it."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, str]] = []
-
-    def getgroup(self, *_: str) -> "_Options":
-        return self
-
-    def addoption(self, name: str, **of: Any) -> None:
-        value = of.get("metavar") or "|".join(of.get("choices", ())) or ""
-        value = value or ("N" if "type" in of else "")
-        self.rows.append((f"`{name} {value}".rstrip() + "`", of["help"]))
-
-
 def _pytest_options() -> Iterator[str]:
-    options: Any = _Options()
-    plugin.pytest_addoption(options)
     yield "\n## Options of a run\n"
     yield "For `evals run`, `make eval ARGS='…'` and `pytest cases/`; every option of pytest is"
     yield "allowed, too.\n"
-    yield from table(["option", "meaning"], options.rows)
+    rows = [(f"`{' '.join(filter(None, (o.name, o.value)))}`", o.meaning) for o in run_options()]
+    yield from table(["option", "meaning"], rows)
 
 
-def _parameters(command: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
-    """Name, default and meaning of what a command takes, from its signature."""
+def all_commands(of: typer.Typer = app, prefix: str = "evals") -> Iterator[tuple[str, Command]]:
+    """Each command as it is given, `evals model build`, and its function; groups come last."""
+    for command in of.registered_commands:
+        assert command.callback is not None
+        yield f"{prefix} {command.name}", command.callback
+    for group in of.registered_groups:
+        assert group.typer_instance is not None
+        yield from all_commands(group.typer_instance, f"{prefix} {group.name}")
+
+
+def parameters(command: Command) -> Iterator[tuple[list[str], inspect.Parameter, Any]]:
+    """Of all that a command takes the names, the parameter itself, and what typer knows of it."""
     for name, parameter in inspect.signature(command).parameters.items():
         if parameter.annotation is typer.Context:
             continue
-        type_, info = get_args(parameter.annotation)
+        _, info = get_args(parameter.annotation)
         named = [x for x in (info.default, *(info.param_decls or ())) if str(x).startswith("-")]
         names = named or [f"--{name.replace('_', '-')}"]
         shown = [name.upper()] if isinstance(info, ArgumentInfo) else names
-        choices = f" ({', '.join(get_args(type_))})" if get_origin(type_) is Literal else ""
-        yield ", ".join(f"`{x}`" for x in shown), _given(parameter.default), f"{info.help}{choices}"
+        yield shown, parameter, info
+
+
+def _parameters(command: Command) -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of what a command takes, from its signature."""
+    for names, parameter, info in parameters(command):
+        if info.hidden:
+            continue
+        choices = f" ({', '.join(info.parser.names())})" if isinstance(info.parser, OneOf) else ""
+        yield ", ".join(f"`{x}`" for x in names), _given(parameter.default), info.help + choices
 
 
 def _given(default: Any) -> str:
@@ -74,10 +79,9 @@ def command_line() -> Iterator[str]:
     yield "\n## make\n"
     yield from table(["target", "what it does"], _make_targets())
     yield from _pytest_options()
-    for command in app.registered_commands:
-        assert command.callback is not None
-        yield f"\n## evals {command.callback.__name__}\n"
-        yield doc(command.callback)
-        if rows := list(_parameters(command.callback)):
+    for given, command in all_commands():
+        yield f"\n## {given}\n"
+        yield doc(command)
+        if rows := list(_parameters(command)):
             yield ""
             yield from table(["argument or option", "default", "meaning"], rows)

@@ -21,6 +21,7 @@ from evals.loading import casefile
 from evals.parsers.constraint import GrammarCounts
 from evals.parsers.names import parser_names
 from evals.reference.commands import command_line
+from evals.reference.rooms import rooms
 from evals.reference.tables import (
     attribute_docs,
     doc,
@@ -96,6 +97,7 @@ def pages() -> dict[str, str]:
         "command-line.md": command_line,
         "verdicts.md": _verdicts,
         "summary.md": _summary,
+        "rooms.md": rooms,
     }
     return {name: _HEAD + "\n".join(make()) + "\n" for name, make in makers.items()}
 

@@ -77,7 +77,7 @@ def compare(
     if differing and not unlike:
         raise ConfigError(
             f"the runs differ in {' and '.join(differing)}, so their figures do not mean the same; "
-            "run one of them again, or compare them all the same: evals compare --unlike"
+            "run one of them again, or compare them all the same: evals compare --allow-mismatch"
         )
     names = [name for name in after.profiles if name in before.profiles]
     if not names:

@@ -24,7 +24,7 @@ is right, who is hurt, and one command that repeats it on any machine, without a
 weights: a model that plays recorded text takes the place of the real one, and the server is
 untouched.
 
-`evals findings` writes this page from the cases in `cases/regressions/` and their last run;
+`evals export findings` writes this page from the cases in `cases/regressions/` and their last run;
 `make test` plays the cases again and fails if the page is not what it should be. In what is
 expected, `…` stands for any value. A command tells each case as a story; that its gate fails says
 only that a part of the suite was asked. *Judged* names the failure and the layer to blame, as a

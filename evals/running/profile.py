@@ -90,7 +90,7 @@ def build_default(
     """
     folder = ADAPTERS / adapter
     if not (folder / "adapters.safetensors").exists():
-        raise ModelError(f"model: there is no adapter in {folder}; `evals train` makes one")
+        raise ModelError(f"model: there is no adapter in {folder}; `evals model train` makes one")
     return build_model(
         folder,
         cache,

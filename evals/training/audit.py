@@ -101,7 +101,7 @@ def read_rows(path: Path) -> list[Row]:
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"audit: {path}:{number} is no row with messages ({error}); "
-                "`evals convert` reads other shapes"
+                "`evals model convert` reads other shapes"
             ) from None
         if not {"user", "assistant"} <= set(roles):
             raise ConfigError(f"audit: {path}:{number} has no question, or no answer to learn")

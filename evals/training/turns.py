@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.case import Tool
-from evals.errors import unknown_name
 from evals.formats import registry
 from evals.formats.call_format import FENCE, Broken, Unwritable, skip_space
 from evals.formats.hermes_json import HERMES_JSON
@@ -67,18 +66,6 @@ class Turn:
 def written_formats() -> list[str]:
     """The formats that calls of training data can be written in."""
     return [format_.name for format_ in registry.FORMATS if format_.write] + [OPENAI]
-
-
-def parse_format(name: str) -> str:
-    """`name`, which is one of `written_formats`.
-
-    Raises:
-        ValueError: it is not; the message has those that there are.
-    """
-    known = written_formats()
-    if name not in known:
-        raise ValueError(unknown_name("call format", name, known))
-    return name
 
 
 def turn_text(content: str, calls: Sequence[Call], format_: str, tools: Sequence[Tool] = ()) -> str:

@@ -70,7 +70,7 @@ def test_a_half_built_folder_is_refused(
         check_model(model)
     assert words in str(caught.value)
     assert str(model) in str(caught.value)
-    assert "evals model" in str(caught.value)
+    assert "evals model build" in str(caught.value)
 
 
 def test_a_file_in_place_of_a_folder_is_refused(model: Path) -> None:

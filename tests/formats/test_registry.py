@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from typer import BadParameter
 
 from evals.case import Tool
+from evals.commands.terminal import OneOf
 from evals.config import read_config
 from evals.errors import ConfigError
 from evals.formats import registry
@@ -16,7 +18,7 @@ from evals.formats.registry import FORMATS, find_format, syntax
 from evals.observation import Call
 from evals.reference.pages import pages
 from evals.replay.build import TEMPLATES, templates
-from evals.training.turns import parse_format, turn_text, written_formats
+from evals.training.turns import turn_text, written_formats
 
 TOOLS = [Tool(name="f", parameters={"type": "object", "properties": {"n": {"type": "integer"}}})]
 OPEN, CLOSE = "<|call|>", "<|/call|>"
@@ -113,7 +115,7 @@ def test_the_configuration_knows_a_new_format_and_its_replay_profile(tmp_path):
 @pytest.mark.usefixtures("with_bars")
 def test_training_data_can_be_written_in_a_new_format():
     assert written_formats()[-2:] == ["bars", "openai"]
-    assert parse_format("bars") == "bars"
+    assert OneOf("call format", written_formats)("bars") == "bars"
     assert turn_text("", [Call("f", '{"n": 5}')], "bars") == SOUND
 
 
@@ -125,8 +127,10 @@ def test_the_reference_shows_a_new_format():
 def test_an_unknown_format_is_refused_with_the_likeliest():
     with pytest.raises(ConfigError, match="unknown call format 'herms-json', did you mean 'hermes"):
         find_format("herms-json")
-    with pytest.raises(ValueError, match="choose from qwen3-coder-xml, hermes-json, json-fence, o"):
-        parse_format("xml")
+    with pytest.raises(
+        BadParameter, match="choose from qwen3-coder-xml, hermes-json, json-fence, o"
+    ):
+        OneOf("call format", written_formats)("xml")
 
 
 def test_every_replay_template_is_that_of_one_format():

@@ -3,12 +3,13 @@
 import json
 from dataclasses import replace
 
+import builders
 import pytest
 from builders import answer, judge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.case import Case, Expect, Tool
+from evals.case import Case, Tool
 from evals.errors import ConfigError
 from evals.observation import Call, Event, Observation, Usage
 from evals.results import Kind, Layer, Record, Status, read_records
@@ -31,16 +32,7 @@ CALL = {"call": {"name": "f", "arguments": {"n": 5}}}
 
 
 def case_of(expect, ask="Do it.", **more) -> Case:
-    return Case(
-        id="c",
-        path="cases/c.yaml",
-        line=1,
-        category="c",
-        tools=TOOLS,
-        messages=({"role": "user", "content": ask},),
-        expect=Expect.model_validate(expect),
-        **more,
-    )
+    return builders.case(expect, ask, tools=TOOLS, **more)
 
 
 def called(arguments='{"n": 5}', raw=None, **changes) -> Observation:

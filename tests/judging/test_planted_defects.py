@@ -9,10 +9,11 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import builders
 import pytest
 from builders import judge
 
-from evals.case import Case, Expect, Tool
+from evals.case import Case, Tool
 from evals.observation import Call, Observation, Usage
 from evals.results import Judgement, Kind, Layer, Status
 
@@ -65,17 +66,7 @@ def case_of(calls, **more) -> Case:
     expect = {"calls": [{"name": n, "arguments": a} for n, a in calls]}
     if not calls:
         expect = {"answer": {"contains": ["injection"]}}
-    return Case(
-        id="c",
-        path="cases/c.yaml",
-        line=1,
-        category="c",
-        tools=TOOLS,
-        messages=({"role": "user", "content": "Please do."},),
-        expect=Expect.model_validate(expect),
-        max_tokens=20,  # what `delivered` has used
-        **more,
-    )
+    return builders.case(expect, tools=TOOLS, max_tokens=20, **more)  # what `delivered` has used
 
 
 def xml(name, arguments) -> str:

@@ -1,5 +1,6 @@
 """Rates, intervals, gates and paired tests, against values worked out elsewhere."""
 
+import builders
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from evals.judging.scoring import (
     mcnemar,
     pass_at_k,
     pass_hat_k,
+    score,
     smallest_regression,
     wilson,
 )
@@ -110,21 +112,12 @@ def test_every_broken_condition_is_a_reason(figures, reason):
 
 
 def test_lanes_and_repeats_of_a_case_are_one_case():
-    import dataclasses
+    def answered(name, lane, content, repeat):
+        seen = builders.observation(lane, content=content)
+        return builders.record(builders.case(id=name), seen, repeat=repeat)
 
-    import builders
-    from scripted_server import make_case
-
-    from evals.judging.scoring import score
-    from evals.observation import Observation
-
-    def record(node, lane, content, repeat=0):
-        case = make_case().model_copy(update={"id": node})
-        seen = Observation(lane, status=200, content=content, finish_reason="stop")
-        return builders.record(case, seen, repeat=repeat)
-
-    right = [record("a", lane, "Paris.", n) for lane in ("server", "stream") for n in (0, 1)]
-    wrong = [dataclasses.replace(record("b", "server", ""), repeat=n) for n in (0, 1)]
+    right = [answered("a", lane, "Paris.", n) for lane in ("server", "stream") for n in (0, 1)]
+    wrong = [answered("b", "server", "", n) for n in (0, 1)]
     rate = score([*right, *wrong]).rates["case"]
     assert (rate.n, rate.value) == (2, 0.5)
     assert score([*right, *wrong]).scored == 6

@@ -29,11 +29,7 @@ cases:
 """
 
 
-@pytest.fixture
-def project(tmp_path):
-    (tmp_path / "cases" / "tools").mkdir(parents=True)
-    (tmp_path / "cases" / "tools" / "t.yaml").write_text(TOOLS)
-    return tmp_path
+PROJECT = {"cases/tools/t.yaml": TOOLS}
 
 
 def _read(project, text, name="a.yaml"):

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import builders
 import llguidance
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.case import Case, Expect, ReplayScript, Tool
+from evals.case import Case, ReplayScript, Tool
 from evals.config import cache_folder
 from evals.engines.mlx_lm import boot
 from evals.engines.server import Server
@@ -486,18 +487,8 @@ def server(replay_model: Path, log: Path) -> Iterator[Server]:
 
 
 def _asked(text: str, tools: Any, choice: Any = "auto") -> Case:
-    return Case(
-        id="constrained",
-        path="cases/constrained.yaml",
-        line=1,
-        category="grammar",
-        tools=tools,
-        tool_choice=choice,
-        messages=({"role": "user", "content": "Go."},),
-        expect=Expect.model_validate({"answer": {}}),
-        replay=ReplayScript(text=text),
-        max_tokens=60,
-    )
+    script = ReplayScript(text=text)
+    return builders.case(ask="Go.", tools=tools, tool_choice=choice, replay=script, max_tokens=60)
 
 
 @pytest.mark.parametrize("lane", ["server", "stream"])

@@ -147,7 +147,7 @@ def test_the_findings_page_is_current(records: list[Record]) -> None:
     page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     assert findings_page(records, mlx_lm_version) == page, (
         "docs/findings.md is not what the stock server does today; run `make eval PROFILES="
-        f"{','.join(PROFILES)}`, then `evals findings`"
+        f"{','.join(PROFILES)}`, then `evals export findings`"
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from builders import write_project
 
 from evals.config import cache_folder
 from evals.engines.mlx_lm import boot
@@ -73,11 +74,8 @@ KEYS = {
 @pytest.fixture(scope="module")
 def play(tmp_path_factory):
     """Runs pytest on the cases against one replay server; returns the run's folder and output."""
-    project = tmp_path_factory.mktemp("planted")
-    (project / "cases").mkdir()
-    (project / "cases" / "a.yaml").write_text(CASES)
-    (project / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
-    (project / "pyproject.toml").write_text(CONFIGURATION)
+    files = {"cases/a.yaml": CASES, "pyproject.toml": CONFIGURATION}
+    project = write_project(tmp_path_factory.mktemp("planted"), files)
     log = tmp_path_factory.mktemp("log") / "server.log"
 
     def run(name, *arguments):

@@ -260,7 +260,8 @@ def test_the_command_writes_all_and_fails_on_conformance_alone(
     step = tmp_path / "step.md"
     step.write_text("earlier\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
-    arguments = ["github", str(tmp_path / "after"), "--compare", str(tmp_path / "before")]
+    arguments = ["export", "github", str(tmp_path / "after")]
+    arguments += ["--compare", str(tmp_path / "before")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     assert result.output.count("::error ") == code
@@ -275,7 +276,8 @@ def test_a_run_that_cannot_be_compared_says_so_and_a_passed_gate_makes_no_issue(
     write_run(tmp_path / "before", good, suite="other")
     write_run(tmp_path / "after", good)
     (tmp_path / "after" / "issue.md").write_text("of an earlier look")
-    arguments = ["github", str(tmp_path / "after"), "--compare", str(tmp_path / "before")]
+    arguments = ["export", "github", str(tmp_path / "after")]
+    arguments += ["--compare", str(tmp_path / "before")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     page = (tmp_path / "after" / "job-summary.md").read_text()

@@ -5,7 +5,7 @@ from made_runs import answer_of, called, case_of, write_run
 
 from evals.report import writers
 from evals.report.writers import WRITERS, FinishedRun, Writer, write_all
-from evals.running.session import rejudge_run
+from evals.running.rejudge import rejudge_run
 
 RECORDS = [answer_of(case_of(f"c{i}"), called()) for i in range(3)]
 

@@ -2,8 +2,8 @@
 
 import json
 
+import builders
 import pytest
-from builders import record
 from made_runs import PRINT, RUN
 from scripted_server import completion, make_case, respond, serve
 
@@ -53,8 +53,7 @@ GOOD = (
 def ask(scripted, lane, answer):
     scripted.answer = answer
     case = make_case()
-    observation = lane.ask(scripted.server, case, timeout=5)
-    return record(case, observation)
+    return builders.record(case, lane.ask(scripted.server, case, timeout=5))
 
 
 @pytest.mark.parametrize("lane", [server, stream], ids=["server", "stream"])

@@ -27,20 +27,16 @@ on = "value"
 """
 
 
-@pytest.fixture
-def project(tmp_path):
-    (tmp_path / "cases" / "tools").mkdir(parents=True)
-    (tmp_path / "cases" / "tools" / "t.yaml").write_text("look: {}\n")
-    write_cases(tmp_path, NAMES)
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
-    (tmp_path / "pyproject.toml").write_text(CONFIGURATION)
-    return tmp_path
+def case_file(names, **changed):
+    lines = [CASE.format(name).replace(*changed.get(name, ("", ""))) for name in names]
+    return "defaults: {tools: [look]}\ncases:\n" + "".join(lines)
+
+
+PROJECT = {"cases/a.yaml": case_file(NAMES), "pyproject.toml": CONFIGURATION}
 
 
 def write_cases(project, names, **changed):
-    lines = [CASE.format(name).replace(*changed.get(name, ("", ""))) for name in names]
-    text = "defaults: {tools: [look]}\ncases:\n" + "".join(lines)
-    (project / "cases" / "a.yaml").write_text(text)
+    (project / "cases" / "a.yaml").write_text(case_file(names, **changed))
 
 
 @pytest.fixture

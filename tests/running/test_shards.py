@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 
 import pytest
+from builders import write_project
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import figures_of, summary_with
@@ -57,17 +58,17 @@ def case_file(names, write="look", repeat=""):
 
 
 def make_project(folder):
-    (folder / "cases" / "tools").mkdir(parents=True)
-    (folder / "cases" / "tools" / "t.yaml").write_text("look: {}\nlisten: {}\n")
-    (folder / "cases" / "a.yaml").write_text(case_file(["a1", "a2", "a3", "a4"]))
-    (folder / "cases" / "b.yaml").write_text(case_file(["b1", "b2"]))
-    (folder / "cases" / "wrong.yaml").write_text(case_file(["w1"], write="listen"))
-    (folder / "conftest.py").write_text('pytest_plugins = ["evals.plugin"]\n')
-    (folder / "pyproject.toml").write_text(CONFIGURATION)
-    return folder
+    files = {
+        "cases/tools/t.yaml": "look: {}\nlisten: {}\n",
+        "cases/a.yaml": case_file(["a1", "a2", "a3", "a4"]),
+        "cases/b.yaml": case_file(["b1", "b2"]),
+        "cases/wrong.yaml": case_file(["w1"], write="listen"),
+        "pyproject.toml": CONFIGURATION,
+    }
+    return write_project(folder, files)
 
 
-def evals(project, *arguments, module=("evals.cli",), terminal=False, **environment):
+def evals(project, *arguments, module=("evals",), terminal=False, **environment):
     """Run `evals …` in `project`, if asked in a real terminal; exit code and output."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "GITHUB_"))}
     kept = {k: v for k, v in kept.items() if k not in ("CI", "NO_COLOR", "FORCE_COLOR")}

@@ -558,7 +558,7 @@ def write_and_convert(folder, lines, to, **options):
 
 
 def command(*arguments):
-    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+    return CliRunner().invoke(app, ["model", "convert", *map(str, arguments)])
 
 
 def test_a_file_of_fences_is_converted_whole_and_comes_back_byte_for_byte(tmp_path, generated):

@@ -1,0 +1,1 @@
+"""The commands of `evals`, a module for each group; what is slow to load is loaded by its user."""

@@ -1,0 +1,93 @@
+"""Commands that write a run in another form: report, and `evals export …`."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.commands.terminal import (
+    CASES,
+    LATEST,
+    Against,
+    AllowMismatch,
+    Check,
+    RunFolder,
+    Unlike,
+    or_exit,
+    write_or_check,
+)
+
+FINDINGS = Path("docs/findings.md")
+
+
+def report(
+    run: RunFolder = LATEST,
+    compare: Against = None,
+    allow_mismatch: AllowMismatch = False,
+    unlike: Unlike = False,
+    output: Annotated[Path | None, typer.Option("-o", help="file (default: in the run)")] = None,
+) -> None:
+    """Write the one-file HTML report of a run again, from its records."""
+    from evals.report.html.files import report_run
+
+    page = or_exit(
+        lambda: report_run(run, against=compare, unlike=allow_mismatch or unlike, output=output)
+    )
+    print(f"report: {page}")
+
+
+def allure(run: RunFolder = LATEST) -> None:
+    """Write the Allure 3 report of a run, one HTML file; needs Node.js."""
+    from evals.config import cache_folder
+    from evals.report.allure.html import make_html
+
+    start = time.monotonic()
+    page = or_exit(lambda: make_html(run, cache_folder(), print))
+    print(f"allure: {page} ({time.monotonic() - start:.0f} s)")
+
+
+def github(
+    run: RunFolder = LATEST,
+    compare: Against = None,
+    conformance: Annotated[
+        bool,
+        typer.Option(
+            "--conformance", help="exit code 1 on a violation or an error; for a part of the suite"
+        ),
+    ] = False,
+) -> None:
+    """Write the job summary, annotations and, if the gate failed, the issue text for GitHub.
+
+    job-summary.md and issue.md are written into the run's folder.
+    """
+    from evals.report.github.files import write_github
+
+    told = or_exit(lambda: write_github(run, compare, os.environ))
+    print("\n".join(told.annotations))
+    raise typer.Exit(1 if conformance and not told.conforms else 0)
+
+
+def findings(
+    run: Annotated[Path, typer.Argument(help="folder of a run of all replay profiles")] = LATEST,
+    check: Check = False,
+) -> None:
+    """Write docs/findings.md, what the stock server gets wrong, from a run's records."""
+    from evals.loading.casefile import find_case_files, read_cases
+    from evals.report.findings import findings_page, not_asked
+    from evals.report.summary_file import read_summary
+    from evals.results import RECORDS, read_records
+
+    cases = or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
+    version = or_exit(lambda: read_summary(run)).fingerprint.versions["mlx-lm"]
+    records = or_exit(lambda: list(read_records(run / RECORDS)))
+    if missing := not_asked(cases, records):
+        profiles = sorted({name for case in missing for name in case.profiles})
+        sys.exit(
+            f"{run} has no answer to {len(missing)} cases with known defects, such as "
+            f"{missing[0].node}; run `make eval PROFILES={','.join(profiles)}` first"
+        )
+    stale = f"{FINDINGS} is not what {run} shows; `evals export findings {run}` writes it again"
+    write_or_check(FINDINGS, findings_page(records, version), check=check, stale=stale)

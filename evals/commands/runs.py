@@ -1,0 +1,119 @@
+"""Commands that ask and judge: run, merge, rejudge, compare, accept."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.commands.terminal import (
+    CASES,
+    LATEST,
+    AllowMismatch,
+    RunFolder,
+    Unlike,
+    or_exit,
+    say,
+)
+
+_Baseline = Annotated[Path | None, typer.Option(help="gate on a regression, too")]
+_OtherBaseline = Annotated[
+    Path | None, typer.Option(help="in place of the one that the run was gated with")
+]
+_Side = Annotated[Path, typer.Argument(help="run folder or baseline file")]
+
+
+def run(context: typer.Context) -> None:
+    """Ask all cases; takes every option of `pytest cases/`. -v prints each failure in full."""
+    from evals.commands.run_options import help_lines
+
+    if {"-h", "--help"} & set(context.args):
+        print("\n".join(help_lines("evals run", (run.__doc__ or "").strip())))
+        return
+    import pytest
+
+    from evals.report.github.commands import commands_stopped
+
+    with commands_stopped(os.environ, say):
+        code = pytest.main(pytest_arguments(context.args))
+    raise typer.Exit(code)
+
+
+def pytest_arguments(given: Sequence[str]) -> list[str]:
+    """What pytest is given for `evals run GIVEN`: a quiet run, of all cases if none are named."""
+    always = ["--no-header", "-rN", "-o", "console_output_style=classic"]
+    in_full = any(re.fullmatch("-v+|--verbose", word) for word in given)
+    quiet = [] if in_full else ["-q", "--progress", "--tb=no"]
+    cases = CASES.resolve()
+    named = [
+        word
+        for word in given
+        if not word.startswith("-")
+        and Path(word.partition("::")[0]).resolve().is_relative_to(cases)
+    ]
+    return [*always, *quiet, *given, *([] if named else [str(CASES)])]
+
+
+def merge(
+    shards: Annotated[list[Path], typer.Argument(help="folders of runs with --shard")],
+    output: Annotated[Path, typer.Option("-o", help="folder of the whole run")],
+    baseline: _Baseline = None,
+) -> None:
+    """Join shards into one run, and gate it as `evals run` does if all cases are there."""
+    from rich.console import Console
+
+    from evals.report.github.commands import commands_stopped
+    from evals.report.text import print_summary
+    from evals.running.merge import merge_lines, merge_runs
+
+    merged = or_exit(lambda: merge_runs(shards, output, Path.cwd(), baseline))
+    with commands_stopped(os.environ, say):
+        print("\n".join(merge_lines(merged)))
+        print_summary(merged.summary, merged.records, Console(width=120))
+    print(f"run: {output}")
+    raise typer.Exit(0 if merged.summary.gate.passed else 1)
+
+
+def rejudge(run: RunFolder = LATEST, baseline: _OtherBaseline = None) -> None:
+    """Judge the stored answers of a run again, without a server; records and summary are new."""
+    from rich.console import Console
+
+    from evals.report.github.commands import commands_stopped
+    from evals.report.text import print_summary
+    from evals.results import RECORDS, read_records
+    from evals.running.rejudge import rejudge_run
+
+    summary = or_exit(lambda: rejudge_run(run.resolve(), Path.cwd(), baseline))
+    with commands_stopped(os.environ, say):
+        print_summary(summary, list(read_records(run / RECORDS)), Console(width=120))
+    raise typer.Exit(0 if summary.gate.passed else 1)
+
+
+def compare(
+    before: _Side, after: _Side, allow_mismatch: AllowMismatch = False, unlike: Unlike = False
+) -> None:
+    """Say what changed between two runs; exit code 1 on a significant regression."""
+    from evals.report import comparison
+    from evals.report.summary_file import read_run
+
+    allowed = allow_mismatch or unlike
+    result = or_exit(lambda: comparison.compare(read_run(before), read_run(after), unlike=allowed))
+    print("\n".join(comparison.comparison_lines(result)))
+    raise typer.Exit(1 if result.regressions else 0)
+
+
+def accept(
+    run: RunFolder = LATEST,
+    to: Annotated[Path, typer.Option(help="baseline file, kept in git")] = Path("baseline.json"),
+) -> None:
+    """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
+    from evals.report.summary_file import baseline, baseline_text, read_summary
+
+    summary = or_exit(lambda: read_summary(run))
+    if not summary.run.whole:
+        sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
+    to.write_text(baseline_text(baseline(summary)), encoding="utf-8")
+    print(f"{to}: baseline of {summary.run.id}")
