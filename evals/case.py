@@ -1,4 +1,4 @@
-"""Cases: one question each, with the tools on offer and what is expected; from YAML, frozen."""
+"""Cases: one question each, with the available tools and what is expected; from YAML, frozen."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ class _Value(BaseModel):
 
 
 class Tool(_Value):
-    """A tool on offer. `parameters` is a JSON Schema of type object; none means no parameters."""
+    """An available tool. `parameters` is a JSON Schema of type object; none means no parameters."""
 
     name: str = Field(min_length=1)
     """Its name, which the model must write to the letter."""
@@ -28,7 +28,7 @@ class ExpectedCall(_Value):
     """A call that is expected. Argument values may be matchers such as `$any_of`."""
 
     name: str
-    """Name of a tool on offer."""
+    """Name of an available tool."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """All of its arguments, as values or matchers; one more or one less fails."""
 
@@ -90,7 +90,7 @@ class KnownDefect(_Value):
     """Lanes in which it shows; empty means all."""
     hurts: str | None = Field(default=None, description="Who is hurt by it, and how.")
     no_answer: bool = Field(
-        default=False, description="The server gives no whole answer: then this is no error."
+        default=False, description="The server gives no whole answer: then this is not an error."
     )
 
 
@@ -146,7 +146,7 @@ class Case(_Value):
         return str(users[-1] or "") if users else ""
 
     def tool(self, name: str) -> Tool | None:
-        """The tool on offer with exactly this name."""
+        """The available tool with exactly this name."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
     def defect(self, profile: str, lane: str) -> KnownDefect | None:

@@ -100,7 +100,7 @@ class Profile(_Table):
 
 
 class Thresholds(_Table):
-    """Least rates; a rate without one is not gated."""
+    """Minimum rates; a rate without one is not gated."""
 
     discrimination: float | None = Field(default=None, ge=0, le=1)
     """Call or answer: whether the model chose rightly."""
@@ -123,7 +123,7 @@ class Gate(Thresholds):
     on: Literal["low", "value"] = "low"
     """What a threshold holds for: the lower bound of the 95% interval, or the rate itself."""
     violations: int = Field(default=0, ge=0)
-    """So many are allowed."""
+    """The maximum of violations."""
     categories: dict[str, Thresholds] = Field(default_factory=dict)
     """More thresholds, each for the cases of one category."""
 
@@ -143,7 +143,7 @@ class Config(_Table):
     timeout: float = Field(default=120.0, gt=0)
     """Seconds for each question."""
     cases: list[str] = Field(default=["cases"], min_length=1)
-    """Folders of the case files, relative to this file; YAML elsewhere is no case."""
+    """Folders of the case files, relative to this file; YAML elsewhere is not a case."""
     targets: dict[str, Target] = Field(default_factory=lambda: {"default": Target()})
     """Targets by name; without any, one named `default`."""
     profiles: dict[str, Profile] = Field(default_factory=lambda: {"default": Profile()})

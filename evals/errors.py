@@ -46,7 +46,7 @@ class ModelError(HarnessError):
     """A model folder is missing, incomplete, or fails its preflight."""
 
 
-class CaseFailed(AssertionError):  # noqa: N818 (a wrong answer is no error)
+class CaseFailed(AssertionError):  # noqa: N818 (a wrong answer is not an error)
     """At least one check of a case failed; the message is ready for a reader."""
 
 

@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--attach", metavar="URL", help="use the server at this URL; boot none")
     group.addoption("--port", type=int, help="port of the booted server (default: a free one)")
     group.addoption("--run-dir", metavar="DIR", help="folder of this run (default: reports/<time>)")
-    group.addoption("--resume", metavar="DIR", help="go on with the run in this folder")
+    group.addoption("--resume", metavar="DIR", help="resume the run in this folder")
     group.addoption("--baseline", metavar="FILE", help="fail the gate on a regression against it")
     group.addoption("--in-flight", type=int, metavar="N", help="cases asked at a time")
     group.addoption("--repeat", type=int, metavar="K", help="ask each case this often")

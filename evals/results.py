@@ -25,7 +25,7 @@ class Layer(StrEnum):
     TEMPLATE = "template"
     """The prompt is not what it should be."""
     PARSER = "parser"
-    """The model wrote a sound call, and the response lost or changed it."""
+    """The model wrote a valid call, and the response lost or changed it."""
     SERVER = "server"
     """Finish reason, text, stream or transport are at odds with the answer."""
     CLIENT = "client"
@@ -40,7 +40,7 @@ class Kind(StrEnum):
     """What went wrong; the classes of `summary.json`. The layer is a second, separate answer."""
 
     WRONG_TOOL = "wrong_tool"
-    """Another tool was called than expected, or one that is not on offer."""
+    """Another tool was called than expected, or one that is not an available tool."""
     MISSING_CALL = "missing_call"
     """A call was expected, and there is none, or there are too few."""
     SPURIOUS_CALL = "spurious_call"
@@ -68,7 +68,7 @@ class Kind(StrEnum):
     LEAKED_MARKUP = "leaked_markup"
     """Markup of calls or of reasoning is in the text of the answer."""
     LOST_CALL = "lost_call"
-    """A sound call was written, or the finish reason announces one, and there is none."""
+    """A valid call was written, or the finish reason announces one, and there is none."""
     INVENTED_CALL = "invented_call"
     """There is a call that nobody wrote."""
     CHANGED_CONTENT = "changed_content"
@@ -127,7 +127,7 @@ class Verdict:
 
     @property
     def is_violation(self) -> bool:
-        """Made behind the model: conformance has no tolerance.
+        """Made downstream of the model: conformance has no tolerance.
 
         A call that the response announces and does not have is one even without evidence of what
         the model wrote: it may have been malformed, but a server that drops calls cannot pass.

@@ -128,7 +128,7 @@ def table(variants: Sequence[Variant]) -> str:
     n = first.rates["case"].n
     note = (
         f"{n} cases, lane server; 95% Wilson intervals; groups of {GROUP_SIZE} weights. "
-        "Broken and mended cases against the first row: exact McNemar, Holm-adjusted."
+        "Regressed and fixed cases against the first row: exact McNemar, Holm-adjusted."
     )
     return markdown(rows, note)
 
@@ -136,9 +136,9 @@ def table(variants: Sequence[Variant]) -> str:
 def _verdict(variant: Variant) -> str:
     if variant.change is None or variant.p_value is None:
         return ""
-    broken, mended = len(variant.change.newly_failing), len(variant.change.fixed)
+    regressed, fixed = len(variant.change.newly_failing), len(variant.change.fixed)
     how = "**worse**" if variant.is_worse else "no significant change"
-    return f"{how}: {broken} broken, {mended} mended, p = {variant.p_value:.2g}"
+    return f"{how}: {regressed} regressed, {fixed} fixed, p = {variant.p_value:.2g}"
 
 
 def picture(variants: Sequence[Variant]) -> str:
@@ -165,8 +165,8 @@ def _as_json(variants: Sequence[Variant]) -> str:
             "bits_per_weight": round(v.bits_per_weight, 3),
             "rates": {name: asdict(rate) for name, rate in v.rates.items()},
             "faults": v.faults,
-            "broken": v.change and list(v.change.newly_failing),
-            "mended": v.change and list(v.change.fixed),
+            "regressed": v.change and list(v.change.newly_failing),
+            "fixed": v.change and list(v.change.fixed),
             "p_value": v.p_value,
         }
         for v in variants

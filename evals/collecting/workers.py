@@ -22,7 +22,7 @@ def is_controller(config: pytest.Config) -> bool:
 
 
 def told_by_controller(config: pytest.Config) -> dict[str, Any] | None:
-    """Where server and folder are; None in a process that is no worker."""
+    """Where server and folder are; None in a process that is not a worker."""
     given: dict[str, Any] = getattr(config, "workerinput", {})
     return given.get(_KEY)
 

@@ -83,7 +83,7 @@ def convert(
     held_out = Validation(validation, share, seed) if validation else None
     report = or_exit(lambda: convert_file(source, target, to, shape=rows, validation=held_out))
     print("\n".join(report_lines(report)))
-    raise typer.Exit(1 if report.listed else 0)
+    raise typer.Exit(1 if report.rejected else 0)
 
 
 def audit(

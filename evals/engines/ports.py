@@ -37,7 +37,7 @@ def check_free(port: int) -> None:
             why = (
                 f"taken by {_holder(port)}"
                 if error.errno == errno.EADDRINUSE
-                else f"not to be had: {error.strerror}"
+                else f"cannot bind: {error.strerror}"
             )
             raise ServerError(
                 f"port {port} on {HOST} is {why}; choose another with --port or stop it"

@@ -49,7 +49,7 @@ def one_token(url: str, timeout: float) -> None:
     `url` is the base of the API; `timeout` is in seconds.
 
     Raises:
-        ServerError: no connection, no answer in time, or an answer that is no completion.
+        ServerError: no connection, no answer in time, or an answer that is not a completion.
     """
     body = {
         "model": MODEL,

@@ -47,7 +47,7 @@ class Opening:
     begins: str = ""
 
 
-class Unwritable(ValueError):  # noqa: N818 (a call that a format cannot hold is no error)
+class Unwritable(ValueError):  # noqa: N818 (a call that a format cannot hold is not an error)
     """A call that would be cut or read differently in this format."""
 
 

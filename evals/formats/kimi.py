@@ -23,7 +23,7 @@ def _read(body: str, start: int, tools: Sequence[Tool]) -> Section:
         value, end = json_at(body, name.end(), CLOSE)
         end = skip_space(body, end)
         if not isinstance(value, dict) or not body.startswith(_END, end):
-            reason = f"the arguments of {name[1]} are no object that {_END} follows"
+            reason = f"the arguments of {name[1]} are not an object that {_END} follows"
             raise Broken.within(body, position, reason, CLOSE)
         calls.append(json_call(name[1], value, KIMI.name, tools))
         position = end + len(_END)

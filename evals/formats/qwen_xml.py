@@ -79,7 +79,7 @@ def read_functions(
 
 def _no_function(body: str, position: int) -> str:
     if body.startswith("<function=", position):
-        return "the name in <function=…> is not closed by > or is no name"
+        return "the name in <function=…> is not closed by > or is not a name"
     if body.startswith(CALL_CLOSE, position):
         return f"{CALL_OPEN} is empty"
     return f"{CALL_OPEN} is not followed by <function=…> or a JSON object"

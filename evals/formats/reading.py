@@ -1,4 +1,4 @@
-"""What a strict reader finds in raw model text: calls, text, and markup that is no call."""
+"""What a strict reader finds in raw model text: calls, text, and markup that is not a call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -91,12 +91,14 @@ def check_answer(case: Case, said: Said) -> Finding | None:
 
 
 def check_tool_name(case: Case, said: Said) -> Finding | None:
-    """Exactly the expected names, byte for byte, each of a tool on offer."""
+    """Exactly the expected names, byte for byte, each of an available tool."""
     for call in said.calls:
         if case.tool(call.name) is None:
             kind = Kind.CORRUPT_NAME if _STRANGE.search(call.name) else Kind.WRONG_TOOL
             offered = ", ".join(tool.name for tool in case.tools) or "none"
-            return Finding(kind, f"{show(call.name)} is not on offer; there are: {offered}")
+            return Finding(
+                kind, f"{show(call.name)} is not an available tool (choose from {offered})"
+            )
     match = match_expected(case, said)
     expected = [call.expected.name for call in match.calls]
     got = [call.name for call in said.calls]

@@ -6,9 +6,9 @@ that reading says the model meant is held against the response, and both against
 * The response is right: nothing failed. If the server mended what the model had got wrong, a
   passed `faithful` says so.
 * The response is wrong and so is what the model wrote: a miss, layer `model`.
-* The response differs from a sound call: a violation, layer `parser`, whatever the case expects.
-  A call is sound if it keeps to its format, its tool is on offer and each value has a type that the
-  schema allows. What a server does with any other call is no violation.
+* The response differs from a valid call: a violation, layer `parser`, whatever the case expects.
+  A call is valid if it keeps to its format, its tool is available and each value has a type that
+  the schema allows. What a server does with any other call is not a violation.
 * There is no raw text: layer `unknown`, but for faults that no model text excuses.
 * The text can be read in more than one way: layer `unknown`.
 

@@ -34,7 +34,7 @@ LAYERS = {
 
 
 def layer_of(kind: Kind) -> Layer:
-    """The layer that makes a response differ in this way from a sound call or a text."""
+    """The layer that makes a response differ in this way from a valid call or a text."""
     return LAYERS.get(kind, Layer.PARSER)
 
 
@@ -60,7 +60,7 @@ class Evidence:
 
     @cached_property
     def faithful(self) -> Finding | None:
-        """How the response differs from the sound calls and the text that the model wrote."""
+        """How the response differs from the valid calls and the text that the model wrote."""
         return faithful_finding(self)
 
     @property
@@ -89,7 +89,7 @@ class Evidence:
                 reason = f"{', '.join(item.unfit)}: the value has a type that the schema forbids"
                 return Blame(Kind.WRONG_TYPE, Layer.MODEL, reason)
             if self.case.tool(item.call.name) is None:
-                reason = f"the model calls {show(item.call.name)}, which is not on offer"
+                reason = f"the model calls {show(item.call.name)}, which is not an available tool"
                 return Blame(Kind.WRONG_TOOL, Layer.MODEL, reason)
         return None
 
@@ -133,7 +133,7 @@ def _changed_text(written: str, delivered: str) -> Finding:
 
 
 def faithful_finding(evidence: Evidence) -> Finding | None:
-    """How the response differs from the sound calls and the text that the model wrote."""
+    """How the response differs from the valid calls and the text that the model wrote."""
     reading = evidence.reading
     if reading is None or reading.ambiguous:
         return None

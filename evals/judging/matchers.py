@@ -43,7 +43,7 @@ def check_matchers(expected: Any, path: str = "$", *, argument: bool = False) ->
     matcher = find(name)
     if matcher is None:
         known = ", ".join(each.name for each in MATCHERS)
-        return [f"{path}: unknown matcher {name}; there are: {known}"]
+        return [f"{path}: unknown matcher {name} (choose from {known})"]
     others = set(expected) - {name, *matcher.options}
     problems = [f"{path}: {name} takes no {key!r}" for key in sorted(map(str, others))]
     if matcher.optional and not argument:

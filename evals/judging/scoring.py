@@ -145,7 +145,7 @@ def check_gate(
     reasons: list[str] = []
     if figures.errors:
         reasons.append(
-            f"{profile}: {figures.errors} answer(s) did not come back whole; "
+            f"{profile}: {figures.errors} incomplete response(s); "
             "a run with errors proves nothing about the model"
         )
     if not figures.scored:

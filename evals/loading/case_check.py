@@ -33,7 +33,7 @@ def check_case(case: Case) -> Iterator[str]:
 def _check_request(case: Case) -> Iterator[str]:
     names = [tool.name for tool in case.tools]
     for name in {name for name in names if names.count(name) > 1}:
-        yield f"tools: {name!r} is on offer twice; remove one"
+        yield f"tools: {name!r} is given twice; remove one"
     if case.repeat > 1 and case.temperature == 0:
         yield f"repeat: {case.repeat} answers at temperature 0 are one answer; set temperature"
     if isinstance(case.tool_choice, dict):
@@ -52,7 +52,7 @@ def _check_call(case: Case, call: ExpectedCall) -> Iterator[str]:
     tool = case.tool(call.name)
     if tool is None:
         offered = ", ".join(tool.name for tool in case.tools) or "none"
-        yield f"expect: {call.name!r} is not on offer; tools of this case: {offered}"
+        yield f"expect: {call.name!r} is not an available tool; tools of this case: {offered}"
         return
     problems = [
         problem

@@ -42,7 +42,7 @@ class CaseSettings(_Entry):
 
     system: str | None = Field(default=None, description="System message before the question.")
     tools: list[str | Tool] | None = Field(
-        default=None, description="Tools on offer: names from tools/*.yaml, or tools in full."
+        default=None, description="Available tools: names from tools/*.yaml, or tools in full."
     )
     tool_choice: ToolChoice | dict[str, Any] | None = None
     """OpenAI's `tool_choice`; a mapping names one function."""
@@ -58,7 +58,7 @@ class CaseSettings(_Entry):
     critical: bool | None = Field(default=None, description="The gate forgives no failure.")
     link: str | None = Field(default=None, description="Public page about this case.")
     known_defects: list[KnownDefect] | None = None
-    """Defects behind the model that make the case fail; then it enters no rate."""
+    """Defects downstream of the model that make the case fail; then it enters no rate."""
     profiles: list[str] | None = Field(default=None, description="Ask it in these profiles only.")
 
 
@@ -181,7 +181,7 @@ def _read_document(
         problems.add(document.path, 1, message)
         return
     try:
-        # JSON mode: YAML's lists may fill tuples, but "5" is no integer and 1 no boolean.
+        # JSON mode: YAML's lists may fill tuples, but "5" is not an integer and 1 no boolean.
         content = CaseFile.model_validate_json(json.dumps(document.data), strict=True)
     except ValidationError as error:
         _add_validation(error, document, (), problems)

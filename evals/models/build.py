@@ -49,7 +49,7 @@ def build_model(
     """
     if quantization not in QUANTIZATIONS:
         allowed = ", ".join(QUANTIZATIONS)
-        raise ModelError(f"model: there is no quantisation {quantization!r}; there are: {allowed}")
+        raise ModelError(f"model: unknown quantisation {quantization!r} (choose from {allowed})")
     base_model = cached_base(cache, say)
     key = _digest(adapter / "adapters.safetensors", adapter / "adapter_config.json")
     name = f"{base_model.name}-{key}"

@@ -40,7 +40,7 @@ _ALWAYS = 4096
 
 
 def declared_tools(tools: Iterable[Any] | None) -> tuple[Tool, ...]:
-    """The tools of a request's body; entries that are no function with a name are left out."""
+    """The tools of a request's body; entries that are not a function with a name are left out."""
     functions = [tool.get("function") for tool in tools or () if isinstance(tool, Mapping)]
     found = []
     for function in functions:
@@ -57,7 +57,7 @@ def declared_tools(tools: Iterable[Any] | None) -> tuple[Tool, ...]:
 class AdaptiveXmlParser:
     """Reads model text piece by piece; the pieces' borders change nothing but the borders of text.
 
-    `tools` are the tools on offer. `thinking`: the text begins within a thought, as it does where
+    `tools` are the available tools. `thinking`: the text begins within a thought, as it does where
     the prompt ends in `<think>`. A call in a thought counts only if the thought is never closed.
 
     The work is linear in the text: held text of more than 4096 characters is read again only when

@@ -119,7 +119,7 @@ def _call(value: Any, tools: Sequence[Tool]) -> ToolCall | str:
         return 'the JSON is not an object with a "name"'
     tool = next((tool for tool in tools if tool.name == value["name"]), None)
     if tool is None:
-        return f"{value['name']!r} is not the name of a tool on offer"
+        return f"{value['name']!r} is not the name of an available tool"
     keys = [key for key in ("arguments", "parameters") if key in value]
     if len(keys) > 1 or set(value) - {"name", "id", "type", *keys}:
         return "the call has more than a name and arguments"

@@ -56,7 +56,7 @@ def read_function(
     tool = next((tool for tool in tools if tool.name == name), None)
     pairs, end = _parameters(source, position, _Function(tool, wrapped))
     if tool is None:
-        raw, reason = source.text[start:end], f"{name!r} is not the name of a tool on offer"
+        raw, reason = source.text[start:end], f"{name!r} is not the name of an available tool"
         return MalformedCall(raw, reason), end
     call = typed_call(tool.name, pairs, QWEN_XML.name, tools).call
     return ToolCall(call.name, call.arguments), end

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> None:
         current = path.exists() and path.read_text(encoding="utf-8") == text
         if "--check" in arguments and not current:
             sys.exit(
-                f"{path} is not what the code says; `python -m evals.reference` writes it anew"
+                f"{path} is not what the code says; `python -m evals.reference` writes it again"
             )
         if not current:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,9 @@ def build_replay(
     """
     source = TEMPLATES / f"{template}.jinja"
     if template not in templates():
-        raise ModelError(f"there is no replay template {template!r}; there are: {templates()}")
+        raise ModelError(
+            f"unknown replay template {template!r} (choose from {', '.join(templates())})"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder, downloads)
     config = {

@@ -26,7 +26,7 @@ untouched.
 
 `evals export findings` writes this page from the cases in `cases/regressions/` and their last run;
 `make test` plays the cases again and fails if the page is not what it should be. In what is
-expected, `…` stands for any value. A command tells each case as a story; that its gate fails says
+expected, `…` stands for any value. A command prints each case in full; that its gate fails says
 only that a part of the suite was asked. *Judged* names the failure and the layer to blame, as a
 report does: `parser` or `server` where the model's text is sound, `model` where it has a slip that
 a good server survives or reports.

@@ -67,7 +67,7 @@ class RunInfo:
     asked: Asked = Asked()
     """What was chosen when the run was started."""
     shard: ShardPart | None = None
-    """The part of the suite that was asked; null for a run that is no shard."""
+    """The part of the suite that was asked; null for a run that is not a shard."""
     baseline: str | None = None
     """Path of the run or the baseline file that the gate compares with."""
     merged: tuple[str, ...] = ()
@@ -204,7 +204,7 @@ class ProfileFigures(LaneFigures):
     categories: Mapping[str, LaneFigures]
     """The figures of each category of cases."""
     violations: Mapping[str, int]
-    """Answers by kind of violation, made behind the model."""
+    """Answers by kind of violation, made downstream of the model."""
     misses: Mapping[str, int]
     """Answers by kind of miss, the model's own."""
     prompt_tokens: PromptTokens

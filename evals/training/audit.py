@@ -54,7 +54,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class _Answer:
-    """An assistant's turn in row `number`, counted from 1, with the tools that were on offer."""
+    """An assistant's turn in row `number`, counted from 1, with the tools that were available."""
 
     number: int
     turn: Turn
@@ -86,10 +86,10 @@ def audit(
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a JSONL file: `{"messages": [...]}`, with `tools` where some are on offer.
+    """The rows of a JSONL file: `{"messages": [...]}`, with `tools` where some are available.
 
     Raises:
-        ConfigError: the file is missing, or a line is no such row.
+        ConfigError: the file is missing, or a line is not such a row.
     """
     if not path.is_file():
         raise ConfigError(f"audit: there is no file {path}")
@@ -251,4 +251,4 @@ def _facts(
     yield f"{sum(map(_takes_nothing, calls)) / len(calls):.1%} of the calls have no argument"
     yield f"{several / len(turns):.1%} of the calling answers call more than once"
     yield f"{len(counts)} tools, each called {counts[0]} to {counts[-1]} times"
-    yield "rows by tools on offer: " + ", ".join(f"{n}: {c}" for n, c in sorted(offered.items()))
+    yield "rows by available tools: " + ", ".join(f"{n}: {c}" for n, c in sorted(offered.items()))

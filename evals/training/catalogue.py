@@ -1,7 +1,7 @@
 """What a person would ask of each tool, and what wants words.
 
 `catalogue/*.yaml` holds phrases with slots, value pools for the slots, and questions that want
-words: about anything, or near to what a tool on offer does. The tools' schemas come from
+words: about anything, or near to what an available tool does. The tools' schemas come from
 `cases/tools/`, so that the cases and the training speak of the same tools.
 """
 

@@ -1,6 +1,6 @@
 """Files of chat rows (JSONL) from one format of tool calls to another, with a full account.
 
-Every line is converted, or has no calls and stays as it is, or is listed with the reason and kept
+Every line is converted, or has no calls and stays as it is, or is rejected with the reason and kept
 unchanged in a file of its own. None is lost.
 """
 
@@ -26,7 +26,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Listed:
+class Rejected:
     """A line that was not converted, and why; `number` counts from 1."""
 
     number: int
@@ -46,7 +46,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a file: total = converted + without_calls + listed.
+    """What became of a file: total = converted + without_calls + rejected.
 
     `keep_source` of the converted rows carry their source line for the way back.
     """
@@ -56,8 +56,8 @@ class Report:
     converted: int
     without_calls: int
     keep_source: int
-    listed: tuple[Listed, ...]
-    listed_path: Path
+    rejected: tuple[Rejected, ...]
+    rejected_path: Path
     written: tuple[Written, ...]
 
 
@@ -71,30 +71,30 @@ def convert_file(
 ) -> Report:
     """Write the rows of `source` to `target`, in order, with their calls in format `to`.
 
-    Lines that cannot be converted go unchanged to `<target>.listed.jsonl`. Shape `per-turn` writes
-    a row for each assistant turn, for trainers that learn the last message only; it does not lead
-    back. Rows with the same first question come to the same side of a split.
+    Lines that cannot be converted go unchanged to `<target>.rejected.jsonl`. Shape `per-turn`
+    writes a row for each assistant turn, for trainers that learn the last message only; it does not
+    lead back. Rows with the same first question come to the same side of a split.
 
     Raises:
         ConfigError: a path or the share is wrong, or `source` is empty.
 
     """
-    listed_path = target.parent / f"{target.stem}.listed.jsonl"
-    _check(source, [target, listed_path, *([validation.path] if validation else [])])
+    rejected_path = target.parent / f"{target.stem}.rejected.jsonl"
+    _check(source, [target, rejected_path, *([validation.path] if validation else [])])
     if validation and not 0 < validation.share < 1:
         raise ConfigError(f"convert: --share {validation.share} is not between 0 and 1")
     data = source.read_bytes()
     end = "\n" if data.endswith(b"\n") else ""
     lines = data.removesuffix(b"\n").split(b"\n")
-    rows, listed = _convert(lines, to)
+    rows, rejected = _convert(lines, to)
     held = _held_out(rows, validation) if validation else set()
     parts = [(target, [row for i, row in enumerate(rows) if i not in held])]
     if validation:
         parts.append((validation.path, [row for i, row in enumerate(rows) if i in held]))
     written = tuple(_write(path, part, shape, end) for path, part in parts)
-    listed_path.unlink(missing_ok=True)  # what an earlier run listed
-    if listed:
-        listed_path.write_bytes(b"".join(item.data + b"\n" for item in listed))
+    rejected_path.unlink(missing_ok=True)  # what an earlier run rejected
+    if rejected:
+        rejected_path.write_bytes(b"".join(item.data + b"\n" for item in rejected))
     converted = [row for row in rows if row.call_turns]
     keep_source = sum(row.keeps_source for row in converted) if shape == "as-is" else 0
     return Report(
@@ -103,17 +103,17 @@ def convert_file(
         converted=len(converted),
         without_calls=len(rows) - len(converted),
         keep_source=keep_source,
-        listed=tuple(listed),
-        listed_path=listed_path,
+        rejected=tuple(rejected),
+        rejected_path=rejected_path,
         written=written,
     )
 
 
 def report_lines(report: Report) -> list[str]:
-    """The report for a terminal: counts, files, and each listed line with its reason."""
+    """The report for a terminal: counts, files, and each rejected line with its reason."""
     lines = [
         f"{report.source}: {report.total} rows = {report.converted} converted + "
-        f"{report.without_calls} without calls + {len(report.listed)} listed"
+        f"{report.without_calls} without calls + {len(report.rejected)} rejected"
     ]
     if report.keep_source:
         lines.append(f"{report.keep_source} rows carry their source line for the way back")
@@ -123,9 +123,9 @@ def report_lines(report: Report) -> list[str]:
             f"{part.path}: {part.rows} rows; {part.call_turns} of {part.turns} assistant turns "
             f"have calls{share}"
         )
-    if report.listed:
-        lines.append(f"{report.listed_path}: {len(report.listed)} rows, unchanged, because:")
-    return lines + [f"{report.source}:{item.number}: {item.reason}" for item in report.listed]
+    if report.rejected:
+        lines.append(f"{report.rejected_path}: {len(report.rejected)} rows, unchanged, because:")
+    return lines + [f"{report.source}:{item.number}: {item.reason}" for item in report.rejected]
 
 
 def _check(source: Path, outputs: Sequence[Path]) -> None:
@@ -145,14 +145,14 @@ def _check(source: Path, outputs: Sequence[Path]) -> None:
         taken.add(path.resolve())
 
 
-def _convert(lines: Sequence[bytes], to: str) -> tuple[list[Converted], list[Listed]]:
-    rows, listed = [], []
+def _convert(lines: Sequence[bytes], to: str) -> tuple[list[Converted], list[Rejected]]:
+    rows, rejected = [], []
     for number, data in enumerate(lines, start=1):
         try:
             rows.append(convert_line(data.decode(), to))
         except ValueError as error:  # Unconvertible, or bytes that are no UTF-8
-            listed.append(Listed(number, str(error), data))
-    return rows, listed
+            rejected.append(Rejected(number, str(error), data))
+    return rows, rejected
 
 
 def _held_out(rows: Sequence[Converted], validation: Validation) -> set[int]:

@@ -70,7 +70,7 @@ class _Generator:
     def row(self) -> tuple[Row, int]:
         """One conversation and its number of exchanges.
 
-        The first two decide which tools are on offer; later ones ask for any of these.
+        The first two decide which tools are available; later ones ask for any of these.
         """
         kinds = self.random.choices(
             list(KINDS), list(KINDS.values()), k=self.random.choice(EXCHANGES_PER_ROW)

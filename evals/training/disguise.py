@@ -1,4 +1,4 @@
-"""Tools under other names: a model has to read the tools on offer, not to know them by heart."""
+"""Tools under other names: a model has to read the available tools, not to know them by heart."""
 
 import copy
 import json

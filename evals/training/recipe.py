@@ -27,7 +27,7 @@ def dataset(tools: Path) -> tuple[list[Row], list[Row]]:
     """The rows for training and those for validation; `tools` is the folder of tool schemas.
 
     Raises:
-        ModelError: `tools` is no folder.
+        ModelError: `tools` is not a folder.
     """
     training, validation = _catalogues(tools)
     return (
@@ -53,7 +53,7 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
     `tools` is the folder with the tools' schemas. Checkpoints stay in the cache.
 
     Raises:
-        ModelError: there is no such recipe, or `tools` is no folder.
+        ModelError: there is no such recipe, or `tools` is not a folder.
     """
     if name not in RECIPES:
         known = ", ".join(RECIPES)

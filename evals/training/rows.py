@@ -5,7 +5,7 @@ What a tool returned is a message of role `tool`, as a server gets it, so that t
 writes `<tool_response>`; in rows of ChatML it is that; beside JSON fences it is a user message that
 begins with `Tool result: `.
 
-The way back is exact. A row in canonical spelling is written anew to the same bytes; any other row
+The way back is exact. A row in canonical spelling is written again to the same bytes; any other row
 carries its source line along under `converted_from`, which is used only while it still belongs to
 the row: who edits a converted row gets the edited row back.
 """

@@ -38,7 +38,7 @@ _MARKER = re.compile(rf"{CALL_OPEN}|{FENCE}[\w-]*\s*(?=[\[{{])")
 _CALL_KEYS = [re.compile(rf"[\"']{key}[\"']") for key in ("name", "arguments")]
 
 
-class Unconvertible(ValueError):  # noqa: N818 (a row that is listed is no error)
+class Unconvertible(ValueError):  # noqa: N818 (a row that is rejected is not an error)
     """A row or turn that cannot be read, or written in the wanted format without a change."""
 
 
@@ -72,7 +72,7 @@ def turn_text(content: str, calls: Sequence[Call], format_: str, tools: Sequence
     """An assistant turn as canonical text: `content`, then `calls`, each on a line of its own.
 
     Raises:
-        Unconvertible: the format cannot hold a call, or is `openai`, which is no text.
+        Unconvertible: the format cannot hold a call, or is `openai`, which is not text.
 
     """
     written = [_write(call, format_, tools) for call in calls]
@@ -170,7 +170,7 @@ def _read_tagged(body: str, start: int, tools: Sequence[Tool]) -> tuple[str, lis
 
 
 def _typed(call: Call, tools: Sequence[Tool]) -> Call:
-    """An XML call with canonical arguments; without a schema, what is JSON is no text."""
+    """An XML call with canonical arguments; without a schema, what is JSON is not text."""
     arguments = parse_strict(call.arguments)
     if not any(tool.name == call.name for tool in tools):
         arguments = {key: _guess(text) for key, text in arguments.items()}

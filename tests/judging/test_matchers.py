@@ -56,7 +56,7 @@ def with_not(monkeypatch):
 
 def test_without_it_the_name_is_unknown(tmp_path):
     assert not match({"$not": "Paris"}, "Lyon").ok
-    with pytest.raises(CaseFileError, match=r"unknown matcher \$not; there are: .*\$ignore$"):
+    with pytest.raises(CaseFileError, match=r"unknown matcher \$not \(choose from .*\$ignore\)$"):
         read(tmp_path, "{$not: Paris}")
 
 

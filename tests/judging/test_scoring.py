@@ -98,7 +98,7 @@ def test_too_few_cases_are_their_own_answer():
 @pytest.mark.parametrize(
     ("figures", "reason"),
     [
-        (_figures(1.0, 200, errors=1), "did not come back whole"),
+        (_figures(1.0, 200, errors=1), "incomplete response"),
         (_figures(1.0, 200, violations={"lost_call": 1}), "1 violation"),
         (_figures(1.0, 200, scored=0), "no case was scored"),
         (_figures(0.0, 0), "no case asks for it"),

@@ -80,7 +80,7 @@ MISTAKES = [
     ("city: Oslo}", "city: 5}", 5, "not what the tool's own schema allows"),
     ("arguments: {city: Oslo}", "arguments: {city: Oslo, day: 1}", 5, "it has no parameter 'day'"),
     ("arguments: {city: Oslo}", "arguments: {city: {$regx: Oslo}}", 5, "$regx"),
-    ("name: get_weather,", "name: get_time,", 5, "'get_time' is not on offer"),
+    ("name: get_weather,", "name: get_time,", 5, "'get_time' is not an available tool"),
     ("cases:", "casess:", 2, "unknown key; allowed here: "),
     ("city: Oslo}", "city: {$any_of: [Oslo, 5]}}", 5, "5 is not of type 'string'"),
     ("city: Oslo}", "city: {$ignore: true}, days: x}", 5, "'x' is not of type 'integer'"),

@@ -1,4 +1,4 @@
-"""A small parser that reads every sound call right, and copies of it with one planted defect each.
+"""A small parser that reads every valid call right, and copies of it with one planted defect each.
 
 They read a text when it is over, as one, and have the form of `AdaptiveXmlParser`.
 """

@@ -57,7 +57,7 @@ PARSER_IS_TO_BLAME = {
     "gemma-dash-in-key",
     "llama-json",
 }
-"""Cases whose script is a sound call, which the stock parser loses or changes."""
+"""Cases whose script is a valid call, which the stock parser loses or changes."""
 
 
 @pytest.fixture(scope="module")

@@ -79,5 +79,5 @@ def test_a_token_that_no_merge_makes_is_an_error() -> None:
 
 
 def test_an_unknown_template_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"'chatml'; there are: .*'hermes'.*'qwen3-coder'"):
+    with pytest.raises(ModelError, match=r"'chatml' \(choose from .*hermes.*qwen3-coder"):
         build_replay(tmp_path, tmp_path, template="chatml")

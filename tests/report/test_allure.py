@@ -77,7 +77,7 @@ def summary_of(records, **run):
         ("violation", "failed", "violation: lost_call (parser): ", "Violation: parser"),
         ("miss", "failed", "miss: missing_call (model): ", "Miss: missing_call"),
         ("value", "failed", "miss: wrong_value (model): ", "Miss: wrong_arguments"),
-        ("error", "broken", "error: ", "Error: no answer came back whole"),
+        ("error", "broken", "error: ", "Error: incomplete response"),
         ("known", "skipped", "known defect: lost_call (parser): ", "Known defect"),
         ("known no more", "passed", "known defect no longer seen: ", "Known defect no longer seen"),
     ],

@@ -119,7 +119,7 @@ def test_what_is_not_converted_is_not_counted_as_converted(tmp_path):
         tmp_path, [line(good), line(broken), line(chat("Paris."))], "qwen3-coder-xml"
     )
     assert (report.total, report.converted, report.without_calls) == (3, 1, 1)
-    assert [item.number for item in report.listed] == [2]
+    assert [item.number for item in report.rejected] == [2]
 
 
 # Reading.
@@ -570,7 +570,7 @@ def test_a_file_of_fences_is_converted_whole_and_comes_back_byte_for_byte(tmp_pa
     rows = [json.loads(text) for text in there.read_text(encoding="utf-8").splitlines()]
     calling = sum(any(m.get("tool_calls") for m in row["messages"]) for row in generated)
     counts = f"{len(rows)} rows = {calling} converted + {len(rows) - calling} without calls"
-    assert f"{counts} + 0 listed" in result.output
+    assert f"{counts} + 0 rejected" in result.output
     assert "carry their source" not in result.output
     assert "```json" not in there.read_text(encoding="utf-8")
     assert [rendered(row) for row in rows] == [rendered(row) for row in generated]
@@ -594,19 +594,19 @@ def test_odd_files_come_back_byte_for_byte_but_for_the_listed(tmp_path, to):
     start.write_bytes(b"\n".join(odd))
     result = command(start, there, "--to", to)
     assert result.exit_code == 1
-    assert "7 rows = 3 converted + 1 without calls + 3 listed" in result.output
+    assert "7 rows = 3 converted + 1 without calls + 3 rejected" in result.output
     for number in (3, 4, 6):
         assert f"{start}:{number}: " in result.output
-    assert (tmp_path / "b.listed.jsonl").read_bytes() == b"\n\xff\n" + odd[5] + b"\n"
+    assert (tmp_path / "b.rejected.jsonl").read_bytes() == b"\n\xff\n" + odd[5] + b"\n"
     assert command(there, back, "--to", "json-fence").exit_code == 0
     assert back.read_bytes() == b"\n".join(odd[i] for i in (0, 1, 4, 6))
 
 
 def test_a_later_run_leaves_no_old_list(tmp_path):
-    assert write_and_convert(tmp_path, ["{"], "qwen3-coder-xml").listed
-    assert (tmp_path / "out.listed.jsonl").exists()
-    assert not write_and_convert(tmp_path, [line(chat("a"))], "qwen3-coder-xml").listed
-    assert not (tmp_path / "out.listed.jsonl").exists()
+    assert write_and_convert(tmp_path, ["{"], "qwen3-coder-xml").rejected
+    assert (tmp_path / "out.rejected.jsonl").exists()
+    assert not write_and_convert(tmp_path, [line(chat("a"))], "qwen3-coder-xml").rejected
+    assert not (tmp_path / "out.rejected.jsonl").exists()
 
 
 def test_a_split_loses_nothing_and_keeps_equal_questions_together(tmp_path, generated):
@@ -634,7 +634,7 @@ def test_the_report_tells_sizes_and_the_share_of_calls(tmp_path):
     lines = [line(chat(fence("f", {"n": i}))) for i in range(3)] + [line(chat("Paris."))]
     report = write_and_convert(tmp_path, lines, "qwen3-coder-xml", shape="per-turn")
     assert report_lines(report) == [
-        f"{tmp_path}/in.jsonl: 4 rows = 3 converted + 1 without calls + 0 listed",
+        f"{tmp_path}/in.jsonl: 4 rows = 3 converted + 1 without calls + 0 rejected",
         f"{tmp_path}/out.jsonl: 4 rows; 3 of 4 assistant turns have calls, 75.0%",
     ]
 

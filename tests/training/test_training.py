@@ -101,7 +101,7 @@ def test_tools_stand_in_every_order(catalogue):
 
 
 def _answers_in_words(rows, asked):
-    """The tools on offer and the reply, wherever one of `asked` is the question."""
+    """The available tools and the reply, wherever one of `asked` is the question."""
     for row in rows:
         offered = {tool["function"].get("description") for tool in row.get("tools", ())}
         for question, reply in pairwise(row["messages"]):

@@ -92,7 +92,7 @@ def _attachment(attachment: allure.Attachment, save: Save) -> Any:
 
 
 def write_results(records: Iterable[Record], summary: Summary, folder: Path) -> None:
-    """Make `folder` anew with the results of `records`, as a run of pytest leaves them."""
+    """Replace `folder` with the results of `records`, as a run of pytest leaves them."""
     shutil.rmtree(folder, ignore_errors=True)
     open_writer: Any = AllureFileLogger
     writer = open_writer(folder)

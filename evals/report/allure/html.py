@@ -34,7 +34,7 @@ def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
     part of the suite is shown against it, and does not join.
 
     Raises:
-        ConfigError: `run` is no folder of a finished run.
+        ConfigError: `run` is not a folder of a finished run.
         EvalsError: Node.js is missing or too old, or a command failed.
     """
     run = run.resolve()

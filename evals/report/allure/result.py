@@ -134,7 +134,7 @@ def _description(record: Record) -> str:
     tools = ", ".join(f"`{tool.name.replace('`', '')}`" for tool in case.tools) or "none"
     parts = [
         f"Expected:\n\n{block(expected_text(record), language='')}",
-        f"Tools on offer: {tools}",
+        f"Available tools: {tools}",
         f"Case: `{case.path}:{case.line}`, `{case.id}`",
     ]
     if defect := record.known_defect:

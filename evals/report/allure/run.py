@@ -20,7 +20,7 @@ def categories(summary: Summary) -> list[dict[str, Any]]:
     within = " within the gate" if summary.gate.passed else ""
     names = {name for profile in summary.profiles.values() for name in profile.misses}
     return [
-        _category("Error: no answer came back whole", "broken", "error: "),
+        _category("Error: incomplete response", "broken", "error: "),
         *(
             _category(f"Violation: {layer}", "failed", rf"violation: \w+ \({layer}\)")
             for layer in _BEHIND

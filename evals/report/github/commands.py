@@ -55,7 +55,7 @@ def commands_stopped(
 ) -> Iterator[None]:
     """On GitHub Actions, let nothing that is printed inside be a command; nothing elsewhere.
 
-    The word that ends it is drawn anew each time, so no text can have it.
+    The word that ends it is drawn again each time, so no text can have it.
     """
     if variables.get("GITHUB_ACTIONS") != "true":
         yield

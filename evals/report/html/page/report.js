@@ -264,7 +264,7 @@ function beforeBlock(record) {
 function asked(record) {
   const messages = record.messages.length === 1 ? block(record.messages[0].text)
     : record.messages.flatMap((message) => [make("h3", {}, message.role), ...block(message.text)]);
-  return [...messages, make("p", { className: "quiet" }, `Tools on offer: ${record.tools.join(", ") || "none"}`)];
+  return [...messages, make("p", { className: "quiet" }, `Available tools: ${record.tools.join(", ") || "none"}`)];
 }
 
 function notes(record) {
