@@ -61,8 +61,12 @@ def _lanes() -> list[str]:
     return [lane.name for lane in lanes.LANES]
 
 
+def _templates() -> list[str]:
+    return sorted({*templates(), *(f.template for f in replayed_formats() if f.template)})
+
+
 LaneName = Annotated[str, _one_of("lane", _lanes), WithJsonSchema({"enum": _lanes()})]
-TemplateName = Annotated[str, _one_of("template", templates)]
+TemplateName = Annotated[str, _one_of("template", _templates)]
 ParserName = Annotated[str, _one_of("parser", parser_names)]
 FormatName = Annotated[str, _one_of("call format", format_names)]
 

@@ -137,7 +137,7 @@ def test_a_table_cell_holds_any_text():
 
 def test_docstrings_under_attributes_are_found_with_those_of_base_classes():
     documented = attribute_docs(Gate)
-    assert documented["violations"] == "So many are allowed."
+    assert documented["violations"] == "The maximum of violations."
     assert documented["discrimination"].startswith("Call or answer")
 
 

@@ -49,8 +49,8 @@ def test_the_sweeps_table_says_what_is_significantly_worse(variants):
     assert head.count("|") == first.count("|") == third.count("|")
     assert "| 84 | 5.50 |" in first
     assert "1.000 [0.839, 1.000]" in first
-    assert "no significant change: 2 broken, 0 mended, p = 0.5" in second
-    assert "**worse**: 18 broken, 0 mended, p = 1e-05" in third
+    assert "no significant change: 2 regressed, 0 fixed, p = 0.5" in second
+    assert "**worse**: 18 regressed, 0 fixed, p = 1e-05" in third
     assert "<tool_call> cannot win" in third
     assert [v.is_worse for v in variants] == [False, False, True]
 

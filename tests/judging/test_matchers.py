@@ -73,7 +73,7 @@ def test_comparison_knows_a_new_matcher():
 def test_checks_of_case_files_know_a_new_matcher(tmp_path):
     assert check_matchers({"$not": {"$regex": "("}})[0].startswith("$.$not: $regex:")
     assert check_matchers({"$not": "Paris", "or": 1}) == ["$: $not takes no 'or'"]
-    assert check_matchers({"$nor": 1})[0].endswith("$ignore, $not")
+    assert check_matchers({"$nor": 1})[0].endswith("$ignore, $not)")
     (case,) = read(tmp_path, "{$not: Paris}")
     assert perfect_answer(case) is None
 
