@@ -166,8 +166,7 @@ def open_profile(
     target = config.target(name)
     asked = lanes_asked(lanes)
     with_server = any(lane.traits.over_http for lane in asked)
-    if with_server and not all(lane.traits.over_http for lane in asked):
-        environment = one_thread(environment)  # the model is loaded twice
+    environment = one_thread(environment)
     with contextlib.ExitStack() as stack:
         server, model = None, None
         if with_server:

@@ -5,7 +5,6 @@ the controller merges.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,7 +13,6 @@ from typing import Any
 
 from evals.case import Case
 from evals.config import Config, cache_folder, read_config
-from evals.engines.blas import one_thread
 from evals.errors import ConfigError
 from evals.report.summary import Fingerprint, ProfileServed
 from evals.results import Record
@@ -72,8 +70,6 @@ class Session:
         if not worker and not self._served:
             self.folder.create()
             self.folder.replace_records(self._done.values())
-        # Lane `direct` loads the model in each worker.
-        environment = one_thread() if worker else os.environ
         opening = open_profile(
             profile,
             self.config,
@@ -81,7 +77,6 @@ class Session:
             self.folder.path,
             cache_folder(),
             _say,
-            environment,
         )
         self._opened = self._stack.enter_context(opening)
         self._served[profile] = self._check_served(self._opened)

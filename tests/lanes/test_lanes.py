@@ -245,18 +245,20 @@ def test_a_lane_without_what_it_needs_says_so(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lanes", "threads"),
-    [(["direct", "server"], {"1"}), (["server"], {None}), (["direct"], {None})],
+    ("lanes", "chosen", "threads"),
+    [(["direct", "server"], None, {"1"}), (["server"], None, {"1"}), (["direct"], "2", {"2"})],
 )
-def test_a_model_that_is_loaded_twice_computes_with_one_thread_each(
+def test_models_compute_with_one_thread_unless_a_number_is_chosen(
     base_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     lanes: list[str],
+    chosen: str | None,
     threads: set[str | None],
 ):
-    # With a thread per core each, two such processes hardly come on.
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", chosen)
     config = with_options(read_config(ROOT), "default", model=str(base_model), url=None, port=None)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with open_profile("default", config, lanes, tmp_path, cache_folder()):
