@@ -44,6 +44,7 @@ from evals.formats.registry import format_names, replayed_formats
 from evals.lanes import lane as lanes
 from evals.parsers.names import parser_names
 from evals.replay.build import templates
+from evals.wire.bounds import MAX_RESPONSE_BYTES
 
 
 def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
@@ -148,6 +149,8 @@ class Config(_Table):
     """Seconds for each question."""
     cases: list[str] = Field(default=["cases"], min_length=1)
     """Folders of the case files, relative to this file; YAML elsewhere is not a case."""
+    max_response_bytes: int = Field(default=MAX_RESPONSE_BYTES, ge=1024)
+    """The largest response that is read; one with more is an error."""
     targets: dict[str, Target] = Field(default_factory=lambda: {"default": Target()})
     """Targets by name; without any, one named `default`."""
     profiles: dict[str, Profile] = Field(default_factory=lambda: {"default": Profile()})

@@ -77,6 +77,9 @@ class Observation:
     `started` is in seconds since the epoch. `token_texts` has the text of each of `token_ids`;
     where a character takes several tokens, it is the last one's. `server_log` is what the server
     logged meanwhile; requests in flight at one time share it.
+
+    `retries` says how often a busy server (429 or 503 with `Retry-After`) was asked again, and
+    `waited_seconds` how long that took; neither is part of `seconds`.
     """
 
     lane: str
@@ -96,6 +99,8 @@ class Observation:
     started: float | None = None
     token_texts: tuple[str, ...] | None = None
     server_log: str | None = None
+    retries: int = 0
+    waited_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping for a record; `from_dict` turns it back into an equal value."""

@@ -1,9 +1,8 @@
 """Attach to a server that somebody else started: it is asked, and never started or stopped."""
 
-import urllib.parse
-
 from evals.engines.server import Server, one_token
 from evals.errors import ServerError
+from evals.wire.address import read_address
 
 
 def attach(url: str, *, timeout: float = 60.0) -> Server:
@@ -29,14 +28,11 @@ def api_base(url: str) -> str:
     """`url` without a trailing slash, and with `/v1` where it has no path.
 
     Raises:
-        ServerError: not an http or https URL with a host.
+        ServerError: not an http or https URL with a host and no more than a path.
     """
     try:
-        parts = urllib.parse.urlsplit(url.strip())
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ServerError(f"{url!r} is no server URL; it looks like http://127.0.0.1:8080/v1")
-    path = parts.path.rstrip("/") or "/v1"
-    return f"{parts.scheme}://{parts.netloc}{path}"
+        address = read_address(url)
+    except ValueError as error:
+        raise ServerError(str(error)) from None
+    scheme = "https" if address.secure else "http"
+    return f"{scheme}://{address.authority}{address.path or '/v1'}"

@@ -1,13 +1,13 @@
 """A server under test as a value, and the one question that tells whether it really answers."""
 
-import http.client
 import json
-import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.errors import ServerError
+from evals.escaping import escape_controls, excerpt
 from evals.request import MODEL
+from evals.wire.exchange import ExchangeError, fetch
 
 
 @dataclass(frozen=True)
@@ -63,32 +63,20 @@ def one_token(url: str, timeout: float) -> None:
     except (ValueError, KeyError, TypeError):
         complete = False
     if not complete:
-        text = answer.decode("utf-8", errors="replace")[:300] or "an empty body"
+        text = excerpt(answer, 300) or "an empty body"
         raise ServerError(f"{url} answers a one-token completion with HTTP {status}: {text}")
 
 
 def exchange(url: str, path: str, timeout: float, body: bytes | None = None) -> tuple[int, bytes]:
-    """Status and body of one GET, or POST where there is a `body`; proxies are never used.
+    """Status and body of one GET, or POST where there is a `body`; no redirect is followed.
 
     Raises:
         ServerError: no connection, no complete response, or not in `timeout` seconds.
     """
-    parts = urllib.parse.urlsplit(url)
-    secure = parts.scheme == "https"
-    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-    headers = {"Content-Type": "application/json"} if body is not None else {}
     try:
-        method = "GET" if body is None else "POST"
-        connection.request(method, parts.path.rstrip("/") + path, body, headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-    except TimeoutError as error:
-        raise ServerError(f"{url} did not answer within {timeout:g} s") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise ServerError(f"{url} cannot be reached: {_reason(error)}") from error
-    finally:
-        connection.close()
+        return fetch(url, path, body, timeout=timeout)
+    except ExchangeError as error:
+        raise ServerError(str(error)) from error
 
 
 def check_alive(server: Server, timeout: float = 30.0) -> None:
@@ -100,11 +88,5 @@ def check_alive(server: Server, timeout: float = 30.0) -> None:
     try:
         one_token(server.url, timeout)
     except ServerError as error:
-        tail = server.log_tail()
+        tail = escape_controls(server.log_tail())
         raise ServerError(f"{error}\n{tail}" if tail else str(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, http.client.RemoteDisconnected):
-        return "it closed the connection without a response"
-    return str(error) or type(error).__name__

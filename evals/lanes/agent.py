@@ -14,15 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import httpx2
-import openai
 from pydantic_ai import Agent, CallToolsNode, Tool
-from pydantic_ai.exceptions import (
-    ModelAPIError,
-    ModelHTTPError,
-    UnexpectedModelBehavior,
-    UserError,
-)
+from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -42,11 +35,15 @@ from pydantic_graph import End
 from evals import case as cases
 from evals.case import Case
 from evals.engines.server import Server
+from evals.lanes.agent_client import Transport, open_client
 from evals.observation import AGENT, Call, Observation, Usage
 from evals.request import MODEL, build_messages
+from evals.wire.bounds import MAX_RESPONSE_BYTES
 
 
-def ask(server: Server, case: Case, *, timeout: float) -> Observation:
+def ask(
+    server: Server, case: Case, *, timeout: float, max_bytes: int = MAX_RESPONSE_BYTES
+) -> Observation:
     """Let an agent answer the case. `timeout` is in seconds, for the whole.
 
     Never raises for what a server does. An answer that the library refuses is an observation with
@@ -54,42 +51,40 @@ def ask(server: Server, case: Case, *, timeout: float) -> Observation:
     """
     start = time.perf_counter()
     calls: list[Call] = []
-    values: dict[str, Any] = {}
+    transport = Transport(server, timeout, max_bytes)
     try:
-        values = asyncio.run(_answer(server, case, calls, timeout))
-    except TimeoutError:
-        values = {"error": f"timeout: the agent had no answer after {timeout:g} s"}
-    except UnexpectedModelBehavior as error:
-        values = {"refused": f"{type(error).__name__}: {error}"}
-    except TypeError as error:
-        # Arguments that are no object get as far as the call of the tool, where Python refuses.
-        if "must be a mapping" not in str(error):
-            raise
-        values = {"refused": f"the arguments of a call are not an object: {error}"}
-    except ModelHTTPError as error:
-        text = error.body if isinstance(error.body, str) else json.dumps(error.body, default=str)
-        values = {
-            "status": error.status_code,
-            "error": f"HTTP {error.status_code}: {text[:200]}",
-        }
-    except (ModelAPIError, UserError, ValueError) as error:
-        cause = error.__cause__.__cause__ if error.__cause__ else None
-        values = {"error": f"{error}: {cause}" if cause else str(error)}
-    seconds = time.perf_counter() - start
-    return Observation(AGENT.name, calls=tuple(calls), seconds=seconds, **values)
-
-
-async def _answer(server: Server, case: Case, calls: list[Call], timeout: float) -> dict[str, Any]:
-    """The fields of the observation; calls that reach a tool are put into `calls`, in order."""
-    http = openai.DefaultAsyncHttpxClient(
-        trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
+        values = asyncio.run(_answer(server, case, calls, transport))
+    except Exception as error:  # whatever the library and the client in it raise
+        values = _without_answer(error, transport)
+    exchange = transport.exchange
+    return Observation(
+        AGENT.name,
+        calls=tuple(calls),
+        seconds=exchange.seconds if exchange else time.perf_counter() - start,
+        retries=exchange.retries if exchange else 0,
+        waited_seconds=exchange.waited if exchange else 0.0,
+        **values,
     )
-    async with (
-        asyncio.timeout(timeout),
-        openai.AsyncOpenAI(
-            base_url=server.url, api_key="none", max_retries=0, timeout=timeout, http_client=http
-        ) as client,
-    ):
+
+
+def _without_answer(error: Exception, transport: Transport) -> dict[str, Any]:
+    """The fields of the observation where the library raised: an error, or an answer it refuses."""
+    if failure := transport.failure:
+        return {"status": failure.status, "error": str(failure)}
+    if isinstance(error, UnexpectedModelBehavior):
+        return {"refused": f"{type(error).__name__}: {error}"}
+    # Arguments that are no object get as far as the call of the tool, where Python refuses.
+    if isinstance(error, TypeError) and "must be a mapping" in str(error):
+        return {"refused": f"the arguments of a call are not an object: {error}"}
+    cause = error.__cause__.__cause__ if error.__cause__ else None
+    return {"error": f"{type(error).__name__}: {error}" + (f": {cause}" if cause else "")}
+
+
+async def _answer(
+    server: Server, case: Case, calls: list[Call], transport: Transport
+) -> dict[str, Any]:
+    """The fields of the observation; calls that reach a tool are put into `calls`, in order."""
+    async with open_client(server, transport) as client:
         agent = Agent(
             OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client)),
             tools=[_tool(tool, calls) for tool in case.tools],

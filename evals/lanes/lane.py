@@ -17,6 +17,7 @@ from evals.engines.server import Server
 from evals.errors import ConfigError, unknown_name
 from evals.lanes.tokens import Decode
 from evals.observation import AGENT, DIRECT, PLAIN, SERVER, STREAM, Observation, Traits
+from evals.wire.bounds import MAX_RESPONSE_BYTES
 
 Ask = Callable[[Case], Observation]
 """Asks one case. Never raises for what a model or server does; may be called from threads."""
@@ -26,8 +27,8 @@ Ask = Callable[[Case], Observation]
 class Setup:
     """What lanes need. `server` is for all but `direct`; `model`, `cache`, `log` are for it alone.
 
-    `timeout` is in seconds, for each question; `environment` is that of processes which a lane
-    starts. With `decode`, the lane `server` has raw text.
+    `timeout` is in seconds, for each question; `max_bytes` bounds each response; `environment` is
+    that of processes which a lane starts. With `decode`, the lane `server` has raw text.
     """
 
     timeout: float
@@ -37,6 +38,7 @@ class Setup:
     cache: Path | None = None
     log: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    max_bytes: int = MAX_RESPONSE_BYTES
 
     def server_for(self, traits: Traits) -> Server:
         """The server that a lane with these traits asks.
@@ -67,7 +69,9 @@ def _server(setup: Setup) -> Iterator[Ask]:
     from evals.lanes import server
 
     target = setup.server_for(SERVER)
-    yield lambda case: server.ask(target, case, timeout=setup.timeout, decode=setup.decode)
+    yield lambda case: server.ask(
+        target, case, timeout=setup.timeout, decode=setup.decode, max_bytes=setup.max_bytes
+    )
 
 
 @contextlib.contextmanager
@@ -75,7 +79,7 @@ def _stream(setup: Setup) -> Iterator[Ask]:
     from evals.lanes import stream
 
     target = setup.server_for(STREAM)
-    yield lambda case: stream.ask(target, case, timeout=setup.timeout)
+    yield lambda case: stream.ask(target, case, timeout=setup.timeout, max_bytes=setup.max_bytes)
 
 
 @contextlib.contextmanager
@@ -83,7 +87,7 @@ def _agent(setup: Setup) -> Iterator[Ask]:
     from evals.lanes import agent
 
     target = setup.server_for(AGENT)
-    yield lambda case: agent.ask(target, case, timeout=setup.timeout)
+    yield lambda case: agent.ask(target, case, timeout=setup.timeout, max_bytes=setup.max_bytes)
 
 
 @contextlib.contextmanager

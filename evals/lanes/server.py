@@ -1,30 +1,41 @@
 """Lane `server`: one plain HTTP request, and the response exactly as it was sent."""
 
 import json
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from evals.case import Case
 from evals.engines.server import Server
-from evals.lanes.client import ExchangeError, send
+from evals.escaping import excerpt
 from evals.lanes.tokens import Decode
 from evals.observation import SERVER, Call, Observation, Usage
 from evals.request import build_request
+from evals.wire.bounds import MAX_RESPONSE_BYTES
+from evals.wire.exchange import Exchange, ExchangeError, encode
 
 
-def ask(server: Server, case: Case, *, timeout: float, decode: Decode | None = None) -> Observation:
+def ask(
+    server: Server,
+    case: Case,
+    *,
+    timeout: float,
+    decode: Decode | None = None,
+    max_bytes: int = MAX_RESPONSE_BYTES,
+) -> Observation:
     """Ask the server. `timeout` is in seconds; `decode` turns the answer's ids into raw text.
 
     Never raises for what a server does: without a complete response, `error` says why.
     """
-    start = time.perf_counter()
+    exchange = Exchange(server.url, encode(build_request(case)), timeout, max_bytes)
     try:
-        body = b"".join(chunk for _, chunk in send(server.url, build_request(case), timeout))
+        body = b"".join(chunk for _, chunk in exchange)
+        seen = read_response(body, exchange.seconds, decode)
     except ExchangeError as error:
-        seconds = time.perf_counter() - start
-        return Observation(SERVER.name, status=error.status, error=str(error), seconds=seconds)
-    return read_response(body, time.perf_counter() - start, decode)
+        seen = Observation(
+            SERVER.name, status=error.status, error=str(error), seconds=exchange.seconds
+        )
+    return replace(seen, retries=exchange.retries, waited_seconds=exchange.waited)
 
 
 def read_response(body: bytes, seconds: float, decode: Decode | None = None) -> Observation:
@@ -46,11 +57,10 @@ def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
     try:
         completion = json.loads(body)
     except (ValueError, RecursionError):
-        text = body.decode("utf-8", errors="replace")[:200]
-        raise ValueError(f"the body is not JSON: {text}") from None
+        raise ValueError(f"the body is not JSON: {excerpt(body)}") from None
     choices = field(completion, "choices", list) if isinstance(completion, dict) else None
     if not choices or not isinstance(choices[0], dict):
-        raise ValueError(f"the body has no choices: {json.dumps(completion)[:200]}")
+        raise ValueError(f"the body has no choices: {excerpt(json.dumps(completion))}")
     choice = choices[0]
     message = field(choice, "message", dict)
     if message is None:

@@ -1,23 +1,29 @@
 """Lane `stream`: server-sent events, and the one place where their fragments become an answer."""
 
+import codecs
 import json
 import re
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evals.case import Case
 from evals.engines.server import Server
+from evals.escaping import excerpt
 from evals.lanes import server as plain
-from evals.lanes.client import ExchangeError, send
 from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.request import build_request
+from evals.wire.bounds import MAX_RESPONSE_BYTES
+from evals.wire.exchange import Exchange, ExchangeError, encode
 
 DONE = "[DONE]"
+MAX_EVENTS = 50_000
+"""The longest answer has 8,192 tokens; each event costs far more memory than its bytes."""
 
 
-def ask(server: Server, case: Case, *, timeout: float) -> Observation:
+def ask(
+    server: Server, case: Case, *, timeout: float, max_bytes: int = MAX_RESPONSE_BYTES
+) -> Observation:
     """Ask the server for a stream and take it to its end. `timeout` is in seconds.
 
     Never raises for what a server does: without a complete stream, `error` says why, and what had
@@ -25,13 +31,18 @@ def ask(server: Server, case: Case, *, timeout: float) -> Observation:
     """
     events: list[Event] = []
     failure = None
-    start = time.perf_counter()
+    body = encode(build_request(case, stream=True))
+    exchange = Exchange(server.url, body, timeout, max_bytes)
     try:
-        events.extend(read_events(send(server.url, build_request(case, stream=True), timeout)))
+        events.extend(_bounded(read_events(exchange)))
     except ExchangeError as error:
         failure = error
-    seconds = time.perf_counter() - start
-    observation = replace(accumulate(events), seconds=seconds)
+    observation = replace(
+        accumulate(events),
+        seconds=exchange.seconds,
+        retries=exchange.retries,
+        waited_seconds=exchange.waited,
+    )
     if failure:
         return replace(observation, status=failure.status, error=str(failure))
     return observation
@@ -44,23 +55,54 @@ def read_events(chunks: Iterable[tuple[float, bytes]]) -> Iterator[Event]:
     and nowhere else: Unicode's other line ends may stand in the data. An event that the stream's
     end cut short is an event all the same, for its text shows where the stream broke.
     """
-    rest, data, seconds = b"", list[str](), 0.0
-    for seconds, chunk in chunks:
-        *lines, rest = _LINE_END.split(rest + chunk)
-        for line in lines:
-            if line.startswith(b"data:"):
-                data.append(_text(line))
-            elif not line and data:
-                yield Event(seconds, "\n".join(data))
-                data = []
-    if rest.startswith(b"data:"):
-        data.append(_text(rest))
+    data, seconds = list[str](), 0.0
+    for seconds, line, ended in _lines(chunks):
+        if line.startswith(b"data:"):
+            data.append(_text(line))
+        elif not line and ended and data:
+            yield Event(seconds, "\n".join(data))
+            data = []
     if data:
         yield Event(seconds, "\n".join(data))
 
 
-# A CR at the very end of a chunk may be the first half of CR LF: it waits for the next chunk.
-_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
+def _lines(chunks: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes, bool]]:
+    """Each line with its seconds, and whether it ended; the last one, the stream's rest, did not.
+
+    Only what is new is searched for line ends, so a long line takes time by its length.
+    """
+    begun, seconds, held, number = list[bytes](), 0.0, b"", 0
+    for seconds, chunk in chunks:
+        # A CR at the very end may be the first half of CR LF: it waits for the next chunk.
+        text = held + chunk
+        held = text[-1:] if text.endswith(b"\r") else b""
+        first, *others = _LINE_END.split(text[: len(text) - len(held)])
+        begun.append(first)
+        for other in others:
+            yield seconds, _line(begun, number), True
+            begun, number = [other], number + 1
+    yield seconds, _line([*begun, held], number), False
+
+
+def _line(parts: list[bytes], number: int) -> bytes:
+    """The line of these parts; the first one's byte order mark is no part of it."""
+    line = b"".join(parts)
+    return line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
+
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def _bounded(events: Iterable[Event]) -> Iterator[Event]:
+    """`events`, as many as an answer can have.
+
+    Raises:
+        ExchangeError: there are more.
+    """
+    for number, event in enumerate(events):
+        if number == MAX_EVENTS:
+            raise ExchangeError(f"the stream has more than {MAX_EVENTS} events", 200)
+        yield event
 
 
 def _text(line: bytes) -> str:
@@ -131,11 +173,11 @@ def _add(total: _Sum, event: Event) -> None:
     try:
         chunk = json.loads(event.data)
     except (ValueError, RecursionError):
-        raise ValueError(f"not JSON: {event.data[:200]}") from None
+        raise ValueError(f"not JSON: {excerpt(event.data)}") from None
     if not isinstance(chunk, dict):
-        raise ValueError(f"not an object: {event.data[:200]}")
+        raise ValueError(f"not an object: {excerpt(event.data)}")
     if chunk.get("error") is not None:
-        raise ValueError(f"the server reports an error: {json.dumps(chunk['error'])[:200]}")
+        raise ValueError(f"the server reports an error: {excerpt(json.dumps(chunk['error']))}")
     total.usage = plain.read_usage(chunk) or total.usage
     for choice in plain.field(chunk, "choices", list) or ():
         if isinstance(choice, dict) and choice.get("index", 0) == 0:

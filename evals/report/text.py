@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals.escaping import escape_controls
 from evals.json_text import to_text
 from evals.judging.scoring import RATES, Rate
 from evals.observation import Observation
@@ -17,11 +18,6 @@ from evals.request import as_curl
 from evals.results import Record, Status, Verdict
 
 _LONGEST = 2000
-
-
-def escape_controls(text: str) -> str:
-    """`text` with control characters (also of ANSI escapes) made visible; newlines are kept."""
-    return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _shown(text: str) -> str:

@@ -182,6 +182,7 @@ def open_profile(
                 say(f"model: WARNING: {problem}")
         setup = Setup(
             timeout=config.timeout,
+            max_bytes=config.max_response_bytes,
             environment=environment,
             server=server,
             decode=decoder(tokenizer) if tokenizer is not None else None,

@@ -87,7 +87,7 @@ def test_a_good_call_beside_a_refused_one_still_counts(scripted: Scripted) -> No
     ("answer", "status", "words"),
     [
         (respond(b'{"error": "it broke"}', 500), 500, "HTTP 500: "),
-        (lambda h: h.connection.close(), None, "without sending a response"),
+        (lambda h: h.connection.close(), None, "without a response"),
     ],
 )
 def test_a_faulty_server_is_an_error(

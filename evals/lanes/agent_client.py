@@ -1,0 +1,50 @@
+"""The openai client of lane `agent`, on the same bounded exchange as the other lanes."""
+
+import httpx2
+import openai
+
+from evals.engines.server import Server
+from evals.lanes.server import read_response
+from evals.wire.bounds import MAX_RESPONSE_BYTES
+from evals.wire.exchange import Exchange, ExchangeError
+
+
+class Transport(httpx2.AsyncBaseTransport):
+    """Carries a request's body to the server's chat completions, and nothing else anywhere.
+
+    Headers that the client makes, also out of environment variables, stay here. It blocks: an
+    agent asks once, in an event loop of its own. What went wrong on the way, or is no completion
+    at all, is kept in `failure` for the lane, since the client has words of its own for it.
+    """
+
+    def __init__(self, server: Server, timeout: float, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self._server = server
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self.exchange: Exchange | None = None
+        self.failure: ExchangeError | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The whole response; raises `failure` where there is none."""
+        body = await request.aread()
+        self.exchange = Exchange(self._server.url, body, self._timeout, self._max_bytes)
+        try:
+            content = b"".join(chunk for _, chunk in self.exchange)
+            if error := read_response(content, 0.0).error:
+                raise ExchangeError(error, 200)
+        except ExchangeError as failure:
+            self.failure = failure
+            raise
+        return httpx2.Response(
+            200, headers={"Content-Type": self.exchange.content_type}, content=content
+        )
+
+
+def open_client(server: Server, transport: Transport) -> openai.AsyncOpenAI:
+    """An openai client that asks over `transport`, once for each request."""
+    return openai.AsyncOpenAI(
+        base_url=server.url,
+        api_key="none",
+        max_retries=0,
+        http_client=httpx2.AsyncClient(transport=transport, trust_env=False),
+    )

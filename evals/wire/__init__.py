@@ -1,0 +1,1 @@
+"""One HTTP exchange with the server under test, bounded in time and size, and with it alone."""
