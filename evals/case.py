@@ -129,7 +129,7 @@ class Case(_Value):
     tags: tuple[Identifier, ...] = ()
     tier: Literal["smoke", "full"] = "full"
     critical: bool = False
-    link: str | None = None
+    link: str | None = Field(default=None, pattern=r"^https://")
     known_defects: tuple[KnownDefect, ...] = ()
     profiles: tuple[str, ...] = ()
     """The only profiles that ask it; empty means all."""

@@ -44,6 +44,7 @@ from evals.formats.registry import format_names, replayed_formats
 from evals.lanes import lane as lanes
 from evals.parsers.names import parser_names
 from evals.replay.build import templates
+from evals.wire.address import read_address
 from evals.wire.bounds import MAX_RESPONSE_BYTES
 
 
@@ -72,6 +73,11 @@ ParserName = Annotated[str, _one_of("parser", parser_names)]
 FormatName = Annotated[str, _one_of("call format", format_names)]
 
 
+def _server_url(url: str) -> str:
+    read_address(url)
+    return url
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -83,7 +89,7 @@ class Target(_Table):
     """A folder, a hub name, `default` (what `evals model build` makes) or `replay` (scripts)."""
     template: TemplateName = "qwen3-coder"
     """Chat template of the replay model; other models have their own."""
-    url: str | None = None
+    url: Annotated[str, AfterValidator(_server_url)] | None = None
     """Attach to the server at this URL; without, one is booted. Without a path it gets `/v1`."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the booted server; without, a free one."""

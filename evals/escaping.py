@@ -12,3 +12,8 @@ def excerpt(text: str | bytes, longest: int = 200) -> str:
         # A character has at most four bytes: more than these need not be decoded.
         text = text[: 4 * longest].decode("utf-8", errors="replace")
     return escape_controls(text[:longest])
+
+
+def one_line(text: str) -> str:
+    """`text` fit to be shown, its newlines and tabs as escapes, too: such as a file's name."""
+    return escape_controls(text).replace("\n", "\\n").replace("\t", "\\t")

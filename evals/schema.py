@@ -1,6 +1,5 @@
 """What a tool's JSON Schema says about a value: whether it fits, its types, its default."""
 
-import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
@@ -9,6 +8,8 @@ from urllib.parse import unquote
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
+
+from evals import patterns
 
 ABSENT = object()
 """Stands for "no value", which is not the same as null."""
@@ -43,10 +44,50 @@ def _multiple_of(
         yield ValidationError(f"{value!r} is not a multiple of {divisor}")
 
 
+def _pattern(validator: Any, pattern: str, value: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(value, "string") and patterns.search(pattern, value) is None:
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _pattern_properties(
+    validator: Any, said: Mapping[str, Any], value: Any, _: Any
+) -> Iterator[ValidationError]:
+    if validator.is_type(value, "object"):
+        for pattern, schema in said.items():
+            for key in value:
+                if patterns.search(pattern, key) is not None:
+                    yield from validator.descend(value[key], schema, key, pattern)
+
+
+def _additional_properties(
+    validator: Any, schema: Any, value: Any, around: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    if not validator.is_type(value, "object"):
+        return
+    known, named = around.get("properties", {}), around.get("patternProperties", {})
+    more = [
+        key
+        for key in value
+        if key not in known and all(patterns.search(pattern, key) is None for pattern in named)
+    ]
+    if isinstance(schema, Mapping):
+        for key in more:
+            yield from validator.descend(value[key], schema, path=key)
+    elif more and schema is False:
+        listed = ", ".join(map(repr, more))
+        yield ValidationError(f"Additional properties are not allowed ({listed})")
+
+
 Validator: Any = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"multipleOf": _multiple_of}
+    Draft202012Validator,
+    {
+        "multipleOf": _multiple_of,
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+    },
 )
-"""JSON Schema 2020-12; unlike jsonschema's, `multipleOf: 0.01` takes 19.99."""
+"""JSON Schema 2020-12; unlike jsonschema's, `multipleOf: 0.01` takes 19.99, and patterns end."""
 
 
 def resolve(schema: Any, root: Any) -> Any:
@@ -92,8 +133,8 @@ def _mappings(parts: list[Mapping[str, Any]], keyword: str) -> Iterator[Mapping[
 
 def _found(pattern: str, key: str) -> bool:
     try:
-        return re.search(pattern, key) is not None
-    except re.error:  # valid in ECMAScript, where patterns of schemas are at home
+        return patterns.search(pattern, key) is not None
+    except patterns.PatternError:  # valid in ECMAScript, where patterns of schemas are at home
         return False
 
 

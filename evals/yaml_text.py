@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from evals.errors import CaseFileError
+from evals.escaping import excerpt, one_line
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,40 @@ class Problems:
             raise CaseFileError("\n".join(self.lines))
 
 
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_ALIASED = 20_000
+"""So many values may stand in a file by aliases, beyond those that are written there."""
+
+
+class TooMuch(yaml.MarkedYAMLError):
+    """The text is beyond the bounds of what is read."""
+
+
 class Loader(yaml.SafeLoader):
-    """YAML as 1.2 and JSON have it: `on`, `NO`, `12:30` and `2026-01-01` are text."""
+    """YAML as 1.2 and JSON have it: `on`, `NO`, `12:30` and `2026-01-01` are text.
+
+    Raises `TooMuch` at what is nested too deeply; `nodes` counts what is written in the file.
+    """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (yaml's own)
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.nodes = 0
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As yaml does, within bounds."""
+        if self._depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark
+            raise TooMuch(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
+        self.nodes += 1
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 for _tag, _first, _pattern in (
@@ -76,59 +107,93 @@ for _tag, _first, _pattern in (
 def read_yaml(file: Path, root: Path, problems: Problems) -> Document | None:
     """The file's data, `None` where it is empty; nothing if it has mistakes, which are noted.
 
-    What YAML has and JSON has not is a mistake, and so is a duplicate key. The document's `path`
-    is relative to `root`.
+    What YAML has and JSON has not is a mistake, and so is a duplicate key. Size, depth and what
+    aliases stand for are bounded. The document's `path` is relative to `root`; a file that a link
+    brings in from outside of `root` is not read.
     """
-    path = _relative(file, root)
-    try:
-        loader = Loader(file.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        _add_yaml_error(error, path, problems)
-        return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.add(path, 1, f"cannot be read: {error}")
-        return None
-    if node is None:
-        return Document(path, None, {})
-    lines: dict[tuple[str | int, ...], int] = {}
+    path = one_line(_relative(file, root))
     before = len(problems.lines)
     try:
-        data = _plain(node, loader, (), lines, path, problems)
+        loader = Loader(_read_text(file, root))
+        node = loader.get_single_node()
+        if node is None:
+            return Document(path, None, {})
+        lines: dict[tuple[str | int, ...], int] = {}
+        data = _plain(node, loader, (), _Walk(lines, path, problems))
     except yaml.MarkedYAMLError as error:
-        _add_yaml_error(error, path, problems)
+        mark = error.problem_mark or error.context_mark
+        what = "" if isinstance(error, TooMuch) else "not YAML: "
+        problems.add(path, mark.line + 1 if mark else 1, f"{what}{error.problem}")
         return None
-    except RecursionError:
-        problems.add(path, 1, "an alias (*name) stands within what it names; write it out")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        problems.add(path, 1, f"cannot be read: {one_line(excerpt(str(error)))}")
         return None
     return Document(path, data, lines) if len(problems.lines) == before else None
 
 
-def _add_yaml_error(error: yaml.MarkedYAMLError, path: str, problems: Problems) -> None:
-    mark = error.problem_mark or error.context_mark
-    problems.add(path, mark.line + 1 if mark else 1, f"not YAML: {error.problem}")
+def _read_text(file: Path, root: Path) -> str:
+    """The text of a file that stands where it seems to stand.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file of text, is too large, or is not to be read.
+    """
+    if not file.name.isprintable():
+        raise ValueError("its name has control characters; rename it")
+    inside = file.absolute().is_relative_to(root.absolute())
+    if inside and not file.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"a link leads out of {root.resolve()}; copy the file into its folder")
+    if not file.is_file():
+        raise FileNotFoundError("there is no such file")
+    with file.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB; split it")
+    return content.decode("utf-8")
 
 
-def _plain(
-    node: yaml.Node,
-    loader: Loader,
-    place: tuple[str | int, ...],
-    lines: dict[tuple[str | int, ...], int],
-    path: str,
-    problems: Problems,
-) -> Any:
+@dataclass
+class _Walk:
+    """What is noted on the way through a document."""
+
+    lines: dict[tuple[str | int, ...], int]
+    path: str
+    problems: Problems
+    values: int = 0
+
+    def visit(self, node: yaml.Node, loader: Loader, place: tuple[str | int, ...]) -> int:
+        """The line of `node`.
+
+        Raises:
+            TooMuch: aliases make the document larger or deeper than it may be.
+        """
+        self.values += 1
+        if len(place) > MAX_DEPTH:
+            # Deeper than what is written: only an alias leads there.
+            what = "an alias (*name) stands within what it names; write it out"
+            raise TooMuch(problem=what, problem_mark=node.start_mark)
+        if self.values > loader.nodes + MAX_ALIASED:
+            what = f"aliases (*name) stand for more than {MAX_ALIASED} values; write them out"
+            raise TooMuch(problem=what, problem_mark=node.start_mark)
+        line = int(node.start_mark.line) + 1
+        self.lines.setdefault(place, line)
+        return line
+
+
+def _plain(node: yaml.Node, loader: Loader, place: tuple[str | int, ...], walk: _Walk) -> Any:
     """`node` as plain data; notes every place's line and every duplicate key."""
-    lines.setdefault(place, node.start_mark.line + 1)
+    path, problems, line = walk.path, walk.problems, walk.visit(node, loader, place)
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _plain(child, loader, (*place, i), lines, path, problems)
-            for i, child in enumerate(node.value)
-        ]
+        return [_plain(child, loader, (*place, i), walk) for i, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        value = loader.construct_object(node)
+        try:
+            value = loader.construct_object(node)
+        except ValueError as error:  # a number of more digits than Python reads
+            problems.add(path, line, f"{_shown(place)}cannot be read: {error}")
+            return None
         if not isinstance(value, str | int | float | None):
             message = f"{_shown(place)}{node.tag} is no JSON; write the value without a tag"
-            problems.add(path, node.start_mark.line + 1, message)
+            problems.add(path, line, message)
         return value
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
@@ -139,8 +204,8 @@ def _plain(
             continue
         if key in result:
             problems.add(path, line, f"{_shown(place)}duplicate key {key!r}; remove one of the two")
-        lines[(*place, key)] = line
-        result[key] = _plain(value_node, loader, (*place, key), lines, path, problems)
+        walk.lines[(*place, key)] = line
+        result[key] = _plain(value_node, loader, (*place, key), walk)
     return result
 
 

@@ -18,6 +18,7 @@ from evals.engines.blas import preload_environment
 from evals.engines.folder import check_model, is_hub_name
 from evals.engines.server import Server, exchange, one_token
 from evals.errors import ServerError
+from evals.escaping import escape_controls
 
 LAUNCHER = (sys.executable, "-m", "mlx_lm", "server")
 _POLL = 0.1
@@ -110,7 +111,8 @@ class _Child:
 
     def error(self, what: str) -> ServerError:
         """`what`, followed by the last 20 lines that this boot logged."""
-        tail = Server("", log=self._log).log_slice(self._log_start).splitlines()[-20:]
+        log = escape_controls(Server("", log=self._log).log_slice(self._log_start))
+        tail = log.splitlines()[-20:]
         return ServerError("\n".join([f"{what}; the last lines of {self._log}:", *tail]))
 
     def end_orphan(self) -> None:

@@ -18,6 +18,7 @@ from evals.formats.registry import find_format, syntax
 from evals.json_text import parse_strict, to_text
 from evals.judging.call_matching import CallsMatch, match_calls
 from evals.observation import Call, Observation
+from evals.patterns import PatternTimeout
 from evals.results import Difference, Kind
 
 _STRANGE = re.compile(r"[\s<>\"'{}=]|</")
@@ -165,6 +166,8 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
     try:
         found = schemas.Validator(tool.parameters).iter_errors(arguments)
         errors = sorted((e for e in found if whole or e.path), key=lambda e: e.json_path)
+    except PatternTimeout:
+        raise
     except (SchemaError, ValueError, TypeError, RecursionError) as error:
         return f"the tool's schema cannot be used: {show(str(error))}"
     except Exception as error:  # a schema's unresolvable $ref has no public type of its own

@@ -34,7 +34,8 @@ from evals.judging.blame import Held, by_kind, verdict
 from evals.judging.checks import Finding, Said, check_markup, match_expected
 from evals.judging.evidence import Evidence, attempted_call, changed_behind
 from evals.observation import PLAIN, Observation
-from evals.results import KNOWN_DEFECT, Answer, Judgement, Scores, Status, Verdict
+from evals.patterns import PatternTimeout, time_limit
+from evals.results import KNOWN_DEFECT, Answer, Judgement, Kind, Scores, Status, Verdict
 
 _NO_SCORES = Scores(None, None, None, None)
 
@@ -42,9 +43,21 @@ _NO_SCORES = Scores(None, None, None, None)
 def judge(answer: Answer) -> Judgement:
     """Judge one answer. Pure; never raises, whatever the model or the server wrote.
 
+    A pattern of the case that takes too long on the answer is the harness's error, not a verdict.
+
     Its plain answer is the evidence for lanes without token ids; above temperature 0 it is another
     sample, and not used.
     """
+    try:
+        with time_limit():
+            return _judge(answer)
+    except PatternTimeout as error:
+        case = answer.case
+        reason = f"{case.path}:{case.line}: {error} on this answer; write one that cannot backtrack"
+        return _without_answer(answer, Finding(Kind.HARNESS_ERROR, reason))
+
+
+def _judge(answer: Answer) -> Judgement:
     if broken := registry.broken_response(answer.traits, answer.observation):
         return _without_answer(answer, broken)
     plain = None if answer.case.temperature > 0 else answer.plain

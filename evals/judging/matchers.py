@@ -3,10 +3,10 @@
 A new one is its `Matcher` and a place in the tuple.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from evals import patterns
 from evals import schema as schemas
 from evals.json_text import parse_strict, to_text
 from evals.judging.assignment import assign
@@ -96,10 +96,10 @@ def _regex(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Leaf
 
 def _matches(pattern: str, text: str) -> bool:
     """Whether the pattern is found; its `$` is the end, where Python's forgives a newline."""
-    found = re.search(pattern, text)
-    if found is None or not text.endswith("\n") or found.end() == len(text):
-        return found is not None
-    return re.search(pattern, text + "\n") is not None
+    end = patterns.search(pattern, text)
+    if end is None or not text.endswith("\n") or end == len(text):
+        return end is not None
+    return patterns.search(pattern, text + "\n") is not None
 
 
 def _regex_problems(expected: Mapping[str, Any], path: str, _check: Check) -> list[str]:
@@ -107,8 +107,8 @@ def _regex_problems(expected: Mapping[str, Any], path: str, _check: Check) -> li
     if not isinstance(pattern, str):
         return [f"{path}: $regex needs a pattern as text"]
     try:
-        re.compile(pattern)
-    except re.error as error:
+        patterns.check(pattern)
+    except patterns.PatternError as error:
         return [f"{path}: $regex: {error}"]
     return []
 

@@ -31,6 +31,7 @@ from evals.yaml_text import Document, Problems, read_yaml
 
 TOOLS_FOLDER = "tools"
 SCHEMA_FILE = "schema.json"
+MAX_CASES = 10_000
 
 
 class _Entry(BaseModel):
@@ -56,7 +57,9 @@ class CaseSettings(_Entry):
     tier: str | None = Field(default=None, pattern="^(smoke|full)$")
     """`--tier smoke` asks the cases of tier `smoke` alone."""
     critical: bool | None = Field(default=None, description="The gate forgives no failure.")
-    link: str | None = Field(default=None, description="Public page about this case.")
+    link: str | None = Field(
+        default=None, pattern="^https://", description="Public page about this case."
+    )
     known_defects: list[KnownDefect] | None = None
     """Defects downstream of the model that make the case fail; then it enters no rate."""
     profiles: list[str] | None = Field(default=None, description="Ask it in these profiles only.")
@@ -180,6 +183,8 @@ def _read_document(
         message = "the file is empty; it needs `cases:` with at least one case"
         problems.add(document.path, 1, message)
         return
+    if not _few_enough(document, problems):
+        return
     try:
         # JSON mode: YAML's lists may fill tuples, but "5" is not an integer and 1 no boolean.
         content = CaseFile.model_validate_json(json.dumps(document.data), strict=True)
@@ -206,6 +211,15 @@ def _read_document(
             line = document.line((*place, re.split(r"\W", message, maxsplit=1)[0]))
             problems.add(document.path, line, f"{case.id}: {message}")
         yield case
+
+
+def _few_enough(document: Document, problems: Problems) -> bool:
+    cases = document.data.get("cases") if isinstance(document.data, dict) else None
+    if not isinstance(cases, list) or len(cases) <= MAX_CASES:
+        return True
+    line = document.line(("cases", MAX_CASES))
+    problems.add(document.path, line, f"a file has at most {MAX_CASES:,} cases; split it")
+    return False
 
 
 def _given(settings: CaseSettings) -> dict[str, Any]:

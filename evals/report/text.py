@@ -212,7 +212,15 @@ def _failed(records: Iterable[Record]) -> Iterator[str]:
         yield escape_controls(f"{status} {node}[{where}]: {why}").replace("\n", " ")[:400]
 
 
+def _asked_again(records: Sequence[Record]) -> Iterator[str]:
+    times = sum(record.observation.retries for record in records)
+    if times:
+        seconds = sum(record.observation.waited_seconds for record in records)
+        yield f"asked again, as Retry-After said: {times} times, after {seconds:.1f} s of waiting"
+
+
 def _slowest(records: Sequence[Record], count: int = 5) -> Iterator[str]:
     slow = sorted(records, key=lambda record: -record.observation.seconds)[:count]
     if slow:
+        yield from _asked_again(records)
         yield "slowest: " + ", ".join(f"{r.observation.seconds:.1f} s {r.case.id}" for r in slow)

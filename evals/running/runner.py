@@ -8,10 +8,11 @@ which also is its evidence.
 """
 
 import contextlib
+import functools
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from evals.case import Case
@@ -20,6 +21,7 @@ from evals.lanes.lane import lane_named, lanes_asked
 from evals.observation import PLAIN, Observation, Traits
 from evals.request import build_request
 from evals.results import Answer, Record
+from evals.running.pool import Pool
 from evals.running.profile import Opened
 from evals.running.questions import Question
 
@@ -34,13 +36,13 @@ class Runner:
     def __init__(self, opened: Opened, questions: Sequence[Question], *, in_flight: int) -> None:
         self._opened = opened
         self._alone = _Gate()
-        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="ask")
+        self._pool = Pool(in_flight)
         groups: dict[tuple[str, int], list[Question]] = {}
         for question in questions:
             groups.setdefault((question.case.node, question.repeat), []).append(question)
         self._futures: dict[Question | tuple[str, str, int], Future[dict[str, Record]]] = {}
         for group in groups.values():
-            future = self._pool.submit(self._ask_group, group)
+            future = self._pool.submit(functools.partial(self._ask_group, group))
             for question in group:
                 self._futures[_key(question)] = future
 
@@ -50,7 +52,7 @@ class Runner:
 
     def close(self) -> None:
         """Ask nothing more; questions in flight end with the server, nobody waits for them."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
     def _ask_group(self, group: Sequence[Question]) -> dict[str, Record]:
         lanes = [question.lane for question in group]

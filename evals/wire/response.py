@@ -58,24 +58,30 @@ def open_response(
     """
     with _connect(address, bounds) as connection:
         wire = _Wire(connection, bounds)
-        wire.send(
-            h11.Request(
-                method=b"GET" if body is None else b"POST",
-                target=f"{address.path}{path}",
-                headers=[
-                    ("Host", address.authority),
-                    *headers.items(),
-                    ("Accept-Encoding", "identity"),
-                    ("Connection", "close"),
-                    *([("Content-Length", str(len(body)))] if body is not None else ()),
-                ],
-            ),
-            *([h11.Data(data=body)] if body else ()),
-            h11.EndOfMessage(),
-        )
+        wire.send(*_request(address, path, headers, body))
         head = wire.head()
         named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
         yield Response(head.status_code, named, wire.chunks())
+
+
+def _request(
+    address: Address, path: str, headers: Mapping[str, str], body: bytes | None
+) -> Iterator[h11.Event]:
+    more = [("Accept-Encoding", "identity"), ("Connection", "close")]
+    if body is not None:
+        more.append(("Content-Length", str(len(body))))
+    try:
+        yield h11.Request(
+            method=b"GET" if body is None else b"POST",
+            target=f"{address.path}{path}",
+            headers=[("Host", address.authority), *headers.items(), *more],
+        )
+    except h11.LocalProtocolError:
+        # Its message would show the header, which may be a key.
+        raise Broken("the request cannot be sent: a header or the path is not valid") from None
+    if body:
+        yield h11.Data(data=body)
+    yield h11.EndOfMessage()
 
 
 class _Wire:
@@ -89,11 +95,7 @@ class _Wire:
         self._ended = False
 
     def send(self, *events: h11.Event) -> None:
-        try:
-            data = b"".join(self._http.send(event) or b"" for event in events)
-        except h11.LocalProtocolError as error:
-            raise Broken(f"the request cannot be sent: {error}") from error
-        rest = memoryview(data)
+        rest = memoryview(b"".join(self._http.send(event) or b"" for event in events))
         # A server may refuse without reading the request: what it said is what counts.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             while rest:

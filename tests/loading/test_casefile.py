@@ -87,7 +87,7 @@ MISTAKES = [
     ("    ask: Hello\n", "    <<: {ask: Hello}\n", 8, "unknown key; allowed here: "),
     ("ask: Hello", "ask: !greeting Hello", 8, "not YAML: could not determine a constructor"),
     ("ask: Hello", "ask: !!binary SGVsbG8=", 8, "is no JSON; write the value without a tag"),
-    ("tools: []", "tools: &a [*a]", 1, "write it out"),
+    ("tools: []", "tools: &a [*a]", 7, "write it out"),
     ("tools: []", "tool_choice: {type: function, function: t}", 7, "names a tool of the case"),
     ("ask: Hello", "messages: [{role: user}]", 8, "messages[0]: a message of the user needs"),
 ]

@@ -181,6 +181,9 @@ def _facts(record: Record) -> Iterable[tuple[str, str]]:
     if record.rendered_prompt_tokens is not None:
         yield "prompt rendered here", f"{record.rendered_prompt_tokens} tokens"
     yield "call format", record.call_format
+    if seen.retries:
+        waited = f"{seen.retries} times, after {seen.waited_seconds:.1f} s"
+        yield "asked again, as Retry-After said", waited
     if record.asked_alone:
         yield "asked again, alone", "stream and plain differed among other requests"
 
