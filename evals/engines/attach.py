@@ -1,5 +1,7 @@
 """Attach to a server that somebody else started: it is asked, and never started or stopped."""
 
+import urllib.parse
+
 from evals.engines.server import Server, one_token
 from evals.errors import ServerError
 from evals.wire.address import read_address
@@ -34,5 +36,5 @@ def api_base(url: str) -> str:
         address = read_address(url)
     except ValueError as error:
         raise ServerError(str(error)) from None
-    scheme = "https" if address.secure else "http"
-    return f"{scheme}://{address.authority}{address.path or '/v1'}"
+    parts = urllib.parse.urlsplit(url.strip())
+    return f"{parts.scheme}://{parts.netloc}{address.path or '/v1'}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scripted_server import respond, serve
 
 from evals.engines import ports
 from evals.engines.attach import api_base, attach
@@ -77,3 +78,33 @@ def test_the_log_in_slices(tmp_path: Path) -> None:
     assert server.log_slice(middle) == "drei\n"
     assert server.log_tail(2) == "zwölf\ndrei"
     assert server.log_tail(0) == ""
+
+
+def test_what_a_server_says_cannot_act_in_the_terminal() -> None:
+    with serve() as scripted:
+        scripted.answer = respond(b"\x1b]0;title\x07\x1b[31mred \xe2\x80\xae", status=500)
+        with pytest.raises(ServerError) as error:
+            attach(scripted.server.url)
+    assert r"\x1b]0;title\x07\x1b[31mred \u202e" in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_a_password_is_refused_and_not_shown() -> None:
+    with pytest.raises(ServerError, match="api_key_env") as error:
+        attach("http://user:planted@127.0.0.1:1/v1")
+    assert "planted" not in str(error.value)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with serve() as scripted, serve() as other:
+        place = f"{other.server.url}/chat/completions"
+
+        def redirect(handler: http.server.BaseHTTPRequestHandler) -> None:
+            handler.send_response(307)
+            handler.send_header("Location", place)
+            handler.end_headers()
+
+        scripted.answer = redirect
+        with pytest.raises(ServerError, match="HTTP 307"):
+            attach(scripted.server.url)
+        assert other.bodies == []

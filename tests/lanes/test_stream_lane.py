@@ -1,5 +1,6 @@
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -281,3 +282,25 @@ def test_a_faulty_stream_is_an_error_and_never_raises(
     assert seen.status == status
     if answer is cut:
         assert (seen.content, len(seen.events)) == ("hi", 1)
+
+
+def test_reading_events_takes_time_by_their_length() -> None:
+    def seconds(size: int) -> float:
+        text = b"data: " + b"x" * size + b"\n\n"
+        chunks = [(0.0, text[i : i + 1024]) for i in range(0, len(text), 1024)]
+        begin = time.process_time()
+        (event,) = read_events(chunks)
+        assert len(event.data) == size
+        return time.process_time() - begin
+
+    short, long = (min(seconds(size) for _ in range(3)) for size in (2**20, 2**24))
+    assert long < 16 * 4 * max(short, 0.001)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_events_are_the_same_wherever_their_bytes_are_split(end: bytes, size: int) -> None:
+    lines = ["\ufeffdata: a", "", ": c", "data: b1", "data:b2 €", "", "data: c"]
+    text = end.join(line.encode() for line in lines)
+    chunks = [(float(i), text[i : i + size]) for i in range(0, len(text), size)]
+    assert [event.data for event in read_events(chunks)] == ["a", "b1\nb2 €", "c"]
