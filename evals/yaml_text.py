@@ -78,7 +78,7 @@ class Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As yaml does, within bounds."""
         if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise TooMuch(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
         self.nodes += 1
         self._depth += 1

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals.escaping import escape_controls
 from evals.observation import Observation
-from evals.report.text import escape_controls
 from evals.request import as_curl
 
 NO_SERVER = "http://127.0.0.1:PORT/v1"

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from evals.case import Case, KnownDefect
+from evals.escaping import escape_controls
 from evals.json_text import to_text
 from evals.report.summarize import group
-from evals.report.text import escape_controls, expected_text, response_text
+from evals.report.text import expected_text, response_text
 from evals.results import Record, Status
 
 _ANYTHING = '{"$ignore": true}'

@@ -4,7 +4,7 @@ import email.utils
 import json
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -83,7 +83,7 @@ class Exchange:
             self.retries += 1
             self.waited += wait
 
-    def _attempt(self, bounds: Bounds) -> Iterator[tuple[float, bytes]]:
+    def _attempt(self, bounds: Bounds) -> Generator[tuple[float, bytes], None, float | None]:
         """Yields the response; returns the seconds to wait where it is to be asked for again."""
         headers = {
             "Content-Type": "application/json",
@@ -117,7 +117,7 @@ class Exchange:
         message = f"HTTP {response.status}: {self._said(response)}"
         if seconds is None:
             raise Broken(f"{message}{self._asked()}")
-        wait = max(seconds, _LEAST_WAIT * 2**self.retries)
+        wait: float = max(seconds, _LEAST_WAIT * 2**self.retries)
         if time.monotonic() + wait >= bounds.deadline:
             raise Broken(
                 f"{message}; Retry-After asks for {seconds:g} s, and the timeout is "

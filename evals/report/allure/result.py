@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from evals.escaping import escape_controls
 from evals.observation import Observation
 from evals.report.evidence_view import (
     as_json,
@@ -19,7 +20,7 @@ from evals.report.evidence_view import (
 )
 from evals.report.github.markdown import block
 from evals.report.summary import ProfileServed
-from evals.report.text import escape_controls, expected_text, what_happened
+from evals.report.text import expected_text, what_happened
 from evals.results import Record, Status, Verdict
 
 TEXT = "text/plain"

@@ -8,8 +8,8 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from evals.escaping import escape_controls
 from evals.report.problems import Problem, Why
-from evals.report.text import escape_controls
 
 SHOWN = 10
 """GitHub shows this many errors of a step."""

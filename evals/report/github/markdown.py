@@ -7,10 +7,11 @@ no link, image, mention, HTML or heading.
 import re
 from collections.abc import Iterator, Sequence
 
+from evals.escaping import escape_controls
 from evals.report.comparison import Comparison, compare_profiles, p_text
 from evals.report.problems import Problem, Why, counts_by_layer, problems
 from evals.report.summary import Summary
-from evals.report.text import change_text, escape_controls
+from evals.report.text import change_text
 from evals.results import Record
 
 _LONGEST_LINE = 300

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from evals.case import Case
+from evals.escaping import escape_controls
 from evals.observation import Observation
 from evals.report import evidence_view as view
-from evals.report.text import escape_controls, expected_text, response_text
+from evals.report.text import expected_text, response_text
 from evals.results import Kind, Record, Verdict
 
 Show = Callable[[str], Any]
