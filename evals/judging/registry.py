@@ -32,7 +32,7 @@ from evals.judging.checks import (
     check_tool_name,
     match_expected,
 )
-from evals.judging.evidence import Blame, layer_of, same_calls
+from evals.judging.evidence import Blame, same_calls
 from evals.observation import Observation, Traits
 from evals.results import Kind, Layer, Verdict
 
@@ -148,7 +148,7 @@ def _faithful(held: Held) -> Finding | None:
 
 def _blame_faithful(held: Held, finding: Finding) -> Blame:
     changed = _client_changed(held)
-    return changed[1] if changed else Blame(finding.kind, layer_of(finding.kind))
+    return changed[1] if changed else Blame(finding.kind, held.evidence.layer_of(finding))
 
 
 def _note_faithful(held: Held) -> str:
@@ -157,7 +157,9 @@ def _note_faithful(held: Held) -> str:
         return ""
     if reading.ambiguous:
         return f"not judged, ambiguous: {reading.ambiguous[0]}"
-    if reading.malformed and evidence.response.calls:
+    if reading.malformed:
+        if not _calls(held.case, held.said) or not match_expected(held.case, held.said).ok:
+            return ""  # what came is broken, too
         return f"the server mended a malformed call, {reading.malformed[0].reason}"
     if not same_calls(held.case, reading, evidence.response):
         return f"the model wrote otherwise: {written_text(reading)}"

@@ -352,7 +352,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         "typed badly and lost",
         CALLS["integer"],
         lost(xml("set_number", {"n": "ten"})),
-        Kind.WRONG_TYPE,
+        Kind.WRONG_VALUE,
     ),
     ("wrong answer", [], lambda: delivered([], content="I do not know."), Kind.WRONG_ANSWER),
     ("empty answer", [], lambda: delivered([], content="", raw=""), Kind.WRONG_ANSWER),
@@ -405,7 +405,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         Kind.MALFORMED_CALL,
     ),
     ("markup leaks by the model", OSLO, leaked("</function>\n</tool_call>"), Kind.MALFORMED_CALL),
-    ("malformed where no call is due", [], lost("<tool_call>\n</tool_call>"), Kind.MALFORMED_CALL),
+    ("malformed where no call is due", [], lost("<tool_call>\n</tool_call>"), Kind.SPURIOUS_CALL),
     (
         "one of two malformed",
         CALLS["parallel"],
@@ -458,7 +458,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
     ),
     ("Mistral list", OSLO, leaked(f"[TOOL_CALLS][{JSON_CALL}]"), Kind.FORMAT_MISMATCH),
     ("pythonic", OSLO, leaked('[get_weather(city="Oslo")]'), Kind.FORMAT_MISMATCH),
-    ("fence where no call is due", [], leaked(f"```json\n{JSON_CALL}\n```"), Kind.FORMAT_MISMATCH),
+    ("fence where no call is due", [], leaked(f"```json\n{JSON_CALL}\n```"), Kind.SPURIOUS_CALL),
 ]
 
 
