@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from evals.collecting.items import CaseItem
-from evals.collecting.state import FINISHED, SESSION, change_plan, plan_of
+from evals.collecting.state import FINISHED, SESSION, change_plan, end, plan_of
 from evals.report.allure.files import fill
 from evals.report.allure.result import allure_test
 from evals.report.text import failure_story, print_summary
@@ -42,7 +42,11 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
         change_plan(config, ended=plan_of(config).ended or why)
     results = Path(config.option.allure_report_dir)
-    finished = config.stash[FINISHED] = finish(config.stash[SESSION], plan_of(config), results)
+    try:
+        finished = finish(config.stash[SESSION], plan_of(config), results)
+    except OSError as error:
+        end(config, error)
+    config.stash[FINISHED] = finished
     if finished.summary.run.whole:
         passed = _passed(finished, session.testsfailed)
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED

@@ -55,6 +55,7 @@ def _run(session: Session, plan: Plan, answers: Mapping[str, Record]) -> RunInfo
         whole=complete and options.tier == "full",
         missing=tuple(missing),
         ended=plan.ended,
+        deaths=session.folder.deaths(),
         tier=options.tier,
         asked=options.as_asked({record.profile for record in answers.values()}),
         shard=ShardPart(part=str(options.shard), suite=plan.suite) if options.shard else None,
@@ -92,10 +93,14 @@ def write_run(folder: RunFolder, run: FinishedRun) -> None:
     """Write all files of a run that was judged from records, not asked here.
 
     Raises:
-        ConfigError: the run cannot be compared with `run.against`.
+        ConfigError: the run cannot be compared with `run.against`, or a process writes there.
     """
-    folder.replace_records(run.records)
-    write_all(run, folder.path)
+    folder.lock()
+    try:
+        folder.replace_records(run.records)
+        write_all(run, folder.path)
+    finally:
+        folder.unlock()
 
 
 def grammar_counts(config: Config, folder: Path) -> dict[str, GrammarCounts]:
