@@ -13,7 +13,7 @@ from evals.report.comparison import compare, comparison_lines, p_text
 from evals.report.summarize import summarize
 from evals.report.summary import GateOutcome, RunInfo, ShardPart, Summary
 from evals.report.summary_file import read_run
-from evals.report.writers import FinishedRun, write_all
+from evals.report.writers import FIGURES, WRITERS, FinishedRun, write_all
 from evals.results import Record
 from evals.running.fingerprint import fingerprint
 from evals.running.folder import RunFolder
@@ -22,11 +22,12 @@ from evals.running.questions import Plan
 from evals.running.session import Session
 
 
-def finish(session: Session, plan: Plan, results: Path) -> FinishedRun:
+def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False) -> FinishedRun:
     """Merge the records of all processes, in the order of their keys; write summary and reports.
 
     `plan` says what was to be asked: a wanted question without a record is missing. `results` is
-    where allure-pytest has written in this process.
+    where allure-pytest has written in this process. `at_once`: somebody waits for the end; only
+    the summary is written, and `evals report` makes the rest.
     """
     folder = session.folder
     merged = folder.merged()
@@ -40,7 +41,7 @@ def finish(session: Session, plan: Plan, results: Path) -> FinishedRun:
     summary, compared = gate_on_regression(summary, session.options.baseline)
     folder.point_latest()
     run = FinishedRun(summary, records, compared, results)
-    write_all(run, folder.path)
+    write_all(run, folder.path, FIGURES if at_once else WRITERS)
     return run
 
 

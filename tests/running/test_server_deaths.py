@@ -3,16 +3,13 @@
 Everything here is real: `pytest` in a project, the stock server, the replay model's `fail_at`.
 """
 
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 
 import psutil
-import pytest
 from builders import write_project
 
 from evals.report.summary_file import read_summary
@@ -78,9 +75,7 @@ def requests_of(project):
 def test_a_killer_among_forty_cases_is_named_and_left_alone(tmp_path):
     clean = project_of(tmp_path / "clean", 40)
     _, _, clean_seconds = run(clean)
-    project = project_of(
-        tmp_path / "killer", 40, more=lambda n: ", fail_at: 2" if n == 10 else ""
-    )
+    project = project_of(tmp_path / "killer", 40, more=lambda n: ", fail_at: 2" if n == 10 else "")
     code, output, seconds = run(project)
     records = records_of(project)
     errors = [record for record in records.values() if record.status == Status.ERROR]
