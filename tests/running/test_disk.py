@@ -3,7 +3,6 @@
 The limits are real: a file size limit, a small tmpfs, a read-only mount, few file descriptors.
 """
 
-import os
 import resource
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from evals.running.folder import RunFolder
 
 CASE = "  - {{id: c{0}, ask: Say {0}., expect: {{answer: {{}}}}}}\n"
 GOOD = respond(completion({"role": "assistant", "content": "Yes. " * 400}))
+PYTEST = (sys.executable, "-m", "pytest", "cases", "-q", "-p", "no:cacheprovider")
 SETTINGS = "[tool.pytest.ini_options]\n[tool.evals]\nlanes = ['server']\nin_flight = 2\n"
 
 
@@ -46,8 +46,7 @@ def run(project, url, *where, limits=()):
             resource.setrlimit(what, (most, most))
 
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "cases", "-q", "-p", "no:cacheprovider"]
-        + ["--attach", url, *map(str, where)],
+        [*PYTEST, "--attach", url, *map(str, where)],
         cwd=project,
         capture_output=True,
         text=True,
@@ -191,4 +190,4 @@ def test_lines_of_many_threads_stay_whole(tmp_path):
         thread.join()
     lines = path.read_text().splitlines()
     assert sorted(lines) == sorted(f"{n}" * 5000 for n in range(4) for _ in range(20))
-    assert os.listdir(tmp_path) == ["lines"]
+    assert list(tmp_path.iterdir()) == [path]
