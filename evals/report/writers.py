@@ -72,11 +72,11 @@ WRITERS = (
 )
 
 
-def write_all(run: FinishedRun, folder: Path, writers: Sequence[Writer] = WRITERS) -> None:
-    """Write every report of a run, or those of `writers`, into its folder.
+def write_all(run: FinishedRun, folder: Path, *, at_once: bool = False) -> None:
+    """Write every report of a run into its folder; `at_once` its figures alone.
 
     Raises:
         ConfigError: the run cannot be compared with `run.against`.
     """
-    for writer in writers:
+    for writer in FIGURES if at_once else WRITERS:
         writer.write(run, folder)

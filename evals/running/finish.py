@@ -13,7 +13,7 @@ from evals.report.comparison import compare, comparison_lines, p_text
 from evals.report.summarize import summarize
 from evals.report.summary import GateOutcome, RunInfo, ShardPart, Summary
 from evals.report.summary_file import read_run
-from evals.report.writers import FIGURES, WRITERS, FinishedRun, write_all
+from evals.report.writers import FinishedRun, write_all
 from evals.results import Record
 from evals.running.fingerprint import fingerprint
 from evals.running.folder import RunFolder
@@ -41,7 +41,7 @@ def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False
     summary, compared = gate_on_regression(summary, session.options.baseline)
     folder.point_latest()
     run = FinishedRun(summary, records, compared, results)
-    write_all(run, folder.path, FIGURES if at_once else WRITERS)
+    write_all(run, folder.path, at_once=at_once)
     return run
 
 
