@@ -134,7 +134,8 @@ class RunFolder:
         path = self.path / DEATHS
         if not path.exists():
             return ()
-        read, found = TypeAdapter(ServerDeath), []
+        read = TypeAdapter(ServerDeath)
+        found: list[ServerDeath] = []
         for line in path.read_bytes().splitlines():
             with contextlib.suppress(ValidationError):  # a line that a killed run left torn
                 found.append(read.validate_json(line))
