@@ -14,6 +14,7 @@ PROFILES ?=
 LANES ?=
 TIER ?=
 RUN ?= reports/latest
+N ?= 10
 ARGS ?=
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
 	$(if $(LANES),--lanes '$(LANES)') $(if $(TIER),--tier '$(TIER)') $(ARGS)
@@ -21,7 +22,7 @@ EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(
 # Tests that boot nothing and load no model.
 PURE := tests/judging tests/formats tests/loading
 
-.PHONY: help setup eval report test test-fast check docs format lock model train audit \
+.PHONY: help setup eval report test test-fast test-kills check docs format lock model train audit \
 	bench-formats bench-sweep clean
 
 help: ## this list
@@ -48,6 +49,9 @@ test: $(READY) ## tests of evals itself
 
 test-fast: $(READY) ## its pure tests alone: judging, formats, case files (half a minute)
 	$(BIN)/python -m pytest $(PURE) -n 2 -q
+
+test-kills: $(READY) ## kill N=10 runs each of pytest, worker and server at random; resume each
+	PYTHONPATH=tests $(BIN)/python tests/kills.py -n $(N)
 
 check: $(READY) ## format, lint, types, import contracts, schema current, workflows, documentation
 	$(BIN)/ruff format --check evals tests conftest.py

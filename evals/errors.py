@@ -50,6 +50,12 @@ class CaseFailed(AssertionError):  # noqa: N818 (a wrong answer is not an error)
     """At least one check of a case failed; the message is ready for a reader."""
 
 
+def cannot_write(error: OSError) -> str:
+    """What the operating system refused, for a message: the file, and its own words."""
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {why}" if error.filename else why
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     """That `name` is none of `known`, for a message: it lists them, the likeliest first of all.
 

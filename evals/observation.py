@@ -74,6 +74,9 @@ class Observation:
     tool, arguments that are not JSON, an empty or a truncated response. It is an answer, not an
     error: its calls are those that reached the tools all the same.
 
+    `killed_server`: nothing was asked, for the server has died of this question, also when it was
+    asked alone; a run that is resumed does not ask it again.
+
     `started` is in seconds since the epoch. `token_texts` has the text of each of `token_ids`;
     where a character takes several tokens, it is the last one's. `server_log` is what the server
     logged meanwhile; requests in flight at one time share it.
@@ -96,6 +99,7 @@ class Observation:
     events: tuple[Event, ...] = ()
     error: str | None = None
     refused: str | None = None
+    killed_server: bool = False
     started: float | None = None
     token_texts: tuple[str, ...] | None = None
     server_log: str | None = None

@@ -6,7 +6,7 @@ run of the whole suite ends with the gate's exit code.
 """
 
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from evals.collecting.items import CaseFileNode, CaseItem
 from evals.collecting.progress import Progress
 from evals.collecting.project import find_project
 from evals.collecting.state import FINISHED, PROJECT, SESSION, end
-from evals.errors import EvalsError
+from evals.errors import EvalsError, cannot_write
 from evals.running.session import Session, open_session
 
 _SETTINGS = (
@@ -73,13 +73,15 @@ def pytest_configure(config: pytest.Config) -> None:
             return
         told = workers.told_by_controller(config)
         session = open_session(_settings(config), project.root, told)
+        if getattr(config.option, "allure_report_dir", None) is None:
+            _report_to_allure(config, session)
     except EvalsError as error:
         raise pytest.UsageError(str(error)) from error
+    except OSError as error:
+        raise pytest.UsageError(f"cannot write: {cannot_write(error)}") from error
     config.stash[PROJECT], config.stash[SESSION] = project, session
     if config.option.progress and not workers.is_worker(config):
         config.pluginmanager.register(Progress(), "evals-progress")
-    if getattr(config.option, "allure_report_dir", None) is None and not config.option.collectonly:
-        _report_to_allure(config, session)
     if workers.is_controller(config) and len(session.options.profiles) > 1:
         raise pytest.UsageError("-n: one profile at a time; without -n they run after one another")
 
@@ -90,9 +92,12 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
 
 
 def _report_to_allure(config: pytest.Config, session: Session) -> None:
+    if config.option.collectonly:
+        return
     results = session.folder.allure_results
     config.option.allure_report_dir = str(results)
     if not workers.is_worker(config):
+        session.folder.create()  # locked from here on: nobody else's results are removed
         # A resumed run reports its earlier answers again: twice they would look like retries.
         shutil.rmtree(results, ignore_errors=True)
 
@@ -148,15 +153,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return workers.scheduler(config, log)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Open the item's profile first: a server that does not start ends the run, in one line."""
-    if isinstance(item, CaseItem):
-        try:
-            item.config.stash[SESSION].open(item.profile)
-        except EvalsError as error:
-            end(item.config, str(error))
-    return (yield)
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: allure-pytest writes in its own
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Open the item's profile first: a server that does not start ends the run, in one line.
+
+    So does a disk that is full.
+    """
+    if not isinstance(item, CaseItem):
+        return (yield)
+    try:
+        item.config.stash[SESSION].open(item.profile)
+        return (yield)
+    except (EvalsError, OSError) as error:
+        end(item.config, error)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after allure-pytest has had its say
@@ -191,6 +200,7 @@ def pytest_terminal_summary(
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Whatever happened, leave no server."""
+    """Whatever happened, leave no server and no lock."""
     if SESSION in config.stash:
         config.stash[SESSION].close()
+        config.stash[SESSION].folder.unlock()

@@ -1,7 +1,9 @@
 """Answers, what judging says of them, and the records that keep both for every later reader."""
 
+import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -362,19 +364,56 @@ def write_records(records: Iterable[Record], path: Path) -> None:
     replace_file(path, "".join(f"{record.to_json()}\n" for record in records))
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write `text` as the whole file at `path`, in one step.
+def append_line(path: Path, line: str) -> None:
+    """Put `line` at the end of the file at `path`, whole or not at all; makes the file.
+
+    It has left this process when this returns: whatever ends the process, the line is there.
+
+    Raises:
+        OSError: it cannot be written; what was in the file is as it was.
+    """
+    with _APPENDING:
+        _append(path, memoryview(f"{line}\n".encode()))
+
+
+_APPENDING = threading.Lock()
+"""What one thread takes back must not be what another has written."""
+
+
+def _append(path: Path, rest: memoryview) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        end = os.fstat(file).st_size
+        try:
+            while rest:
+                rest = rest[os.write(file, rest) :]
+        except OSError as error:
+            os.ftruncate(file, end)  # a full disk takes the first half of a line, and no more
+            error.filename = str(path)
+            raise
+    finally:
+        os.close(file)
+
+
+def replace_file(path: Path, text: str, errors: str = "strict") -> None:
+    """Write `text` as the whole file at `path`, in one step; `errors` as of `str.encode`.
 
     Whoever reads it, and whatever ends this process, finds the old file or the new one: what is
     written beside it takes its place when it is on the disk.
+
+    Raises:
+        OSError: it cannot be written; the old file is as it was.
     """
     beside = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with beside.open("w", encoding="utf-8", errors=errors) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evals.bench.suite import RATES, Run, markdown, rate_text, run_suite
-from evals.results import Record, Status
+from evals.results import Record, Status, replace_file
 from evals.running.profile import build_default
 
 ADAPTERS = {"before: JSON fences": "json-fence", "after: XML": "default"}
@@ -32,7 +32,7 @@ def formats(
         model = build_default(cache, say, adapter=adapter)
         lanes = ["--lanes", ",".join(LANES)]
         runs[title] = run_suite(model, folder / model.name, [*lanes, *options], say)
-    (folder / "formats.md").write_text(table(runs))
+    replace_file(folder / "formats.md", table(runs))
     return runs
 
 

@@ -16,6 +16,7 @@ from evals.models.build import GROUP_SIZE
 from evals.models.preflight import preflight
 from evals.report.comparison import LEVEL, ProfileChange, compare
 from evals.report.plots import Interval, rate_series, standalone
+from evals.results import replace_file
 from evals.running.profile import build_default
 
 WIDTHS = ("fp16", "8-bit", "6-bit", "5-bit", "mixed-4-6", "4-bit", "mixed-3-6", "3-bit")
@@ -68,9 +69,9 @@ def sweep(
         runs.append(run_suite(model, folder / model.name, ["--lanes", "server", *options], say))
     weights = _bytes(_stored(build_default(cache, say, quantization="fp16"))) / 2
     variants = _variants(widths, built, runs, weights)
-    (folder / "sweep.json").write_text(_as_json(variants))
-    (folder / "sweep.md").write_text(table(variants))
-    (folder / "sweep.svg").write_text(standalone(picture(variants)))
+    replace_file(folder / "sweep.json", _as_json(variants))
+    replace_file(folder / "sweep.md", table(variants))
+    replace_file(folder / "sweep.svg", standalone(picture(variants)))
     return variants
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from evals.collecting.state import PROJECT, SESSION
-from evals.errors import CaseFailed, CaseFileError, HarnessError
+from evals.collecting.state import PROJECT, SESSION, end
+from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
 from evals.loading.casefile import read_cases
 from evals.report.text import failure_story
 from evals.results import Record, Status
@@ -76,7 +76,11 @@ class CaseItem(pytest.Function):
 
 def _judge(item: CaseItem) -> None:
     session = item.config.stash[SESSION]
-    item.record = record = session.answer(item.profile, item.question, lambda: _wanted(item))
+    try:
+        record = session.answer(item.profile, item.question, lambda: _wanted(item))
+    except (EvalsError, OSError) as error:
+        end(item.config, error)
+    item.record = record
     if record.status == Status.ERROR:
         raise HarnessError(failure_story(record, session.url))
     if record.status == Status.FAIL:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from evals.collecting.items import CaseItem
-from evals.collecting.state import FINISHED, SESSION, change_plan, plan_of
+from evals.collecting.state import ERROR_EXIT, FINISHED, SESSION, change_plan, end, plan_of
 from evals.report.allure.files import fill
 from evals.report.allure.result import allure_test
 from evals.report.text import failure_story, print_summary
@@ -37,12 +37,20 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     if not config.stash[SESSION].folder.has_records():
         return
+    interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
         change_plan(config, ended=plan_of(config).ended or why)
     results = Path(config.option.allure_report_dir)
-    finished = config.stash[FINISHED] = finish(config.stash[SESSION], plan_of(config), results)
+    try:
+        finished = finish(config.stash[SESSION], plan_of(config), results, at_once=interrupted)
+    except OSError as error:
+        end(config, error)
+    config.stash[FINISHED] = finished
+    if exitstatus == ERROR_EXIT and (
+        terminal := config.pluginmanager.get_plugin("terminalreporter")
+    ):
+        print_run(terminal, config)  # of a run that ended early pytest itself prints no summary
     if finished.summary.run.whole:
         passed = _passed(finished, session.testsfailed)
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
@@ -72,3 +80,5 @@ def print_run(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
     terminal.write_line(f"run: {session.folder.path}")
     if session.folder.report.exists():
         terminal.write_line(f"report: {session.folder.report}")
+    else:
+        terminal.write_line(f"report: none yet; `evals report {session.folder.path}` makes it")

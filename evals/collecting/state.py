@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import pytest
 
 from evals.collecting.project import Project
+from evals.errors import EvalsError, cannot_write
 from evals.report.writers import FinishedRun
 from evals.running.questions import Plan
 from evals.running.session import Session
@@ -28,7 +29,13 @@ def change_plan(config: pytest.Config, **changes: Any) -> None:
     config.stash[PLAN] = replace(plan_of(config), **changes)
 
 
-def end(config: pytest.Config, why: str) -> NoReturn:
-    """End the run in one line; its gate will not pass."""
+def end(config: pytest.Config, error: EvalsError | OSError) -> NoReturn:
+    """End the run with its reason in a line; its gate will not pass."""
+    why = str(error)
+    if isinstance(error, OSError):
+        why = f"cannot write: {cannot_write(error)}"
+    folder = config.stash[SESSION].folder
+    if folder.has_records():
+        why += f"\nwhat was answered is kept: --resume {folder.path}"
     change_plan(config, ended=why)
     pytest.exit(why, returncode=ERROR_EXIT)

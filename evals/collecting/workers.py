@@ -34,8 +34,8 @@ def prepare(config: pytest.Config) -> None:
         project = config.stash[PROJECT]
         read_cases(find_case_files(project.places), project.root)
         session.open(session.options.profiles[0])
-    except EvalsError as error:
-        end(config, str(error))
+    except (EvalsError, OSError) as error:
+        end(config, error)
 
 
 def tell_worker(node: Any) -> None:

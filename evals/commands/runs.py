@@ -111,9 +111,10 @@ def accept(
 ) -> None:
     """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
     from evals.report.summary_file import baseline, baseline_text, read_summary
+    from evals.results import replace_file
 
     summary = or_exit(lambda: read_summary(run))
     if not summary.run.whole:
         sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
-    to.write_text(baseline_text(baseline(summary)), encoding="utf-8")
+    or_exit(lambda: replace_file(to, baseline_text(baseline(summary))))
     print(f"{to}: baseline of {summary.run.id}")

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from evals.errors import EvalsError, unknown_name
+from evals.errors import EvalsError, cannot_write, unknown_name
 
 CASES = Path("cases")
 LATEST = Path("reports/latest")
@@ -49,11 +49,13 @@ def say(text: str) -> None:
 
 
 def or_exit(work: Callable[[], T]) -> T:
-    """What `work` gives; an error of ours ends the command with its message and exit code 1."""
+    """What `work` gives; an error of ours, or of the disk, ends the command with exit code 1."""
     try:
         return work()
     except EvalsError as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(cannot_write(error))
 
 
 def write_or_check(path: Path, text: str, *, check: bool, stale: str) -> None:
@@ -64,4 +66,6 @@ def write_or_check(path: Path, text: str, *, check: bool, stale: str) -> None:
     if not check:
         if not path.parent.is_dir():
             sys.exit(f"{path.parent} is not a folder; run this in the root of a project")
-        path.write_text(text, encoding="utf-8")
+        from evals.results import replace_file
+
+        or_exit(lambda: replace_file(path, text))

@@ -41,7 +41,7 @@ def boot(
     It listens on 127.0.0.1, on `port` or a free one. What it prints is appended to `log`. `cache`
     keeps the BLAS copy. `arguments` go to the server as they are; `launcher` is the command in
     front of them. `timeout`: seconds from start to first token. On leaving, however that happens,
-    the server is ended: SIGTERM, and SIGKILL after 3 s.
+    the server is ended: SIGTERM, and SIGKILL after 1.5 s.
 
     Raises:
         ModelError: the folder is missing or half built.
@@ -59,7 +59,8 @@ def boot(
     variables = _environment(cache, environment, local=local)
     with _supervised([*command, *arguments], variables, log) as child:
         _wait_until_ready(child, port, timeout)
-        yield Server(url=f"http://{ports.HOST}:{port}/v1", pid=child.pid, log=log)
+        url = f"http://{ports.HOST}:{port}/v1"
+        yield Server(url=url, pid=child.pid, log=log, ended=child.ended)
 
 
 def _environment(cache: Path, environment: Mapping[str, str], *, local: bool) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """A server under test as a value, and the one question that tells whether it really answers."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from evals.errors import ServerError
 from evals.escaping import escape_controls, excerpt
@@ -10,16 +12,30 @@ from evals.request import MODEL
 from evals.wire.exchange import ExchangeError, fetch
 
 
+class Process(Protocol):
+    """A server's process that can be started again, at the same address."""
+
+    def how_ended(self) -> str | None:
+        """How it died, in words; None while it serves."""
+
+    def restart(self) -> None:
+        """End what is left of it, and start it again."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that answers. `url` is the base of its API, such as `http://127.0.0.1:8080/v1`.
 
-    `pid` and `log` are those of a server that this run booted; None for an attached one.
+    `pid` and `log` are those of a server that this run booted; None for an attached one. So are
+    `ended`, which tells within some seconds how its process ended (None: it runs), and `process`,
+    of one that can be started again; its pid then is another.
     """
 
     url: str
     pid: int | None = None
     log: Path | None = None
+    ended: Callable[[float], str | None] | None = field(default=None, compare=False, repr=False)
+    process: Process | None = field(default=None, compare=False, repr=False)
 
     def log_position(self) -> int:
         """Bytes in the log so far: the start of a later `log_slice`. 0 without a log."""

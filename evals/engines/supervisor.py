@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-GRACE = 3.0
+GRACE = 1.5
 _POLL = 0.1
 
 

@@ -23,6 +23,7 @@ from evals.report.summary import (
     PromptTokens,
     RepeatFigures,
     RunInfo,
+    ServerDeath,
     Summary,
 )
 from evals.results import Record, Status
@@ -65,11 +66,26 @@ def _incomplete(run: RunInfo, records: Sequence[Record]) -> list[str]:
         reasons.append(f"the run did not come to its end: {run.ended}")
     if run.missing:
         reasons.append(f"{len(run.missing)} question(s) have no answer: {_first(run.missing)}")
+    reasons += death_lines(run.deaths)
     if run.shard:
         reasons.append(f"this is shard {run.shard.part}; `evals merge` gates the whole")
     elif not run.whole and not reasons:
         reasons.append("only a part of the suite was run; the gate is for the whole")
     return reasons
+
+
+def death_lines(deaths: Sequence[ServerDeath]) -> list[str]:
+    """That the server died, how often and of what, in sentences; none if it never did."""
+    if not deaths:
+        return []
+    hows = ", ".join(dict.fromkeys(death.how for death in deaths))
+    lines = [f"the server died and was restarted {len(deaths)} time(s): {hows}"]
+    killers = dict.fromkeys(death.killer for death in deaths if death.killer)
+    lines += [f"the server dies of {killer}: it is not asked again" for killer in killers]
+    for death in deaths:
+        if len(death.in_flight) == 1 and death.in_flight[0] not in killers:
+            lines.append(f"the server died once while {death.in_flight[0]} alone was asked")
+    return lines
 
 
 def _not_asked(run: RunInfo, profiles: Mapping[str, Sequence[Record]]) -> list[str]:

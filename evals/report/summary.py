@@ -47,6 +47,24 @@ class ShardPart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServerDeath:
+    """One death of the server under test, after which it was started again."""
+
+    profile: str
+    """The profile that it served."""
+    when: str
+    """When it was noticed: ISO 8601, UTC."""
+    how: str
+    """The signal or exit code, or what it did in place of answering."""
+    in_flight: tuple[str, ...]
+    """Ids of the cases that were asked at the time: one alone is the suspect."""
+    killer: str | None = None
+    """The id of the case that it died of: that case was in flight at another death, too."""
+    log: str = ""
+    """The last lines of the server's log."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunInfo:
     """When and how the run was asked, and whether it is whole."""
 
@@ -62,6 +80,8 @@ class RunInfo:
     """Keys of records that were to be asked for and are not there."""
     ended: str | None = None
     """What ended the run before its end."""
+    deaths: tuple[ServerDeath, ...] = ()
+    """Deaths of the server under test, oldest first; those of a run that was resumed count."""
     tier: str = "full"
     """The tier of cases that was asked: `smoke` or `full`."""
     asked: Asked = Asked()

@@ -13,7 +13,7 @@ from evals.judging.scoring import RATES, Rate
 from evals.observation import Observation
 from evals.parsers.constraint import GrammarCounts
 from evals.report.comparison import ProfileChange, compare_profiles, p_text
-from evals.report.summary import ProfileFigures, RepeatFigures, Summary
+from evals.report.summary import ProfileFigures, RepeatFigures, ServerDeath, Summary
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
 
@@ -92,6 +92,8 @@ def print_summary(summary: Summary, records: Sequence[Record], console: Console)
     for line in _known_no_more(records):
         console.print(Text(line, "bold"), soft_wrap=True)
     for line in _slowest(records):
+        console.print(Text(line), soft_wrap=True)
+    for line in _deaths(summary.run.deaths):
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"gate: {'passed' if summary.gate.passed else 'FAILED'}", "bold"))
     for reason in summary.gate.reasons:
@@ -217,6 +219,14 @@ def _asked_again(records: Sequence[Record]) -> Iterator[str]:
     if times:
         seconds = sum(record.observation.waited_seconds for record in records)
         yield f"asked again, as Retry-After said: {times} times, after {seconds:.1f} s of waiting"
+
+
+def _deaths(deaths: Sequence[ServerDeath]) -> Iterator[str]:
+    """Each death of the server, and the end of its log."""
+    for death in deaths:
+        asked = ", ".join(death.in_flight) or "no case"
+        yield escape_controls(f"server of {death.profile} {death.how}; in flight: {asked}")
+        yield from (f"    {line}" for line in escape_controls(death.log).splitlines())
 
 
 def _slowest(records: Sequence[Record], count: int = 5) -> Iterator[str]:

@@ -60,19 +60,23 @@ def _allure(run: FinishedRun, folder: Path) -> None:
         write_run_files(run.summary, run.records, run.results)
 
 
-WRITERS = (
+FIGURES = (
     Writer(FINGERPRINT, "what the run was made of; a run that is resumed reads it", _fingerprint),
     Writer(SUMMARY, "the figures, for CI and later comparisons", _summary),
+)
+"""What is made in a moment, also of a run that is interrupted."""
+WRITERS = (
+    *FIGURES,
     Writer(REPORT, "the report of one HTML file; its pictures lie in `pictures/`", _page),
     Writer(RESULTS, "results for Allure 3", _allure),
 )
 
 
-def write_all(run: FinishedRun, folder: Path) -> None:
-    """Write every report of a run into its folder.
+def write_all(run: FinishedRun, folder: Path, *, at_once: bool = False) -> None:
+    """Write every report of a run into its folder; `at_once` its figures alone.
 
     Raises:
         ConfigError: the run cannot be compared with `run.against`.
     """
-    for writer in WRITERS:
+    for writer in FIGURES if at_once else WRITERS:
         writer.write(run, folder)

@@ -22,11 +22,12 @@ from evals.running.questions import Plan
 from evals.running.session import Session
 
 
-def finish(session: Session, plan: Plan, results: Path) -> FinishedRun:
+def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False) -> FinishedRun:
     """Merge the records of all processes, in the order of their keys; write summary and reports.
 
     `plan` says what was to be asked: a wanted question without a record is missing. `results` is
-    where allure-pytest has written in this process.
+    where allure-pytest has written in this process. `at_once`: somebody waits for the end; only
+    the summary is written, and `evals report` makes the rest.
     """
     folder = session.folder
     merged = folder.merged()
@@ -40,7 +41,7 @@ def finish(session: Session, plan: Plan, results: Path) -> FinishedRun:
     summary, compared = gate_on_regression(summary, session.options.baseline)
     folder.point_latest()
     run = FinishedRun(summary, records, compared, results)
-    write_all(run, folder.path)
+    write_all(run, folder.path, at_once=at_once)
     return run
 
 
@@ -55,6 +56,7 @@ def _run(session: Session, plan: Plan, answers: Mapping[str, Record]) -> RunInfo
         whole=complete and options.tier == "full",
         missing=tuple(missing),
         ended=plan.ended,
+        deaths=session.folder.deaths(),
         tier=options.tier,
         asked=options.as_asked({record.profile for record in answers.values()}),
         shard=ShardPart(part=str(options.shard), suite=plan.suite) if options.shard else None,
@@ -92,10 +94,14 @@ def write_run(folder: RunFolder, run: FinishedRun) -> None:
     """Write all files of a run that was judged from records, not asked here.
 
     Raises:
-        ConfigError: the run cannot be compared with `run.against`.
+        ConfigError: the run cannot be compared with `run.against`, or a process writes there.
     """
-    folder.replace_records(run.records)
-    write_all(run, folder.path)
+    folder.lock()
+    try:
+        folder.replace_records(run.records)
+        write_all(run, folder.path)
+    finally:
+        folder.unlock()
 
 
 def grammar_counts(config: Config, folder: Path) -> dict[str, GrammarCounts]:

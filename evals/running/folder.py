@@ -2,26 +2,35 @@
 
 ```
 records.jsonl            the answers; while xdist runs, records.<worker>.jsonl beside it
+server-deaths.jsonl      each death of the server under test, if there was one
 fingerprint.json         what serves the run
 summary.json, report.html, allure-results/, server.log, direct.log, grammar-<profile>.jsonl
 ```
 A file that is written whole is replaced in one step; an answer is a line at the end of a file.
+Nobody else writes while a run does: the folder is locked, and the lock ends with its process.
 """
 
+import contextlib
 import datetime
+import fcntl
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from evals.errors import ConfigError
 from evals.report.allure.files import RESULTS
 from evals.report.html.files import REPORT
-from evals.report.summary import Fingerprint, ProfileServed
+from evals.report.summary import Fingerprint, ProfileServed, ServerDeath
 from evals.report.summary_file import read_fingerprint, write_fingerprint
-from evals.results import RECORDS, Record, read_records, write_records
+from evals.results import RECORDS, Record, append_line, read_records, write_records
 from evals.running.options import RunOptions
 
 LATEST = "latest"
+DEATHS = "server-deaths.jsonl"
 _REPORTS = "reports"
 
 
@@ -31,6 +40,7 @@ class RunFolder:
     def __init__(self, path: Path, worker: str | None = None) -> None:
         self.path = path
         self.worker = worker
+        self._lock: int | None = None
 
     @property
     def report(self) -> Path:
@@ -48,31 +58,88 @@ class RunFolder:
         return self.path / (f"records.{self.worker}.jsonl" if self.worker else RECORDS)
 
     def create(self) -> None:
-        """Make the folder, if it is not there."""
+        """Make the folder, if it is not there, and lock it for this process.
+
+        Raises:
+            ConfigError: another process writes a run there.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self.lock()
+
+    def lock(self) -> None:
+        """Let no other process write this run until `unlock`, or until this process has ended.
+
+        Raises:
+            ConfigError: another process writes it.
+        """
+        if self._lock is not None:
+            return
+        # The folder itself is locked: no file is left behind, and none can be stale.
+        lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise ConfigError(
+                f"{self.path}: another process is writing this run; wait until it has ended, or "
+                "give another folder with --run-dir"
+            ) from None
+        self._lock = lock
+
+    def unlock(self) -> None:
+        """Let others write the run; may be called twice."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def has_records(self) -> bool:
         """Whether anything was asked."""
         return any(True for _ in self._record_files())
 
     def kept(self) -> dict[str, Record]:
-        """Records of a run that is resumed, by key; without errors, which are asked again."""
-        return {key: record for key, record in self._read() if record.scores is not None}
+        """Records of a run that is resumed, by key; without errors, which are asked again.
+
+        A question that the server died of is not asked again: its record is kept.
+        """
+        return {
+            key: record
+            for key, record in self._read()
+            if record.scores is not None or record.observation.killed_server
+        }
 
     def merged(self) -> dict[str, Record]:
         """The records of all processes, by key, the newest of each."""
         return dict(self._read())
 
     def append(self, record: Record) -> None:
-        """Put an answer at the end of this process's file."""
-        with self.records.open("a", encoding="utf-8") as file:
-            file.write(record.to_json() + "\n")
+        """Put an answer at the end of this process's file, whole or not at all.
+
+        Raises:
+            OSError: there is no room for it, or no permission.
+        """
+        append_line(self.records, record.to_json())
 
     def replace_records(self, records: Iterable[Record]) -> None:
         """Leave exactly these, in one file: no torn line of a killed run, no worker's part."""
         write_records(records, self.path / RECORDS)
         for path in self.path.glob("records.*.jsonl"):
             path.unlink()
+
+    def append_death(self, death: ServerDeath) -> None:
+        """Note that the server under test died."""
+        append_line(self.path / DEATHS, json.dumps(asdict(death)))
+
+    def deaths(self) -> tuple[ServerDeath, ...]:
+        """How often the server died in this run and those that it resumes, oldest first."""
+        path = self.path / DEATHS
+        if not path.exists():
+            return ()
+        read = TypeAdapter(ServerDeath)
+        found: list[ServerDeath] = []
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValidationError):  # a line that a killed run left torn
+                found.append(read.validate_json(line))
+        return tuple(found)
 
     def served(self) -> Mapping[str, ProfileServed]:
         """What served each profile of a run that is resumed; nothing of a new one."""
@@ -117,13 +184,22 @@ def choose_folder(options: RunOptions, root: Path) -> Path:
             raise ConfigError(f"--resume {options.resume}: there is no such run folder")
         return options.resume
     if chosen := options.run_dir:
-        if RunFolder(chosen).has_records():
-            raise ConfigError(
-                f"--run-dir {chosen}: there is a run already; give a new folder, or resume it: "
-                f"--resume {chosen}"
-            )
+        check_unused(chosen)
         if chosen.name == LATEST:
             raise ConfigError(f"--run-dir {chosen}: {LATEST} names the newest run; give another")
         return chosen
     now = datetime.datetime.now(datetime.UTC)
     return root / _REPORTS / now.strftime("%Y%m%d-%H%M%S-%f")[:-3]
+
+
+def check_unused(folder: Path) -> None:
+    """A new run writes into a folder without records.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if RunFolder(folder).has_records():
+        raise ConfigError(
+            f"--run-dir {folder}: there is a run already; give a new folder, or resume it: "
+            f"--resume {folder}"
+        )

@@ -208,6 +208,7 @@ def _run(parts: Sequence[_Part], output: Path) -> RunInfo:
         whole=False,
         tier=runs[0].tier,
         asked=runs[0].asked,
+        deaths=tuple(death for run in runs for death in run.deaths),
         merged=tuple(f"{part.folder.name} ({part.shard.part})" for part in parts),
     )
 

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from evals.engines.attach import attach
 from evals.engines.blas import needs_preload, one_thread, preload_environment
 from evals.engines.folder import is_hub_name
 from evals.engines.mlx_lm import LAUNCHER, boot
+from evals.engines.revival import revivable
 from evals.engines.server import Server
 from evals.errors import ModelError
 from evals.lanes.lane import Ask, Setup, lanes_asked
@@ -123,15 +125,19 @@ def serve(
     log = folder / "server.log"
     say(f"server: booting mlx_lm.server with {model}")
     arguments = [*(replay.ARGUMENTS if target.model == "replay" else ()), *target.arguments]
-    with boot(
-        model,
-        log=log,
-        cache=cache,
-        port=target.port,
-        arguments=arguments,
-        launcher=_launcher(name, config.profile(name), folder),
-        environment=environment,
-    ) as server:
+
+    def start(port: int | None) -> AbstractContextManager[Server]:
+        return boot(
+            model,
+            log=log,
+            cache=cache,
+            port=port,
+            arguments=arguments,
+            launcher=_launcher(name, config.profile(name), folder),
+            environment=environment,
+        )
+
+    with revivable(start, target.port) as server:
         say(f"server: ready at {server.url}, pid {server.pid}, log {log}")
         yield server, model
 

@@ -8,66 +8,150 @@ which also is its evidence.
 """
 
 import contextlib
-import functools
 import json
+import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
 
 from evals.case import Case
+from evals.errors import EvalsError
 from evals.judging.diagnosis import judge
 from evals.lanes.lane import lane_named, lanes_asked
 from evals.observation import PLAIN, Observation, Traits
 from evals.request import build_request
 from evals.results import Answer, Record
-from evals.running.pool import Pool
+from evals.running.gate import Gate
+from evals.running.life import Life
 from evals.running.profile import Opened
 from evals.running.questions import Question
+
+_Group = Sequence[Question]
 
 
 class Runner:
     """Asks the questions of one opened profile, `in_flight` cases at a time, in order.
 
-    `record(question)` waits for its answer. Questions of one case and repeat are asked together;
-    a plain answer that another lane needs is asked for once.
+    `save` gets each record the moment it is there, from the thread that asked. `record(question)`
+    waits for its answer. Questions of one case and repeat are asked together; a plain answer that
+    another lane needs is asked for once.
+
+    The threads are daemons: nobody waits for an answer that is in flight when the process ends.
     """
 
-    def __init__(self, opened: Opened, questions: Sequence[Question], *, in_flight: int) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        questions: Sequence[Question],
+        *,
+        in_flight: int,
+        life: Life,
+        save: Callable[[Record], None],
+    ) -> None:
         self._opened = opened
-        self._alone = _Gate()
-        self._pool = Pool(in_flight)
+        self._life = life
+        self._save = save
+        self._alone = Gate()
+        self._saving = threading.Lock()
+        self._closed = False
         groups: dict[tuple[str, int], list[Question]] = {}
         for question in questions:
             groups.setdefault((question.case.node, question.repeat), []).append(question)
-        self._futures: dict[Question | tuple[str, str, int], Future[dict[str, Record]]] = {}
+        self._futures: dict[tuple[str, str, int], Future[dict[str, Record]]] = {}
+        self._waiting: queue.SimpleQueue[tuple[_Group, Future[dict[str, Record]]]]
+        self._waiting = queue.SimpleQueue()
         for group in groups.values():
-            future = self._pool.submit(functools.partial(self._ask_group, group))
-            for question in group:
-                self._futures[_key(question)] = future
+            future: Future[dict[str, Record]] = Future()
+            self._futures |= {_key(question): future for question in group}
+            self._waiting.put((group, future))
+        for number in range(min(in_flight, len(groups))):
+            threading.Thread(target=self._work, name=f"ask-{number}", daemon=True).start()
 
     def record(self, question: Question) -> Record:
-        """The judged answer to `question`; waits until it is there."""
+        """The judged answer to `question`; waits until it is there.
+
+        Raises:
+            EvalsError: the server is down for good.
+            OSError: an answer could not be saved.
+        """
         return self._futures[_key(question)].result()[question.lane]
 
     def close(self) -> None:
-        """Ask nothing more; questions in flight end with the server, nobody waits for them."""
-        self._pool.close()
+        """Ask and save nothing more; questions in flight end with the server or the process."""
+        with self._saving:
+            self._closed = True
 
-    def _ask_group(self, group: Sequence[Question]) -> dict[str, Record]:
+    def _work(self) -> None:
+        while not self._closed:
+            try:
+                group, future = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                future.set_result(self._ask_group(group))
+            except (EvalsError, OSError) as error:
+                self._end(error)
+            except Exception as error:
+                _settle(future, error)
+
+    def _end(self, error: Exception) -> None:
+        """Whoever waits for an answer that does not come any more gets `error`."""
+        self.close()
+        for future in self._futures.values():
+            _settle(future, error)
+
+    def _ask_group(self, group: _Group) -> dict[str, Record]:
         lanes = [question.lane for question in group]
-        asked = [lane.name for lane in lanes_asked(lanes)]
-        with self._alone.shared():
-            answers = {lane: self._opened.ask(lane, group[0].case) for lane in asked}
+        answers = self._answers(group)
         records = {lane: self._judge(group[0], lane, answers) for lane in lanes}
         if differing := [lane for lane in lanes if records[lane].differs_from_plain]:
             # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
             with self._alone.exclusive():
                 both = (PLAIN.name, *differing)
-                again = {lane: self._opened.ask(lane, group[0].case) for lane in both}
-            for lane in {*both} & {*lanes}:
-                records[lane] = self._judge(group[0], lane, again, asked_alone=True)
+                again = {lane: self._life.ask(lane, group[0].case) for lane in both}
+            if not any(answer.error for answer in again.values()):
+                for lane in {*both} & {*lanes}:
+                    records[lane] = self._judge(group[0], lane, again, asked_alone=True)
+                    self._keep(records[lane])
         return records
+
+    def _answers(self, group: _Group) -> dict[str, Observation]:
+        """The answers in all lanes that are needed; each is saved before the next lane is asked."""
+        case, due = group[0].case, {question.lane for question in group}
+        left = [lane.name for lane in lanes_asked(sorted(due))]
+        answers: dict[str, Observation] = {}
+        with self._alone.shared():
+            life = self._life.now()
+            while left:
+                answer = self._life.ask(left[0], case)
+                if answer.error and self._life.died(life):
+                    self._life.suspect(life, case)
+                    break
+                answers[left.pop(0)] = answer
+                self._keep_answer(group[0], answer, answers, due)
+        if left:  # the server died, of this case or of another that was in flight
+            with self._alone.exclusive():
+                self._life.revive(life)
+                alone = self._life.ask_alone(left, case)
+            for lane, answer in alone.items():
+                answers[lane] = answer
+                self._keep_answer(group[0], answer, answers, due)
+        return answers
+
+    def _keep_answer(
+        self,
+        question: Question,
+        answer: Observation,
+        answers: Mapping[str, Observation],
+        due: set[str],
+    ) -> None:
+        if answer.lane in due:
+            self._keep(self._judge(question, answer.lane, answers))
+
+    def _keep(self, record: Record) -> None:
+        with self._saving:
+            if not self._closed:
+                self._save(record)
 
     def _judge(
         self,
@@ -121,35 +205,6 @@ def _key(question: Question) -> tuple[str, str, int]:
     return question.case.node, question.lane, question.repeat
 
 
-@dataclass
-class _Gate:
-    """Many may ask at once, or one alone."""
-
-    _condition: threading.Condition = field(default_factory=threading.Condition)
-    _inside: int = 0
-    _alone: bool = False
-
-    @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
-        with self._condition:
-            self._condition.wait_for(lambda: not self._alone)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._inside -= 1
-                self._condition.notify_all()
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        with self._condition:
-            self._condition.wait_for(lambda: not self._alone)
-            self._alone = True
-            self._condition.wait_for(lambda: self._inside == 0)
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._alone = False
-                self._condition.notify_all()
+def _settle(future: Future[dict[str, Record]], error: Exception) -> None:
+    with contextlib.suppress(InvalidStateError):  # its answer is there
+        future.set_exception(error)

@@ -17,7 +17,9 @@ from evals.errors import ConfigError
 from evals.report.summary import Fingerprint, ProfileServed
 from evals.results import Record
 from evals.running.fingerprint import served, served_by
-from evals.running.folder import RunFolder, choose_folder
+from evals.running.folder import RunFolder, check_unused, choose_folder
+from evals.running.life import Life
+from evals.running.limits import check_descriptors
 from evals.running.options import RunOptions, read_options
 from evals.running.profile import Opened, open_profile
 from evals.running.questions import Question, questions
@@ -62,14 +64,14 @@ class Session:
 
         Raises:
             EvalsError: the model, server or configuration is not usable.
+            OSError: the run's folder cannot be written.
         """
         if self._opened is not None and self._opened.name == profile:
             return
         self.close()
         worker = self.folder.worker is not None
         if not worker and not self._served:
-            self.folder.create()
-            self.folder.replace_records(self._done.values())
+            self._claim_folder()
         opening = open_profile(
             profile,
             self.config,
@@ -84,21 +86,44 @@ class Session:
     def answer(
         self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
     ) -> Record:
-        """The judged answer; `wanted` names this profile's questions from here on, in order."""
+        """The judged answer; `wanted` names this profile's questions from here on, in order.
+
+        Raises:
+            EvalsError: as `open`, or the server is down for good.
+            OSError: an answer cannot be saved.
+        """
         self.open(profile)
         assert self._opened is not None
         if self._runner is None:
             left = [q for q in wanted() if self._kept_answer(profile, q) is None]
-            in_flight = 1 if self.folder.worker else self.options.in_flight
-            self._runner = Runner(self._opened, left, in_flight=in_flight)
+            self._runner = self._run(self._opened, left)
         kept = self._kept_answer(profile, question)
-        record = (
-            judged(replace(kept, case=question.case)) if kept else self._runner.record(question)
-        )
-        if record != self._done.get(record.key):
-            self._done[record.key] = record
+        if kept is None:
+            return self._runner.record(question)
+        record = judged(replace(kept, case=question.case))
+        if record != kept:
             self.folder.append(record)
         return record
+
+    def _run(self, opened: Opened, left: Sequence[Question]) -> Runner:
+        in_flight = 1 if self.folder.worker else self.options.in_flight
+        life = Life(
+            opened,
+            timeout=self.config.timeout,
+            in_flight=in_flight,
+            note=self.folder.append_death,
+        )
+        return Runner(opened, left, in_flight=in_flight, life=life, save=self.folder.append)
+
+    def _claim_folder(self) -> None:
+        """Make the folder ours, and begin with the answers that are kept."""
+        check_descriptors(self.options.in_flight)
+        self.folder.create()
+        if self.options.resume:
+            self._done = self.folder.kept()
+        else:
+            check_unused(self.folder.path)  # another run may have been there meanwhile
+        self.folder.replace_records(self._done.values())
 
     def close(self) -> None:
         """End the server and everything else that this process opened; may be called twice."""

@@ -1,5 +1,9 @@
 """Folders of the cache: complete under their name or not there, also among processes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from evals.models.cache import build_once
@@ -41,3 +45,13 @@ def test_of_two_builders_at_once_the_first_one_stays(tmp_path):
     folder = build_once(tmp_path / "a", build)
     assert (folder / "file").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_builder_left_is_cleared_and_a_living_one_keeps_its_own(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid in (dead.pid, os.getppid()):
+        (tmp_path / f"a.partial-{pid}").mkdir()
+    build_once(tmp_path / "a", lambda folder: folder.mkdir())
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a", f"a.partial-{os.getppid()}"}

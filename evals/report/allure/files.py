@@ -25,7 +25,7 @@ from evals.report.allure import run as allure_run
 from evals.report.pictures import pictures
 from evals.report.summary import ProfileServed, Summary
 from evals.report.text import print_summary
-from evals.results import Record
+from evals.results import Record, replace_file
 
 RESULTS = "allure-results"
 Save = Callable[[bytes, str], None]
@@ -117,10 +117,8 @@ def write_run_files(summary: Summary, records: Sequence[Record], folder: Path) -
         "run-globals.json": _globals(summary, records, folder, stop),
     }
     for name, value in values.items():
-        (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    (folder / "environment.properties").write_text(
-        allure_run.environment(summary), encoding="ascii"
-    )
+        replace_file(folder / name, json.dumps(value, indent=2) + "\n")
+    replace_file(folder / "environment.properties", allure_run.environment(summary))
 
 
 def _globals(
@@ -135,6 +133,6 @@ def _globals(
     attachments = []
     for name, stem, extension, kind, text in files:
         source = f"{stem}-attachment.{extension}"
-        (folder / source).write_text(text, encoding="utf-8", errors="backslashreplace")
+        replace_file(folder / source, text, errors="backslashreplace")
         attachments.append({"name": name, "source": source, "type": kind, "timestamp": stop})
     return {"attachments": attachments}

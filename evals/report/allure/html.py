@@ -15,7 +15,7 @@ from evals.errors import EvalsError
 from evals.models.cache import build_once
 from evals.report.allure.files import RESULTS, write_results, write_run_files
 from evals.report.summary_file import read_summary
-from evals.results import RECORDS, read_records
+from evals.results import RECORDS, read_records, replace_file
 
 PACKAGES = Path(__file__).with_name("npm")
 LEAST_NODE = 20
@@ -109,7 +109,7 @@ def forget(history: Path, run: str) -> None:
         return
     lines = history.read_text(encoding="utf-8").split("\n")
     kept = [line for line in lines if line and json.loads(line).get("name") != report_name(run)]
-    history.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    replace_file(history, "".join(f"{line}\n" for line in kept))
 
 
 def report_name(run: str) -> str:

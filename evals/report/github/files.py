@@ -12,7 +12,7 @@ from evals.report.github.markdown import is_gated, job_summary
 from evals.report.problems import problems
 from evals.report.summary import Summary
 from evals.report.summary_file import read_run, read_summary
-from evals.results import RECORDS, read_records
+from evals.results import RECORDS, read_records, replace_file
 
 SUMMARY = "job-summary.md"
 ISSUE = "issue.md"
@@ -39,14 +39,14 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
     records = list(read_records(run / RECORDS, say=lambda text: None))
     comparison, notes = _compared(against, summary)
     page = job_summary(summary, records, comparison, notes)
-    (run / SUMMARY).write_text(page, encoding="utf-8")
+    replace_file(run / SUMMARY, page)
     if step := variables.get("GITHUB_STEP_SUMMARY"):
         with Path(step).open("a", encoding="utf-8") as file:
             file.write(page)
     (run / ISSUE).unlink(missing_ok=True)
     if is_gated(summary) and not summary.gate.passed:
         text = issue_text(summary, records, variables, comparison)
-        (run / ISSUE).write_text(text, encoding="utf-8")
+        replace_file(run / ISSUE, text)
     found = list(annotations(problems(records, comparison)))
     return Told(found, _conforms(summary))
 

@@ -11,7 +11,7 @@ from evals.report.html.render import page
 from evals.report.pictures import pictures, started
 from evals.report.summary import Summary
 from evals.report.summary_file import SUMMARY, read_run, read_summary
-from evals.results import RECORDS, Record, read_records
+from evals.results import RECORDS, Record, read_records, replace_file
 
 REPORT = "report.html"
 PICTURES = "pictures"
@@ -57,7 +57,7 @@ def write_report(
     path = output or folder / REPORT
     text = page(summary, records, earlier=earlier, compared=compared)
     # Half of a surrogate pair, which a model can write and UTF-8 cannot, is escaped in the JSON.
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    replace_file(path, text, errors="backslashreplace")
     if output is None:
         _write_pictures(pictures(summary, records, earlier), folder / PICTURES)
     return path
@@ -66,7 +66,7 @@ def write_report(
 def _write_pictures(drawn: Mapping[str, str], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for name, svg in drawn.items():
-        (folder / f"{name}.svg").write_text(plots.standalone(svg), encoding="utf-8")
+        replace_file(folder / f"{name}.svg", plots.standalone(svg))
 
 
 def _earlier(folder: Path, summary: Summary) -> Iterator[tuple[Path, Summary]]:

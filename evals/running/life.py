@@ -1,0 +1,196 @@
+"""The life of the server that is asked: it may die, hang, and be started again.
+
+A server that this run booted is started again when it died, a bounded number of times. Of the
+cases that were in flight then each is asked once more, alone; the one that it dies of again is
+not asked any more. A server that answers nobody any more is called down: that costs the time of
+one answer, not of all.
+"""
+
+import contextlib
+import datetime
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from evals.case import Case
+from evals.engines.server import one_token
+from evals.errors import ServerError
+from evals.lanes.lane import lane_named
+from evals.observation import Observation
+from evals.report.summary import ServerDeath
+from evals.running.profile import Opened
+
+MOST_DEATHS = 8
+"""The server is started again this often; then the run ends."""
+_NEARLY = 0.95
+_LOG_LINES = 12
+_ACCESS = re.compile(r'"(GET|POST) \S+ HTTP/[0-9.]+" [0-9]{3}')
+_ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)\b")
+
+
+class Life:
+    """Asks an opened profile, and looks after its server; may be called from several threads.
+
+    `timeout` is that of one question in seconds, `in_flight` the most that are asked at a time.
+    `note` gets each death.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        timeout: float,
+        in_flight: int,
+        note: Callable[[ServerDeath], None],
+    ) -> None:
+        self._opened = opened
+        self._process = opened.server.process if opened.server else None
+        self._timeout = timeout
+        self._in_flight = in_flight
+        self._note = note
+        self._lock = threading.Lock()
+        self._judging_it = threading.Lock()
+        self._number = 0
+        self._log_start = opened.server.log_position() if opened.server else 0
+        self._silent = 0
+        self._hung = False
+        self._suspects: dict[int, list[str]] = {}
+        self._over: str | None = None
+
+    def now(self) -> int:
+        """Names the life that the server leads: after a restart it is another."""
+        return self._number
+
+    def ask(self, lane: str, case: Case) -> Observation:
+        """The answer to `case` in one lane.
+
+        Raises:
+            ServerError: the server is down for good.
+        """
+        if self._over:
+            raise ServerError(self._over)
+        begin = time.monotonic()
+        answer = self._opened.ask(lane, case)
+        if lane_named(lane).traits.over_http:
+            late = bool(answer.error) and time.monotonic() - begin >= self._timeout * _NEARLY
+            if self._counts_as_hung(late):
+                self._judge_hung()
+        return answer
+
+    def died(self, since: int) -> bool:
+        """Whether the server has died in or after the life `since`; asked after an error."""
+        if self._process is None:
+            return False
+        return since != self._number or self._process.how_ended() is not None
+
+    def suspect(self, since: int, case: Case) -> None:
+        """`case` was in flight when the server died in the life `since`."""
+        with self._lock:
+            self._suspects.setdefault(since, []).append(case.node)
+
+    def revive(self, since: int) -> None:
+        """Start the server again if that is still to be done; call it while nobody asks.
+
+        Raises:
+            ServerError: it has died too often, or does not start.
+        """
+        if since == self._number and self._process and (how := self._process.how_ended()):
+            self._restart(how, tuple(self._suspects.get(since, ())))
+
+    def ask_alone(self, lanes: list[str], case: Case) -> dict[str, Observation]:
+        """The answers to a suspect while nobody else asks; if the server dies of it, it is named.
+
+        Raises:
+            ServerError: the server is down for good.
+        """
+        answers: dict[str, Observation] = {}
+        for lane in lanes:
+            since, answer = self._number, self.ask(lane, case)
+            asked = answer.error and self._process and since == self._number
+            if asked and self._process and (how := self._process.how_ended()):
+                with contextlib.suppress(ServerError):  # the next question says so
+                    self._restart(how, (case.node,), killer=case.node)
+                left = lanes[lanes.index(lane) :]
+                return answers | {name: _killed(name, how) for name in left}
+            answers[lane] = answer
+        return answers
+
+    def _restart(self, how: str, in_flight: tuple[str, ...], killer: str | None = None) -> None:
+        assert self._process is not None
+        assert self._opened.server is not None
+        log = told(self._opened.server.log_slice(self._log_start))
+        when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._note(
+            ServerDeath(
+                profile=self._opened.name,
+                when=when,
+                how=how,
+                in_flight=in_flight,
+                killer=killer,
+                log=log,
+            )
+        )
+        if self._number >= MOST_DEATHS:
+            self._end(f"the server died {MOST_DEATHS + 1} times, the last time it {how}\n{log}")
+        try:
+            self._process.restart()
+        except ServerError as error:
+            self._end(f"the server {how}, and cannot be started again: {error}")
+        self._number += 1
+        self._silent = 0
+        self._log_start = self._opened.server.log_position()
+
+    def _end(self, why: str) -> None:
+        self._over = why
+        raise ServerError(why)
+
+    def _counts_as_hung(self, late: bool) -> bool:
+        with self._lock:
+            self._silent = self._silent + 1 if late else 0
+            # One hang was forgiven: a server that hangs again is not given all of them again.
+            return self._silent >= (1 if self._hung else max(2, self._in_flight))
+
+    def _judge_hung(self) -> None:
+        """Ask for one token; a server that does not even give that is down.
+
+        Raises:
+            ServerError: it is, and is not ours to start again, or has hung before.
+        """
+        assert self._opened.server is not None
+        since = self._number
+        with self._one_judge() as first:
+            if not first or since != self._number or self._over:
+                return
+            try:
+                one_token(self._opened.server.url, self._timeout / 2)
+                self._silent = 0
+            except ServerError as error:
+                how = f"hung ({error})"
+                if self._process is None or self._hung:
+                    self._end(f"the server is down: it answered nothing in time, and {error}")
+                self._hung = True
+                self._restart(how, tuple(self._suspects.get(since, ())))
+
+    @contextlib.contextmanager
+    def _one_judge(self) -> Iterator[bool]:
+        """Whether this thread is the first; the others need not judge the same silence."""
+        first = self._judging_it.acquire(blocking=False)
+        try:
+            yield first
+        finally:
+            if first:
+                self._judging_it.release()
+
+
+def told(log: str) -> str:
+    """What a server's log tells of its death: the errors in it, each once, and its last lines."""
+    lines = [line for line in log.splitlines() if line.strip() and not _ACCESS.search(line)]
+    errors = list(dict.fromkeys(line for line in lines if _ERROR.match(line)))[:_LOG_LINES]
+    last = lines[-_LOG_LINES:]
+    return "\n".join([*(line for line in errors if line not in last), *last])
+
+
+def _killed(lane: str, how: str) -> Observation:
+    error = f"the server dies of this question: it {how}, also when nothing else was asked"
+    return Observation(lane, error=error, killed_server=True)
