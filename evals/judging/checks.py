@@ -4,10 +4,11 @@ Those of what a case expects hold it against what was `Said`. They are put to th
 to what the model wrote, so that the two can be told apart; see `evals.judging.registry`.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jsonschema.exceptions import SchemaError
 
@@ -19,9 +20,9 @@ from evals.json_text import parse_strict, to_text
 from evals.judging.call_matching import CallsMatch, match_calls
 from evals.observation import Call, Observation
 from evals.patterns import PatternTimeout
-from evals.results import Difference, Kind
+from evals.results import Answer, Difference, Kind
 
-_STRANGE = re.compile(r"[\s<>\"'{}=]|</")
+_STRANGE = re.compile(r"[\s<>\"'{}=]|</|\A\Z")
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,17 @@ class Said:
         return cls(observation.calls, observation.content or "")
 
 
-def match_expected(case: Case, said: Said) -> CallsMatch:
-    """The calls held against those alternatives of the case that they are nearest to."""
+def match_expected(
+    case: Case, said: Said, order: Literal["any", "given"] | None = None
+) -> CallsMatch:
+    """The calls held against those alternatives of the case that they are nearest to.
+
+    `order` takes the place of the case's own.
+    """
     got = [(call.name, parse_arguments(call)) for call in said.calls]
     matches = [
-        match_calls(calls, got, case.expect.order, case.tools) for calls in case.expect.alternatives
+        match_calls(calls, got, order or case.expect.order, case.tools)
+        for calls in case.expect.alternatives
     ]
     return min(matches, key=lambda match: (not match.ok, match.faults))
 
@@ -100,6 +107,9 @@ def check_tool_name(case: Case, said: Said) -> Finding | None:
             return Finding(
                 kind, f"{show(call.name)} is not an available tool (choose from {offered})"
             )
+    if in_another_order(case, said):
+        got = ", ".join(call.name for call in said.calls)
+        return Finding(Kind.ANOTHER_ORDER, f"the calls are in another order than expected: {got}")
     match = match_expected(case, said)
     expected = [call.expected.name for call in match.calls]
     got = [call.name for call in said.calls]
@@ -110,6 +120,13 @@ def check_tool_name(case: Case, said: Said) -> Finding | None:
     else:
         kind = Kind.SPURIOUS_CALL if len(got) > len(expected) else Kind.WRONG_TOOL
     return Finding(kind, f"expected {', '.join(expected)}, got {', '.join(got)}")
+
+
+def in_another_order(case: Case, said: Said) -> bool:
+    """Whether the calls would all match if their order did not count, and do not as it does."""
+    if case.expect.order == "any" or match_expected(case, said).ok:
+        return False
+    return match_expected(case, said, "any").ok
 
 
 def check_arguments(case: Case, said: Said) -> Finding | None:
@@ -175,29 +192,52 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
     return f"{errors[0].json_path}: {show(errors[0].message)}" if errors else None
 
 
-def is_cut_off(case: Case, observation: Observation) -> bool:
+def is_cut_off(case: Case, observation: Observation, *, unended: bool | None = None) -> bool:
     """Whether the answer ran into max_tokens: `length` says so, and usage does not contradict it.
 
-    A server may count the end token or not, so one token less is no contradiction.
+    A server may count the end token or not, so one token less is no contradiction; 0 tokens are no
+    count at all. Without `length` it did so where all of max_tokens are used and the answer has no
+    end: what the model wrote shows that (`unended`); where that is not known, the last call breaks
+    off.
     """
-    used = observation.usage
-    early = used is not None and used.completion + 1 < case.max_tokens
-    return observation.finish_reason == "length" and not early
+    used = observation.usage.completion if observation.usage else 0
+    if observation.finish_reason == "length":
+        return not used or used + 1 >= case.max_tokens
+    breaks_off = _breaks_off(observation) if unended is None else unended
+    return used >= case.max_tokens and breaks_off
 
 
-def check_finish_reason(case: Case, observation: Observation) -> Finding | None:
-    """`tool_calls` exactly with calls, `stop` for an answer, `length` at max_tokens alone."""
-    reason = observation.finish_reason
-    if is_cut_off(case, observation):
+def _breaks_off(observation: Observation) -> bool:
+    """Whether the arguments of the last call are the beginning of JSON."""
+    text = observation.calls[-1].arguments.rstrip() if observation.calls else ""
+    try:
+        json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text) or error.msg.startswith("Unterminated string")
+    except (ValueError, RecursionError):
+        return False
+    return False
+
+
+def check_finish_reason(case: Case, observation: Observation, *, cut_off: bool) -> Finding | None:
+    """`tool_calls` exactly with calls, `stop` for an answer, `length` at max_tokens alone.
+
+    A call that `tool_choice` names may end with `stop`, too, as OpenAI's own do.
+    """
+    reason, used = observation.finish_reason, observation.usage
+    tokens = f"{used.completion if used else None} of {case.max_tokens} tokens"
+    if cut_off and reason == "length":
         return Finding(Kind.TRUNCATED, "the answer was cut off at max_tokens")
-    if reason == "length":
-        used = observation.usage.completion if observation.usage else None
-        said = f"finish_reason is length after {used} of {case.max_tokens} tokens"
+    if cut_off:
+        said = f"finish_reason is {reason}, not length, of an answer cut off after {tokens}"
         return Finding(Kind.FINISH_REASON, said)
+    if reason == "length":
+        return Finding(Kind.FINISH_REASON, f"finish_reason is length after {tokens}")
     if reason == "tool_calls" and not observation.calls:
         return Finding(Kind.LOST_CALL, "finish_reason is tool_calls, but there is no call")
     wanted = "tool_calls" if observation.calls else "stop"
-    if reason != wanted:
+    named = isinstance(case.tool_choice, dict) and wanted == "tool_calls" and reason == "stop"
+    if reason != wanted and not named:
         return Finding(Kind.FINISH_REASON, f"finish_reason is {reason}, not {wanted}")
     return None
 
@@ -219,12 +259,13 @@ def leaked_marks(case: Case, text: str) -> list[str]:
 
 
 def check_stream(observation: Observation, plain: Observation) -> Finding | None:
-    """A stream says what the plain response says: calls, text and finish reason."""
+    """A stream says what the plain response says: calls, text, reasoning and finish reason."""
     differences = [
         Difference(f"$.{name}", show(one), show(other), "wrong")
         for name, one, other in (
             ("calls", _comparable(plain.calls), _comparable(observation.calls)),
             ("content", plain.content or "", observation.content or ""),
+            ("reasoning", plain.reasoning or "", observation.reasoning or ""),
             ("finish_reason", plain.finish_reason, observation.finish_reason),
         )
         if one != other
@@ -233,7 +274,14 @@ def check_stream(observation: Observation, plain: Observation) -> Finding | None
         return None
     names = ", ".join(difference.path[2:] for difference in differences)
     reason = f"stream and plain response differ in {names}"
+    if names == "calls" and _same_calls_mixed(plain.calls, observation.calls):
+        reason = "the stream has the calls of the plain response in another order"
     return Finding(Kind.STREAM_MISMATCH, reason, tuple(differences))
+
+
+def _same_calls_mixed(calls: Sequence[Call], others: Sequence[Call]) -> bool:
+    one, other = ([_comparable([call]) for call in each] for each in (calls, others))
+    return sorted(one) == sorted(other)
 
 
 def _comparable(calls: Sequence[Call]) -> str:
@@ -253,6 +301,23 @@ def _sorted_text(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_sorted_text, value)) + "]"
     return to_text(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def check_tools_seen(answer: Answer, observation: Observation) -> Finding | None:
+    """The tools are in the prompt: rendered here, and as the server counts it."""
+    prompt, rendered, used = answer.prompt, answer.rendered_prompt_tokens, observation.usage
+    if prompt.unseen_tools:
+        names = ", ".join(map(show, prompt.unseen_tools))
+        reason = f"the chat template leaves out {names}: the prompt is the same without"
+        return Finding(Kind.TOOLS_NOT_IN_PROMPT, reason)
+    bare = prompt.without_tools
+    if used is None or bare is None or rendered in (None, bare) or used.prompt != bare:
+        return None
+    reason = (
+        f"the server's prompt has {bare} tokens, as many as one without the tools; with them it "
+        f"has {rendered}"
+    )
+    return Finding(Kind.TOOLS_NOT_IN_PROMPT, reason)
 
 
 def check_prompt(observation: Observation, rendered: int) -> Finding | None:

@@ -1,0 +1,43 @@
+"""What the model's own template makes of a request: whether it takes it, and shows all tools."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from evals.formats.registry import THINK
+from evals.lanes.tokens import render, render_text
+from evals.results import Prompt
+
+
+def look_at(tokenizer: Any, request: Mapping[str, Any]) -> Prompt:
+    """The prompt of a request, rendered with the tools, without them, and without each of them."""
+    try:
+        text = render_text(tokenizer, request)
+    except ValueError as error:
+        return Prompt(error=str(error))
+    seen = Prompt(opens_thought=_opens_thought(text))
+    tools = request.get("tools") or []
+    if not tools:
+        return seen
+    bare = {key: value for key, value in request.items() if key != "tools"}
+    unseen = tuple(
+        str(tool["function"]["name"])
+        for i, tool in enumerate(tools)
+        if _renders_as(text, tokenizer, {**bare, "tools": tools[:i] + tools[i + 1 :]})
+    )
+    try:
+        return replace(seen, without_tools=len(render(tokenizer, bare)), unseen_tools=unseen)
+    except ValueError:
+        return replace(seen, unseen_tools=unseen)
+
+
+def _renders_as(text: str, tokenizer: Any, request: Mapping[str, Any]) -> bool:
+    """Whether the request has this prompt; not where the template rejects it."""
+    try:
+        return render_text(tokenizer, request) == text
+    except ValueError:
+        return False
+
+
+def _opens_thought(text: str) -> bool:
+    return any(text.rfind(opening) > text.rfind(closing) for opening, closing in THINK)
