@@ -185,7 +185,7 @@ class Prompt:
     without_tools: int | None = None
     """Tokens of the prompt without the tools; None where there are none, or it is not known."""
     unseen_tools: tuple[str, ...] = ()
-    """Available tools without which the prompt is the same."""
+    """Available tools whose names the prompt does not show."""
     opens_thought: bool | None = None
     """Whether it ends within a thought; None where it is not known."""
     error: str | None = None

@@ -150,10 +150,10 @@ def _blame_without_text(finding: Finding, evidence: Evidence) -> Blame:
     if finding.kind == Kind.MISSING_CALL and not evidence.response.calls:
         if evidence.truncated:
             return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
-        if evidence.response.finish_reason == "tool_calls":
-            return Blame(Kind.LOST_CALL, Layer.UNKNOWN, "finish_reason is tool_calls")
         if lost := _misplaced_call(finding, evidence):
             return lost
+        if evidence.response.finish_reason == "tool_calls":
+            return Blame(Kind.LOST_CALL, Layer.UNKNOWN, "finish_reason is tool_calls")
     if finding.kind == Kind.CORRUPT_NAME and any(not c.name for c in evidence.response.calls):
         return Blame(finding.kind, Layer.SERVER, "no text of a model excuses a call without a name")
     return Blame(finding.kind, Layer.UNKNOWN, evidence.distrusted or "")

@@ -308,7 +308,7 @@ def check_tools_seen(answer: Answer, observation: Observation) -> Finding | None
     prompt, rendered, used = answer.prompt, answer.rendered_prompt_tokens, observation.usage
     if prompt.unseen_tools:
         names = ", ".join(map(show, prompt.unseen_tools))
-        reason = f"the chat template leaves out {names}: the prompt is the same without"
+        reason = f"the chat template leaves out {names}, which the model cannot know of"
         return Finding(Kind.TOOLS_NOT_IN_PROMPT, reason)
     bare = prompt.without_tools
     if used is None or bare is None or rendered in (None, bare) or used.prompt != bare:

@@ -24,8 +24,8 @@ def check_usage(
             return None
         return Finding(Kind.USAGE, "the request asks for usage, and the stream has none")
     problems = (
-        *_missing_counts(observation),
         *_impossible_counts(case, observation),
+        *_missing_counts(observation),
         *(_other_counts(observation, plain) if plain else ()),
     )
     return Finding(Kind.USAGE, problems[0]) if problems else None

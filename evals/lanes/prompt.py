@@ -1,6 +1,6 @@
 """What the model's own template makes of a request: whether it takes it, and shows all tools."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,10 @@ from evals.results import Prompt
 
 
 def look_at(tokenizer: Any, request: Mapping[str, Any]) -> Prompt:
-    """The prompt of a request, rendered with the tools, without them, and without each of them."""
+    """The prompt of a request, rendered as it is, without tools, and with each tool renamed.
+
+    A tool whose name the prompt does not show is unseen, wherever in the list it stands.
+    """
     try:
         text = render_text(tokenizer, request)
     except ValueError as error:
@@ -23,12 +26,18 @@ def look_at(tokenizer: Any, request: Mapping[str, Any]) -> Prompt:
     unseen = tuple(
         str(tool["function"]["name"])
         for i, tool in enumerate(tools)
-        if _renders_as(text, tokenizer, {**bare, "tools": tools[:i] + tools[i + 1 :]})
+        if _renders_as(text, tokenizer, {**bare, "tools": _with_renamed(tools, i)})
     )
     try:
         return replace(seen, without_tools=len(render(tokenizer, bare)), unseen_tools=unseen)
     except ValueError:
         return replace(seen, unseen_tools=unseen)
+
+
+def _with_renamed(tools: Sequence[Any], i: int) -> list[Any]:
+    function = tools[i]["function"]
+    renamed = {**tools[i], "function": {**function, "name": f"{function['name']}_renamed"}}
+    return [*tools[:i], renamed, *tools[i + 1 :]]
 
 
 def _renders_as(text: str, tokenizer: Any, request: Mapping[str, Any]) -> bool:
