@@ -1,8 +1,6 @@
 """How the openai and pydantic-ai libraries read a response: what each says is wrong with it."""
 
 import asyncio
-import json
-import warnings
 from typing import Any
 
 import openai

@@ -108,8 +108,9 @@ def check_tool_name(case: Case, said: Said) -> Finding | None:
                 kind, f"{show(call.name)} is not an available tool (choose from {offered})"
             )
     if in_another_order(case, said):
-        got = ", ".join(call.name for call in said.calls)
-        return Finding(Kind.ANOTHER_ORDER, f"the calls are in another order than expected: {got}")
+        names = ", ".join(call.name for call in said.calls)
+        reason = f"the calls are in another order than expected: {names}"
+        return Finding(Kind.ANOTHER_ORDER, reason)
     match = match_expected(case, said)
     expected = [call.expected.name for call in match.calls]
     got = [call.name for call in said.calls]

@@ -360,9 +360,7 @@ DEFECTS = (
     Defect("G7", "thought lost in stream", thoughtful, reasoning_lost_in_stream, set(), MISMATCH),
     Defect("G7", "thought invented", words, thinks("Let me see."), CHANGED, CHANGED, "reasoning"),
     Defect("G7", "thought another", thoughtful, thinks("First of all."), CHANGED, CHANGED),
-    Defect(
-        "G7", "answer in thought", words, thinks("Nothing is pending.", None), CHANGED, CHANGED
-    ),
+    Defect("G7", "answer in thought", words, thinks("Nothing is pending.", None), CHANGED, CHANGED),
     Defect("G7", "half of it", words, thinks("Nothing is", "pending."), CHANGED, CHANGED),
     Defect(
         "G7",
@@ -398,7 +396,9 @@ DEFECTS = (
         ERROR,
         "context is full",
     ),
-    Defect("G15", "HTML", words, error_body(b"<html>\n<b>Bad \x1b[31m</b>"), ERROR, ERROR, "<b>Bad"),
+    Defect(
+        "G15", "HTML", words, error_body(b"<html>\n<b>Bad \x1b[31m</b>"), ERROR, ERROR, "<b>Bad"
+    ),
     Defect("G15", "no choices", words, error_body(b'{"choices": []}'), ERROR, ERROR, "choices"),
     Defect(
         "G15", "event", one, error_event({"error": {"message": "is full"}}), ERROR, ERROR, "is full"
@@ -476,7 +476,11 @@ STOCK = (
     ("no created", words, bodies(created=None)),
     ("usage null in each chunk", words, lambda r: [put(c, usage=None) for c in r.chunks[:-1]]),
     ("usage beside the finish reason", words, lambda r: usage_in_last(r)),
-    ("null calls in each delta", words, lambda r: [put(c["delta"], tool_calls=None) for c in deltas(r)]),
+    (
+        "null calls in each delta",
+        words,
+        lambda r: [put(c["delta"], tool_calls=None) for c in deltas(r)],
+    ),
     ("same finish reason twice", one, lambda r: r.chunks.insert(-1, r.chunk({}, "tool_calls"))),
     ("empty finish reasons", one, lambda r: [put(c, finish_reason="") for c in deltas(r)[:-1]]),
     ("whole calls with index", two, lambda r: indexed_calls(r)),
@@ -532,7 +536,7 @@ FRAMING = ("G1", "G16")
 
 @pytest.mark.parametrize("defect", [d for d in DEFECTS if d.group in FRAMING], ids=lambda d: d.name)
 def test_what_the_clients_cannot_read_is_a_fault_here(defect: Defect, scripted: Scripted) -> None:
-    case, response = defect.right()
+    _, response = defect.right()
     wanted = [(call["function"]["name"], call["function"]["arguments"]) for call in response.calls]
     defect.spoil(response)
     scripted.answer = answering(response, scripted.bodies)
@@ -551,7 +555,7 @@ def test_what_the_clients_cannot_read_is_a_fault_here(defect: Defect, scripted: 
 def test_what_is_no_fault_here_the_clients_read(
     right: Any, change: Any, scripted: Scripted
 ) -> None:
-    case, response = right()
+    _, response = right()
     wanted = [(call["function"]["name"], call["function"]["arguments"]) for call in response.calls]
     change(response)
     scripted.answer = answering(response, scripted.bodies)
@@ -620,13 +624,9 @@ def test_a_prompt_that_opens_a_thought(scripted: Scripted) -> None:
         assert "faithful" not in [verdict.check for verdict in plain.failed]
 
 
-def test_calls_in_another_order_than_the_case_wants() -> None:
-    case, response = two()
-    expect = {"calls": [{"name": "todoread"}, {"name": "read_file"}], "order": "given"}
-    wanted = builders.case(
-        {**expect, "calls": [expect["calls"][0], {"name": "read_file", "arguments": {"path": "README.md"}}]},
-        tools=TOOLS,
-    )
-    with serve() as scripted:
-        for record in asked(scripted, wanted, response):
-            assert failed(record) == {(Kind.ANOTHER_ORDER, Layer.MODEL)}
+def test_calls_in_another_order_than_the_case_wants(scripted: Scripted) -> None:
+    case, _ = calling(TODO, READ)
+    expect = case.expect.model_copy(update={"order": "given"})
+    _, response = calling(READ, TODO)
+    for record in asked(scripted, case.model_copy(update={"expect": expect}), response):
+        assert failed(record) == {(Kind.ANOTHER_ORDER, Layer.MODEL)}
