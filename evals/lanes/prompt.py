@@ -1,11 +1,12 @@
 """What the model's own template makes of a request: whether it takes it, and shows all tools."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from evals.formats.registry import THINK
-from evals.lanes.tokens import render, render_text
+from evals.lanes.tokens import TemplateError, render, render_text
 from evals.results import Prompt
 
 
@@ -16,8 +17,10 @@ def look_at(tokenizer: Any, request: Mapping[str, Any]) -> Prompt:
     """
     try:
         text = render_text(tokenizer, request)
-    except ValueError as error:
-        return Prompt(error=str(error))
+    except TemplateError as error:
+        return Prompt(error=str(error) if _usable(request["messages"]) else None)
+    except ValueError:
+        return Prompt()
     seen = Prompt(opens_thought=_opens_thought(text))
     tools = request.get("tools") or []
     if not tools:
@@ -32,6 +35,24 @@ def look_at(tokenizer: Any, request: Mapping[str, Any]) -> Prompt:
         return replace(seen, without_tools=len(render(tokenizer, bare)), unseen_tools=unseen)
     except ValueError:
         return replace(seen, unseen_tools=unseen)
+
+
+def _usable(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all earlier calls have arguments as templates take them: else it is not their fault.
+
+    The server must make an object of the text, which is not always the text of one.
+    """
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    texts = [(call.get("function") or {}).get("arguments") for call in calls]
+    return all(_is_object(text) for text in texts)
+
+
+def _is_object(arguments: Any) -> bool:
+    try:
+        value = json.loads(arguments) if isinstance(arguments, str) else arguments
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, Mapping)
 
 
 def _with_renamed(tools: Sequence[Any], i: int) -> list[Any]:

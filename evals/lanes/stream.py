@@ -111,6 +111,7 @@ def _bounded(events: Iterable[Event]) -> Iterator[Event]:
             raise ExchangeError(f"the stream has more than {MAX_EVENTS} events", 200)
         yield event
 
+
 # A field of an event, a comment, or nothing.
 _FIELD = re.compile(rb"(data|event|id|retry)(:|\r?\Z)|:|\s*\Z")
 _MOST_STRAYS, _LONGEST_STRAY = 50, 4000

@@ -12,6 +12,10 @@ Decode = Callable[[Sequence[int]], str]
 """Generated token ids, with the end token or without, to the text of the model."""
 
 
+class TemplateError(ValueError):
+    """The chat template rejects a request, or breaks on it; the message has its words."""
+
+
 def load_tokenizer(model: Path | str) -> Any:
     """The tokenizer of a model folder or hub name, as mlx_lm.server loads it; takes seconds.
 
@@ -91,7 +95,7 @@ def _apply_template(tokenizer: Any, request: Mapping[str, Any], *, tokenize: boo
             **request.get("chat_template_kwargs", {}),
         )
     except Exception as error:  # a template can raise anything
-        raise ValueError(f"the chat template fails: {error}") from error
+        raise TemplateError(f"the chat template fails: {error}") from error
 
 
 def _for_template(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,14 @@ def test_a_server_whose_own_template_leaves_out_the_tools() -> None:
     assert (Kind.PROMPT_DRIFT, Layer.TEMPLATE) in {(v.kind, v.layer) for v in found.failed}
 
 
+@pytest.mark.parametrize("arguments", ["", " ", "[]", '{"a": 1', '{"a": 1}{"b": 2}'])
+def test_arguments_that_no_template_takes_are_not_its_fault(arguments: str) -> None:
+    call = {"function": {"name": "todoread", "arguments": arguments}}
+    history = [LATE[0], {"role": "assistant", "tool_calls": [call]}, LATE[2]]
+    tokenizer = load_tokenizer(cached_replay(cache_folder()))
+    assert look_at(tokenizer, build_request(case_of(CALL, messages=history))).error is None
+
+
 def test_every_template_of_the_replay_model_shows_all_tools() -> None:
     tokenizer = load_tokenizer(cached_replay(cache_folder()))
     request = build_request(case_of(CALL))
