@@ -9,13 +9,13 @@ from evals.judging.checks import (
     Finding,
     Said,
     check_tool_choice,
-    check_tools_seen,
     leaked_marks,
     show,
 )
 from evals.judging.contract import legacy_call
 from evals.judging.evidence import LAYERS, Blame, Evidence, attempted_call, layer_of
 from evals.judging.thoughts import call_in_reasoning
+from evals.judging.usage import check_tools_seen
 from evals.observation import Observation
 from evals.results import Answer, Kind, Layer, Verdict
 

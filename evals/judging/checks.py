@@ -4,7 +4,6 @@ Those of what a case expects hold it against what was `Said`. They are put to th
 to what the model wrote, so that the two can be told apart; see `evals.judging.registry`.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from evals.json_text import parse_strict, to_text
 from evals.judging.call_matching import CallsMatch, match_calls
 from evals.observation import Call, Observation
 from evals.patterns import PatternTimeout
-from evals.results import Answer, Difference, Kind
+from evals.results import Difference, Kind
 
 _STRANGE = re.compile(r"[\s<>\"'{}=]|</|\A\Z")
 
@@ -193,56 +192,6 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
     return f"{errors[0].json_path}: {show(errors[0].message)}" if errors else None
 
 
-def is_cut_off(case: Case, observation: Observation, *, unended: bool | None = None) -> bool:
-    """Whether the answer ran into max_tokens: `length` says so, and usage does not contradict it.
-
-    A server may count the end token or not, so one token less is no contradiction; 0 tokens are no
-    count at all. Without `length` it did so where all of max_tokens are used and the answer has no
-    end: what the model wrote shows that (`unended`); where that is not known, the last call breaks
-    off.
-    """
-    used = observation.usage.completion if observation.usage else 0
-    if observation.finish_reason == "length":
-        return not used or used + 1 >= case.max_tokens
-    breaks_off = _breaks_off(observation) if unended is None else unended
-    return used >= case.max_tokens and breaks_off
-
-
-def _breaks_off(observation: Observation) -> bool:
-    """Whether the arguments of the last call are the beginning of JSON."""
-    text = observation.calls[-1].arguments.rstrip() if observation.calls else ""
-    try:
-        json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        return error.pos >= len(text) or error.msg.startswith("Unterminated string")
-    except (ValueError, RecursionError):
-        return False
-    return False
-
-
-def check_finish_reason(case: Case, observation: Observation, *, cut_off: bool) -> Finding | None:
-    """`tool_calls` exactly with calls, `stop` for an answer, `length` at max_tokens alone.
-
-    A call that `tool_choice` names may end with `stop`, too, as OpenAI's own do.
-    """
-    reason, used = observation.finish_reason, observation.usage
-    tokens = f"{used.completion if used else None} of {case.max_tokens} tokens"
-    if cut_off and reason == "length":
-        return Finding(Kind.TRUNCATED, "the answer was cut off at max_tokens")
-    if cut_off:
-        said = f"finish_reason is {reason}, not length, of an answer cut off after {tokens}"
-        return Finding(Kind.FINISH_REASON, said)
-    if reason == "length":
-        return Finding(Kind.FINISH_REASON, f"finish_reason is length after {tokens}")
-    if reason == "tool_calls" and not observation.calls:
-        return Finding(Kind.LOST_CALL, "finish_reason is tool_calls, but there is no call")
-    wanted = "tool_calls" if observation.calls else "stop"
-    named = isinstance(case.tool_choice, dict) and wanted == "tool_calls" and reason == "stop"
-    if reason != wanted and not named:
-        return Finding(Kind.FINISH_REASON, f"finish_reason is {reason}, not {wanted}")
-    return None
-
-
 def check_markup(case: Case, observation: Observation) -> Finding | None:
     """No markup of calls or reasoning in the text, but for what the question itself has."""
     text = observation.content or ""
@@ -302,32 +251,6 @@ def _sorted_text(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_sorted_text, value)) + "]"
     return to_text(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-
-def check_tools_seen(answer: Answer, observation: Observation) -> Finding | None:
-    """The tools are in the prompt: rendered here, and as the server counts it."""
-    prompt, rendered, used = answer.prompt, answer.rendered_prompt_tokens, observation.usage
-    if prompt.unseen_tools:
-        names = ", ".join(map(show, prompt.unseen_tools))
-        reason = f"the chat template leaves out {names}, which the model cannot know of"
-        return Finding(Kind.TOOLS_NOT_IN_PROMPT, reason)
-    bare = prompt.without_tools
-    if used is None or bare is None or rendered in (None, bare) or used.prompt != bare:
-        return None
-    reason = (
-        f"the server's prompt has {bare} tokens, as many as one without the tools; with them it "
-        f"has {rendered}"
-    )
-    return Finding(Kind.TOOLS_NOT_IN_PROMPT, reason)
-
-
-def check_prompt(observation: Observation, rendered: int) -> Finding | None:
-    """The server's prompt has as many tokens as the one rendered here."""
-    usage = observation.usage
-    if usage is None or usage.prompt == rendered:
-        return None
-    reason = f"the server's prompt has {usage.prompt} tokens, rendered here it has {rendered}"
-    return Finding(Kind.PROMPT_DRIFT, reason)
 
 
 def check_tool_choice(case: Case, said: Said) -> Finding | None:

@@ -6,6 +6,7 @@ field that both do without, that is no fault. Pure, and never raises, whatever a
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from evals.judging.checks import Finding, show
@@ -35,9 +36,9 @@ def completion_of(observation: Observation) -> Json | None:
 
 
 def chunks_of(observation: Observation) -> list[Json]:
-    """The chunks of a stream; none of another response."""
+    """The chunks of a stream, as far as clients read it; none of another response."""
     sent = (event.data for event in observation.events if event.framed)
-    chunks = (_object(data) for data in sent if data.strip() != _DONE)
+    chunks = (_object(data) for data in takewhile(lambda data: data.strip() != _DONE, sent))
     return [chunk for chunk in chunks if chunk is not None]
 
 
@@ -46,9 +47,9 @@ def completion_problems(completion: Json) -> Iterator[str]:
     yield from _head_problems(completion, "the completion")
     if completion.get("object") != "chat.completion":
         yield f"`object` is {show(completion.get('object'))}, not chat.completion"
-    choice = next(iter(_choices(completion)), {})
+    choice = next(iter(choices_of(completion)), {})
     yield from _choice_problems(choice)
-    message = _mapping(choice, "message")
+    message = part_of(choice, "message")
     if message.get("role") != "assistant":
         yield f"the `role` of the message is {show(message.get('role'))}, not assistant"
     yield from _legacy_problems(message)
@@ -65,11 +66,11 @@ def stream_problems(chunks: Sequence[Json]) -> Iterator[str]:
         yield from _head_problems(chunk, "a chunk")
         if not isinstance(chunk.get("choices"), list):
             yield f"chunk {number} has no `choices`"
-        for choice in _choices(chunk):
+        for choice in choices_of(chunk):
             yield from _choice_problems(choice)
             if not isinstance(choice.get("delta"), Mapping):
                 yield f"a choice of chunk {number} has no `delta`"
-            delta = _mapping(choice, "delta")
+            delta = part_of(choice, "delta")
             yield from _legacy_problems(delta)
             for fragment in _list(delta, "tool_calls"):
                 if isinstance(fragment, Mapping):
@@ -77,27 +78,11 @@ def stream_problems(chunks: Sequence[Json]) -> Iterator[str]:
     yield from _call_problems(list(calls.values()))
 
 
-def late_finish(observation: Observation) -> Finding | None:
-    """A finish reason that is not the last word of a stream: clients stop reading there."""
-    finish: str | None = None
-    for choice in (choice for chunk in chunks_of(observation) for choice in _choices(chunk)):
-        delta, reason = _mapping(choice, "delta"), choice.get("finish_reason") or None
-        spoken = ("content", "reasoning", "reasoning_content", "tool_calls", "refusal")
-        if finish and any(delta.get(name) for name in spoken):
-            said = f"finish_reason {finish} came before the end of the answer"
-            return Finding(Kind.FINISH_REASON, said)
-        if finish and reason and reason != finish:
-            said = f"the stream has two finish reasons, {finish} and {show(reason)}"
-            return Finding(Kind.FINISH_REASON, said)
-        finish = finish or (str(reason) if reason else None)
-    return None
-
-
 def legacy_call(observation: Observation) -> bool:
     """Whether the response has a call in the outdated field `function_call`."""
     bodies = [*chunks_of(observation), completion_of(observation) or {}]
-    choices = [choice for body in bodies for choice in _choices(body)]
-    places = [_mapping(choice, name) for choice in choices for name in ("message", "delta")]
+    choices = [choice for body in bodies for choice in choices_of(body)]
+    places = [part_of(choice, name) for choice in choices for name in ("message", "delta")]
     return any(place.get("function_call") for place in places)
 
 
@@ -110,7 +95,7 @@ def _join(calls: dict[Any, dict[str, Any]], fragment: Json) -> Iterator[str]:
     elif index not in calls and index != len(calls):
         yield f"call {len(calls) + 1} of the stream has `index` {index}, not {len(calls)}"
     call = calls.setdefault(index, {"function": {"name": None}})
-    known, name = call["function"]["name"], _mapping(fragment, "function").get("name")
+    known, name = call["function"]["name"], part_of(fragment, "function").get("name")
     if known and name == known:
         yield f"the `name` {show(name)} is sent again: clients append it"
     elif known and name and fragment.get("id") not in (None, call.get("id")):
@@ -123,7 +108,7 @@ def _join(calls: dict[Any, dict[str, Any]], fragment: Json) -> Iterator[str]:
 def _call_problems(calls: Sequence[Json]) -> Iterator[str]:
     ids = [call.get("id") for call in calls]
     for id_, call in zip(ids, calls, strict=True):
-        name = _mapping(call, "function").get("name")
+        name = part_of(call, "function").get("name")
         if not name or not isinstance(name, str):
             yield "a call has no `name`"
         if not isinstance(id_, str) or not id_.strip():
@@ -170,7 +155,8 @@ def _object(text: str) -> Json | None:
     return value if isinstance(value, dict) else None
 
 
-def _choices(body: Json) -> list[Json]:
+def choices_of(body: Json) -> list[Json]:
+    """The choices of a completion or a chunk; none where it has none that can be read."""
     return [choice for choice in _list(body, "choices") if isinstance(choice, Mapping)]
 
 
@@ -179,6 +165,7 @@ def _list(mapping: Json, name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _mapping(mapping: Json, name: str) -> Json:
+def part_of(mapping: Json, name: str) -> Json:
+    """The object of this name, such as a message; empty where there is none."""
     value = mapping.get(name)
     return value if isinstance(value, Mapping) else {}

@@ -11,12 +11,12 @@ from evals.judging.call_matching import match_calls
 from evals.judging.checks import (
     Finding,
     check_stream,
-    is_cut_off,
     leaked_marks,
     literal_calls,
     parse_arguments,
     show,
 )
+from evals.judging.ending import is_cut_off
 from evals.judging.matching import match
 from evals.judging.thoughts import changed_reasoning, moved_answer
 from evals.observation import Call, Observation, Traits

@@ -25,17 +25,16 @@ from evals.judging.checks import (
     check_answer,
     check_arguments,
     check_call_or_answer,
-    check_finish_reason,
     check_markup,
-    check_prompt,
     check_schema,
     check_tool_name,
     match_expected,
     show,
 )
-from evals.judging.contract import check_contract, late_finish
+from evals.judging.contract import check_contract
+from evals.judging.ending import check_finish_reason, late_finish
 from evals.judging.evidence import Blame, layer_of, same_calls
-from evals.judging.usage import check_usage
+from evals.judging.usage import check_prompt, check_usage
 from evals.observation import Observation, Traits
 from evals.results import Answer, Kind, Layer, Verdict
 

@@ -1,4 +1,4 @@
-"""Token counts: whether those of a response can be true, and whether its token ids agree."""
+"""Token counts: whether those of a response can be true, and what they say of its prompt."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from evals.case import Case
 from evals.judging.checks import Finding, check_stream, show
 from evals.judging.contract import chunks_of, completion_of
 from evals.observation import Observation
-from evals.results import Kind
+from evals.results import Answer, Kind
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -91,3 +91,29 @@ def distrusted(observation: Observation | None) -> str | None:
     if used in (0, ids):  # 0 is no count at all
         return None
     return f"the response has {ids} token ids of {used} tokens, which is no evidence"
+
+
+def check_tools_seen(answer: Answer, observation: Observation) -> Finding | None:
+    """The tools are in the prompt: rendered here, and as the server counts it."""
+    prompt, rendered, used = answer.prompt, answer.rendered_prompt_tokens, observation.usage
+    if prompt.unseen_tools:
+        names = ", ".join(map(show, prompt.unseen_tools))
+        reason = f"the chat template leaves out {names}, which the model cannot know of"
+        return Finding(Kind.TOOLS_NOT_IN_PROMPT, reason)
+    bare = prompt.without_tools
+    if used is None or bare is None or rendered in (None, bare) or used.prompt != bare:
+        return None
+    reason = (
+        f"the server's prompt has {bare} tokens, as many as one without the tools; with them it "
+        f"has {rendered}"
+    )
+    return Finding(Kind.TOOLS_NOT_IN_PROMPT, reason)
+
+
+def check_prompt(observation: Observation, rendered: int) -> Finding | None:
+    """The server's prompt has as many tokens as the one rendered here."""
+    usage = observation.usage
+    if usage is None or usage.prompt == rendered:
+        return None
+    reason = f"the server's prompt has {usage.prompt} tokens, rendered here it has {rendered}"
+    return Finding(Kind.PROMPT_DRIFT, reason)

@@ -486,6 +486,7 @@ STOCK = (
     ("whole calls with index", two, lambda r: indexed_calls(r)),
     ("id and type in each fragment", two, lambda r: [put(f, **known(f)) for f in r.fragments()]),
     ("no usage in the plain response", words, lambda r: put(r.plain, usage=...)),
+    ("more behind the end", one, lambda r: setattr(r, "raw_stream", r.stream_bytes() * 2)),
     ("thought left out", thoughtful, thinks(None)),
 )
 
