@@ -25,10 +25,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class Event:
-    """One server-sent event of a streamed response: seconds since the request, and its text."""
+    """One server-sent event of a streamed response: seconds since the request, and its text.
+
+    Not `framed` is what came outside of all events, which no client reads.
+    """
 
     seconds: float
     data: str
+    framed: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,9 @@ class Observation:
     `killed_server`: nothing was asked, for the server has died of this question, also when it was
     asked alone; a run that is resumed does not ask it again.
 
+    `body` is the JSON text of a plain response without its logprobs, whose ids are `token_ids`: the
+    fields around the answer, to be held against the API. A stream has its `events` for that.
+
     `started` is in seconds since the epoch. `token_texts` has the text of each of `token_ids`;
     where a character takes several tokens, it is the last one's. `server_log` is what the server
     logged meanwhile; requests in flight at one time share it.
@@ -105,6 +112,7 @@ class Observation:
     server_log: str | None = None
     retries: int = 0
     waited_seconds: float = 0.0
+    body: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping for a record; `from_dict` turns it back into an equal value."""

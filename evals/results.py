@@ -79,10 +79,20 @@ class Kind(StrEnum):
     """The finish reason does not fit the answer, such as `stop` with a call."""
     STREAM_MISMATCH = "stream_mismatch"
     """The stream and the plain response differ, also when both are asked alone."""
+    ANOTHER_ORDER = "another_order"
+    """The calls are the right ones, in another order than expected or written."""
+    API_CONTRACT = "api_contract"
+    """A field that the API requires is missing, such as the `id` of a call, or cannot be used."""
+    USAGE = "usage"
+    """The token counts are missing though asked for, or cannot be true."""
     PROMPT_DRIFT = "prompt_drift"
     """The server's prompt has more or fewer tokens than the one rendered here."""
+    TOOLS_NOT_IN_PROMPT = "tools_not_in_prompt"
+    """Available tools are not in the prompt, so the model never saw them."""
     TOOL_CHOICE_IGNORED = "tool_choice_ignored"
     """The response is not what `tool_choice` asked for."""
+    TEMPLATE_ERROR = "template_error"
+    """No answer came back, and the chat template rejects the request here, too."""
     SERVER_ERROR = "server_error"
     """No whole response came back: a status other than 200, a timeout, a cut stream."""
     HARNESS_ERROR = "harness_error"
@@ -170,6 +180,25 @@ class Scores:
     case: bool | None
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """What the model's own template makes of the request, rendered on this machine."""
+
+    without_tools: int | None = None
+    """Tokens of the prompt without the tools; None where there are none, or it is not known."""
+    unseen_tools: tuple[str, ...] = ()
+    """Available tools whose names the prompt does not show."""
+    opens_thought: bool | None = None
+    """Whether it ends within a thought; None where it is not known."""
+    error: str | None = None
+    """Why the template rejects the request."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The prompt whose `asdict` is `data`."""
+        return cls(**{**data, "unseen_tools": tuple(data.get("unseen_tools") or ())})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What came back to one question, with everything that it is judged by."""
@@ -184,6 +213,8 @@ class Answer:
     plain: Observation | None = None
     """The plain lane's answer that a lane without token ids is judged with."""
     rendered_prompt_tokens: int | None = None
+    prompt: Prompt = Prompt()
+    """What else is known of the prompt."""
     call_format: str = "qwen3-coder-xml"
     asked_alone: bool = False
     """It differed from the plain answer among other requests, so both were asked again, alone."""
@@ -300,6 +331,7 @@ class Record(Answer, Judgement):
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "scores": asdict(self.scores) if self.scores else None,
             "plain": self.plain.to_dict() if self.plain else None,
+            "prompt": asdict(self.prompt),
         }
         text = json.dumps(data, ensure_ascii=False, sort_keys=True)
         # A model can write half of a surrogate pair, which UTF-8 cannot; JSON has an escape for it.
@@ -325,6 +357,7 @@ class Record(Answer, Judgement):
         data["scores"] = Scores(**data["scores"]) if data["scores"] else None
         data["status"] = Status(data["status"])
         data["plain"] = Observation.from_dict(data["plain"]) if data["plain"] else None
+        data["prompt"] = Prompt.from_dict(data.get("prompt") or {})
         return cls(**data)
 
 

@@ -53,7 +53,7 @@ def called(got: int = BIG, wrote: int = BIG, **changes: Any) -> Observation:
     seen = builders.observation(
         calls=(Call("get_message", f'{{"id": {got}}}'),),
         finish_reason="tool_calls",
-        usage=Usage(200, 30, 20),
+        usage=Usage(200, len(pieces), 20),
         seconds=0.7,
         raw_text=raw,
         token_ids=tuple(range(500, 500 + len(pieces))),

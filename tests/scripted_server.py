@@ -54,10 +54,12 @@ class Scripted:
         self.answer: Answer = respond(b"")
 
 
-def respond(body: bytes, status: int = 200, length: int | None = None) -> Answer:
+def respond(
+    body: bytes, status: int = 200, length: int | None = None, kind: str = "application/json"
+) -> Answer:
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Type", kind)
         if length is not None:
             handler.send_header("Content-Length", str(length))
         handler.end_headers()

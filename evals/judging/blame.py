@@ -13,7 +13,10 @@ from evals.judging.checks import (
     show,
     shown_calls,
 )
+from evals.judging.contract import legacy_call
 from evals.judging.evidence import LAYERS, Blame, Evidence, attempted_call
+from evals.judging.thoughts import call_in_reasoning
+from evals.judging.usage import check_tools_seen
 from evals.observation import Observation
 from evals.results import Answer, Kind, Layer, Verdict
 
@@ -42,6 +45,16 @@ class Held:
     def ignored(self) -> Finding | None:
         """That the response ignored `tool_choice`, and so says nothing about the model."""
         return check_tool_choice(self.case, self.said)
+
+    @property
+    def unseen(self) -> Finding | None:
+        """That the model never saw the tools, whose fault the answer then is not."""
+        return check_tools_seen(self.answer, self.evidence.response)
+
+    @property
+    def of_model(self) -> bool:
+        """Whether the answer says anything about the model."""
+        return self.ignored is None and self.unseen is None
 
 
 @dataclass(frozen=True)
@@ -121,7 +134,8 @@ def _blame(expected: Expected, finding: Finding, evidence: Evidence) -> Blame:
     if reading is None:
         return _blame_without_text(finding, evidence)
     if reading.ambiguous:
-        return Blame(finding.kind, Layer.UNKNOWN, f"ambiguous: {reading.ambiguous[0]}")
+        lost = _misplaced_call(finding, evidence)
+        return lost or Blame(finding.kind, Layer.UNKNOWN, f"ambiguous: {reading.ambiguous[0]}")
     written = Said(reading.calls, reading.text)
     own = expected.of(evidence.case, written, None)
     if faithful and expected.of(evidence.case, written, finding) is None:
@@ -143,9 +157,24 @@ def _blame_without_text(finding: Finding, evidence: Evidence) -> Blame:
     if finding.kind == Kind.MISSING_CALL and not evidence.response.calls:
         if evidence.truncated:
             return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
+        if lost := _misplaced_call(finding, evidence):
+            return lost
         if evidence.response.finish_reason == "tool_calls":
             return Blame(Kind.LOST_CALL, Layer.UNKNOWN, "finish_reason is tool_calls")
-    return Blame(finding.kind, Layer.UNKNOWN)
+    if finding.kind == Kind.CORRUPT_NAME and any(not c.name for c in evidence.response.calls):
+        return Blame(finding.kind, Layer.SERVER, "no text of a model excuses a call without a name")
+    return Blame(finding.kind, Layer.UNKNOWN, evidence.distrusted or "")
+
+
+def _misplaced_call(finding: Finding, evidence: Evidence) -> Blame | None:
+    """A call that is missing, and stands where no client looks for it."""
+    if finding.kind != Kind.MISSING_CALL or evidence.response.calls:
+        return None
+    if legacy_call(evidence.response):
+        return Blame(Kind.LOST_CALL, Layer.SERVER, "a call is in the field function_call")
+    if call_in_reasoning(evidence.case, evidence.response):
+        return Blame(Kind.LOST_CALL, Layer.UNKNOWN, "a call is in the reasoning")
+    return None
 
 
 def blame_finish_reason(held: Held, finding: Finding) -> Blame:

@@ -70,14 +70,15 @@ def match_calls(
     if order == "given":
         pairs = {i: i for i in range(min(len(expected), len(got)))}
     else:
+        # Among equals the order as it came: the places count less than any one fault.
+        fault = len(expected) * len(got) + 1
         pairs = assign(
             [
                 [
-                    (0 if call.name == name else _WRONG_NAME)
-                    + min(len(cell.wrong), _WRONG_NAME - 1)
-                    for (name, _), cell in zip(got, row, strict=True)
+                    fault * _faults(call, name, cell) + abs(i - j)
+                    for j, ((name, _), cell) in enumerate(zip(got, row, strict=True))
                 ]
-                for call, row in zip(expected, table, strict=True)
+                for i, (call, row) in enumerate(zip(expected, table, strict=True))
             ]
         )
     calls = []
@@ -89,6 +90,11 @@ def match_calls(
         else:
             calls.append(CallMatch(call, index, call.name == got[index][0], table[i][index]))
     return CallsMatch(tuple(calls), tuple(sorted(set(range(len(got))) - set(pairs.values()))))
+
+
+def _faults(call: ExpectedCall, name: str, arguments: Match) -> int:
+    wrong = min(len(arguments.wrong), _WRONG_NAME - 1)
+    return wrong if call.name == name else _WRONG_NAME + wrong
 
 
 def _match_arguments(

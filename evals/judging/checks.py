@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jsonschema.exceptions import SchemaError
 
@@ -24,7 +24,7 @@ from evals.observation import Call, Observation
 from evals.patterns import PatternTimeout
 from evals.results import Difference, Kind
 
-_STRANGE = re.compile(r"[\s<>\"'{}=]|</")
+_STRANGE = re.compile(r"[\s<>\"'{}=]|</|\A\Z")
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,17 @@ class Said:
         return cls(observation.calls, observation.content or "")
 
 
-def match_expected(case: Case, said: Said) -> CallsMatch:
-    """The calls held against those alternatives of the case that they are nearest to."""
+def match_expected(
+    case: Case, said: Said, order: Literal["any", "given"] | None = None
+) -> CallsMatch:
+    """The calls held against those alternatives of the case that they are nearest to.
+
+    `order` takes the place of the case's own.
+    """
     got = [(call.name, parse_arguments(call)) for call in said.calls]
     matches = [
-        match_calls(calls, got, case.expect.order, case.tools) for calls in case.expect.alternatives
+        match_calls(calls, got, order or case.expect.order, case.tools)
+        for calls in case.expect.alternatives
     ]
     return min(matches, key=lambda match: (not match.ok, match.faults))
 
@@ -104,6 +110,10 @@ def check_tool_name(case: Case, said: Said) -> Finding | None:
             return Finding(
                 kind, f"{show(call.name)} is not an available tool (choose from {offered})"
             )
+    if in_another_order(case, said):
+        names = ", ".join(call.name for call in said.calls)
+        reason = f"the calls are in another order than expected: {names}"
+        return Finding(Kind.ANOTHER_ORDER, reason)
     match = match_expected(case, said)
     expected = [call.expected.name for call in match.calls]
     got = [call.name for call in said.calls]
@@ -122,6 +132,13 @@ def _name_kind(expected: Sequence[str], got: Sequence[str]) -> Kind:
     if missing:
         return Kind.MISSING_CALL
     return Kind.SPURIOUS_CALL if extra else Kind.WRONG_TOOL
+
+
+def in_another_order(case: Case, said: Said) -> bool:
+    """Whether the calls would all match if their order did not count, and do not as it does."""
+    if case.expect.order == "any" or match_expected(case, said).ok:
+        return False
+    return match_expected(case, said, "any").ok
 
 
 def check_arguments(case: Case, said: Said) -> Finding | None:
@@ -189,33 +206,6 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
     return f"{errors[0].json_path}: {show(errors[0].message)}" if errors else None
 
 
-def is_cut_off(case: Case, observation: Observation) -> bool:
-    """Whether the answer ran into max_tokens: `length` says so, and usage does not contradict it.
-
-    A server may count the end token or not, so one token less is no contradiction.
-    """
-    used = observation.usage
-    early = used is not None and used.completion + 1 < case.max_tokens
-    return observation.finish_reason == "length" and not early
-
-
-def check_finish_reason(case: Case, observation: Observation) -> Finding | None:
-    """`tool_calls` exactly with calls, `stop` for an answer, `length` at max_tokens alone."""
-    reason = observation.finish_reason
-    if is_cut_off(case, observation):
-        return Finding(Kind.TRUNCATED, "the answer was cut off at max_tokens")
-    if reason == "length":
-        used = observation.usage.completion if observation.usage else None
-        said = f"finish_reason is length after {used} of {case.max_tokens} tokens"
-        return Finding(Kind.FINISH_REASON, said)
-    if reason == "tool_calls" and not observation.calls:
-        return Finding(Kind.LOST_CALL, "finish_reason is tool_calls, but there is no call")
-    wanted = "tool_calls" if observation.calls else "stop"
-    if reason != wanted:
-        return Finding(Kind.FINISH_REASON, f"finish_reason is {reason}, not {wanted}")
-    return None
-
-
 def check_markup(case: Case, observation: Observation) -> Finding | None:
     """No markup of calls or reasoning in the text, but for what the question itself has."""
     text = observation.content or ""
@@ -242,7 +232,7 @@ def leaked_marks(case: Case, text: str) -> list[str]:
 
 
 def check_stream(observation: Observation, plain: Observation) -> Finding | None:
-    """A stream says what the plain response says: calls, text and finish reason."""
+    """A stream says what the plain response says: calls, text, reasoning and finish reason."""
     differences = [
         Difference(f"$.{name}", *apart(cut(one), cut(other)), "wrong")
         for name, one, other, differs in (
@@ -259,6 +249,12 @@ def check_stream(observation: Observation, plain: Observation) -> Finding | None
                 (plain.content or "") != (observation.content or ""),
             ),
             (
+                "reasoning",
+                to_text(plain.reasoning),
+                to_text(observation.reasoning),
+                (plain.reasoning or "") != (observation.reasoning or ""),
+            ),
+            (
                 "finish_reason",
                 to_text(plain.finish_reason),
                 to_text(observation.finish_reason),
@@ -271,12 +267,19 @@ def check_stream(observation: Observation, plain: Observation) -> Finding | None
         return None
     names = ", ".join(difference.path[2:] for difference in differences)
     reason = f"stream and plain response differ in {names}"
+    if names == "calls" and _same_calls_mixed(plain.calls, observation.calls):
+        reason = "the stream has the calls of the plain response in another order"
     return Finding(Kind.STREAM_MISMATCH, reason, tuple(differences))
 
 
 def shown_calls(calls: Sequence[Call]) -> str:
     """Calls in one line; their arguments are JSON text and not quoted once more."""
     return ", ".join(one_line(f"{call.name}({call.arguments})") for call in calls) or "(none)"
+
+
+def _same_calls_mixed(calls: Sequence[Call], others: Sequence[Call]) -> bool:
+    one, other = ([_comparable([call]) for call in each] for each in (calls, others))
+    return sorted(one) == sorted(other)
 
 
 def _comparable(calls: Sequence[Call]) -> str:
@@ -296,15 +299,6 @@ def _sorted_text(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_sorted_text, value)) + "]"
     return to_text(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-
-def check_prompt(observation: Observation, rendered: int) -> Finding | None:
-    """The server's prompt has as many tokens as the one rendered here."""
-    usage = observation.usage
-    if usage is None or usage.prompt == rendered:
-        return None
-    reason = f"the server's prompt has {usage.prompt} tokens, rendered here it has {rendered}"
-    return Finding(Kind.PROMPT_DRIFT, reason)
 
 
 def check_tool_choice(case: Case, said: Said) -> Finding | None:

@@ -25,6 +25,10 @@ a call that the model wrote is `spurious_call`, whatever the server did with it.
 A lost call without raw text is a violation of layer `unknown` and has no scores: the response
 contradicts itself, and nothing tells what the model wrote.
 
+A prompt without the tools says nothing about the model either: the one failed verdict is `prompt`,
+layer `template`. Token ids of which there are more or fewer than the response counts are no
+evidence.
+
 A response that ignores `tool_choice` says nothing about the model. It gets the one failed verdict
 `tool_choice`, and the checks of what the case expects are left out, as are its scores.
 """
@@ -38,7 +42,8 @@ from evals.judging import registry
 from evals.judging.blame import Held, by_kind, verdict
 from evals.judging.checks import Finding, Said, check_markup, match_expected
 from evals.judging.evidence import Evidence, attempted_call, changed_behind
-from evals.observation import PLAIN, Observation
+from evals.judging.usage import distrusted
+from evals.observation import PLAIN, Observation, Traits
 from evals.patterns import PatternTimeout, time_limit
 from evals.results import KNOWN_DEFECT, Answer, Judgement, Kind, Scores, Status, Verdict
 
@@ -63,7 +68,7 @@ def judge(answer: Answer) -> Judgement:
 
 
 def _judge(answer: Answer) -> Judgement:
-    if broken := registry.broken_response(answer.traits, answer.observation):
+    if broken := registry.broken_answer(answer):
         return _without_answer(answer, broken)
     plain = None if answer.case.temperature > 0 else answer.plain
     if plain is not None and (broken := registry.broken_response(PLAIN, plain)):
@@ -75,7 +80,7 @@ def _judge(answer: Answer) -> Judgement:
     judged = [(c, c.judge(held)) for c in registry.CHECKS if c.applies(held)]
     right = all(found.passed for check, found in judged if check.counts)
     verdicts = tuple(found for _, found in judged)
-    if held.ignored or any(found.is_unexplained_loss for found in verdicts):
+    if not held.of_model or any(found.is_unexplained_loss for found in verdicts):
         return _with_known_defect(answer, verdicts, _NO_SCORES)
     return _with_known_defect(answer, verdicts, replace(_scores(held), case=right))
 
@@ -88,7 +93,7 @@ def _hold(answer: Answer, plain: Observation | None) -> Held:
 def _hold_model_text(answer: Answer, plain: Observation | None) -> Held:
     """The model alone: a call counts in whichever format it is."""
     seen = answer.observation
-    reading = _read(answer, seen) or Reading()
+    reading = (_read(answer, seen.raw_text) if seen.raw_text is not None else None) or Reading()
     response = replace(seen, calls=reading.calls)
     evidence = Evidence(answer.case, response, reading, answer.call_format, answer.traits)
     said = Said(reading.calls, reading.text)
@@ -101,21 +106,39 @@ def _hold_response(answer: Answer, plain: Observation | None) -> Held:
     changed = changed_behind(case, traits, seen, plain)
     # Where a later layer changed the response, the plain one's text is evidence for that one only.
     known = seen if traits.has_token_ids else None if changed else plain
-    evidence = Evidence(case, seen, _read(answer, known), answer.call_format, traits)
+    evidence = _evidence(answer, seen, known, traits)
     behind = None
     if changed and plain is not None:
-        behind = Evidence(case, plain, _read(answer, plain), answer.call_format, PLAIN)
+        behind = _evidence(answer, plain, plain, PLAIN)
     return Held(answer, plain, Said.of(seen), evidence, behind, changed)
 
 
-def _read(answer: Answer, observation: Observation | None) -> Reading | None:
-    """What the model's text says; None where there is none, or no reader has the server's form."""
-    raw = observation.raw_text if observation else None
-    if raw is None or (answer.call_format == OTHER.name and answer.traits.over_http):
+def _evidence(
+    answer: Answer, response: Observation, known: Observation | None, traits: Traits
+) -> Evidence:
+    """What is known of a response, where `known` has what the model wrote."""
+    distrust = distrusted(known)
+    raw = known.raw_text if known and not distrust else None
+    texts = known.token_texts if known and raw is not None else None
+    return Evidence(
+        case=answer.case,
+        response=response,
+        reading=None if raw is None else _read(answer, raw),
+        call_format=answer.call_format,
+        traits=traits,
+        raw_text=raw or "",
+        unended=bool(texts[-1]) if texts else None,
+        opens_thought=answer.prompt.opens_thought,
+        distrusted=distrust,
+    )
+
+
+def _read(answer: Answer, raw: str) -> Reading | None:
+    """What the model's text says; None where no reader has the form that the server parses."""
+    if answer.call_format == OTHER.name and answer.traits.over_http:
         return None
     case = answer.case
-    examples = not case.expect.alternatives
-    return read_model_text(raw, case.tools, told=case.told, examples=examples)
+    return read_model_text(raw, case.tools, told=case.told, examples=not case.expect.alternatives)
 
 
 def _without_answer(answer: Answer, broken: Finding) -> Judgement:

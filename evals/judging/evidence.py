@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from evals.case import Case
 from evals.formats.reading import ReadCall, Reading
@@ -16,14 +15,15 @@ from evals.judging.checks import (
     Said,
     check_arguments,
     check_stream,
-    is_cut_off,
     leaked_marks,
     literal_calls,
     parse_arguments,
     show,
 )
+from evals.judging.ending import is_cut_off
 from evals.judging.looks import apart, cut, one_line
 from evals.judging.matching import match
+from evals.judging.thoughts import changed_reasoning, moved_answer
 from evals.observation import Call, Observation, Traits
 from evals.results import Difference, Kind, Layer
 
@@ -32,7 +32,11 @@ LAYERS = {
     Kind.FINISH_REASON: Layer.SERVER,
     Kind.STREAM_MISMATCH: Layer.SERVER,
     Kind.TOOL_CHOICE_IGNORED: Layer.SERVER,
+    Kind.API_CONTRACT: Layer.SERVER,
+    Kind.USAGE: Layer.SERVER,
     Kind.PROMPT_DRIFT: Layer.TEMPLATE,
+    Kind.TOOLS_NOT_IN_PROMPT: Layer.TEMPLATE,
+    Kind.TEMPLATE_ERROR: Layer.TEMPLATE,
     Kind.SERVER_ERROR: Layer.SERVER,
     Kind.HARNESS_ERROR: Layer.HARNESS,
 }
@@ -62,6 +66,14 @@ class Evidence:
     call_format: str
     traits: Traits
     """Those of the lane that the response came in."""
+    raw_text: str = ""
+    """What was read."""
+    unended: bool | None = None
+    """Whether the last token is not an end: the model would have written on. None: not known."""
+    opens_thought: bool | None = None
+    """Whether the prompt ends within a thought; None where it is not known."""
+    distrusted: str | None = None
+    """Why what came as evidence is none."""
 
     @cached_property
     def faithful(self) -> Finding | None:
@@ -71,7 +83,10 @@ class Evidence:
     @property
     def truncated(self) -> bool:
         """Whether the answer ran into max_tokens."""
-        return is_cut_off(self.case, self.response)
+        unended = self.unended
+        if unended is None and self.reading is not None:
+            unended = any(malformed.cut for malformed in self.reading.malformed)
+        return is_cut_off(self.case, self.response, unended=unended)
 
     def excuse(self) -> Blame | None:
         """The model's own fault that explains why the response is not what the model meant."""
@@ -168,7 +183,11 @@ def faithful_finding(evidence: Evidence) -> Finding | None:
     finding = _compare_calls(case, reads, response.calls, unsound=unsound, salvaged=excused)
     if finding or excused or unsound or (evidence.traits.through_client and reading.calls):
         return finding
-    return _compare_text(case, reading, response)
+    return (
+        changed_reasoning(evidence.raw_text, reading, response)
+        or moved_answer(reading, response, evidence.opens_thought)
+        or _compare_text(case, reading, response)
+    )
 
 
 def _compare_calls(
@@ -181,10 +200,8 @@ def _compare_calls(
 ) -> Finding | None:
     """The worst difference between calls that were written and calls that were delivered."""
     got = [(call.name, parse_arguments(call)) for call in delivered]
-    order: Literal["given", "any"] = "given" if len(reads) == len(got) else "any"
-    pairs = match_calls(
-        literal_calls([item.call for item in reads]), got, order, case.tools, matchers=False
-    )
+    expected = literal_calls([item.call for item in reads])
+    pairs = match_calls(expected, got, "any", case.tools, matchers=False)
     findings: list[Finding] = []
     for item, pair in zip(reads, pairs.calls, strict=True):
         if item in unsound:
@@ -200,6 +217,11 @@ def _compare_calls(
     if pairs.extra and not salvaged:
         names = ", ".join(show(got[i][0]) for i in pairs.extra)
         findings.append(Finding(Kind.INVENTED_CALL, f"nobody wrote the call of {names}"))
+    indices = [pair.index for pair in pairs.calls if pair.index is not None]
+    if indices != sorted(indices):
+        names = ", ".join(show(got[i][0]) for i in sorted(indices))
+        reason = f"the calls came in another order than they were written: {names}"
+        findings.append(Finding(Kind.ANOTHER_ORDER, reason))
     return min(findings, key=lambda finding: _SEVERITY.index(finding.kind), default=None)
 
 
@@ -209,6 +231,7 @@ _SEVERITY = (
     Kind.INVALID_ARGUMENTS,
     Kind.CHANGED_ARGUMENTS,
     Kind.INVENTED_CALL,
+    Kind.ANOTHER_ORDER,
 )
 
 

@@ -25,16 +25,18 @@ from evals.judging.checks import (
     check_answer,
     check_arguments,
     check_call_or_answer,
-    check_finish_reason,
     check_markup,
-    check_prompt,
     check_schema,
     check_tool_name,
     match_expected,
+    show,
 )
+from evals.judging.contract import check_contract
+from evals.judging.ending import check_finish_reason, late_finish
 from evals.judging.evidence import Blame, same_calls
+from evals.judging.usage import check_prompt, check_usage
 from evals.observation import Observation, Traits
-from evals.results import Kind, Layer, Verdict
+from evals.results import Answer, Kind, Layer, Verdict
 
 
 def _nothing(held: Held) -> str:
@@ -70,6 +72,15 @@ class Check:
         return verdict(self.name, finding, self.layer(held, finding))
 
 
+def broken_answer(answer: Answer) -> Finding | None:
+    """That an answer says nothing about the model, for the response is no answer."""
+    broken = broken_response(answer.traits, answer.observation)
+    if broken and answer.prompt.error and answer.observation.status is not None:
+        reason = f"{broken.reason}; rendered here, too, {show(answer.prompt.error)}"
+        return Finding(Kind.TEMPLATE_ERROR, reason)
+    return broken
+
+
 def broken_response(traits: Traits, observation: Observation) -> Finding | None:
     """That an observation says nothing about the model; None if it does."""
     if not traits.over_http:
@@ -99,7 +110,7 @@ def _expected(
     return Check(
         name,
         doc,
-        lambda held: held.ignored is None and applies(held.case, held.said),
+        lambda held: held.of_model and applies(held.case, held.said),
         finding,
         lambda held, found: blame_expected(expected, held, found),
     )
@@ -128,7 +139,7 @@ def _shows_protocol(held: Held) -> bool:
 
 def _finish_applies(held: Held) -> bool:
     return _shows_protocol(held) or (
-        not held.answer.traits.over_http and held.ignored is None and held.evidence.truncated
+        not held.answer.traits.over_http and held.of_model and held.evidence.truncated
     )
 
 
@@ -168,7 +179,7 @@ def _note_faithful(held: Held) -> str:
 
 def _format_applies(held: Held) -> bool:
     reading = held.evidence.reading
-    alone = not held.answer.traits.over_http and held.ignored is None
+    alone = not held.answer.traits.over_http and held.of_model
     return alone and reading is not None and bool(reading.read)
 
 
@@ -186,15 +197,38 @@ def _stream_applies(held: Held) -> bool:
     return traits.needs_plain and not traits.through_client and held.plain is not None
 
 
+def _finish(held: Held) -> Finding | None:
+    response, cut_off = held.evidence.response, held.evidence.truncated
+    return late_finish(response) or check_finish_reason(held.case, response, cut_off=cut_off)
+
+
+def _contract_applies(held: Held) -> bool:
+    """Whether the fields around the answer were kept."""
+    response = held.evidence.response
+    return held.answer.traits.over_http and bool(response.body or response.events)
+
+
+def _usage_applies(held: Held) -> bool:
+    return _contract_applies(held) or (_shows_protocol(held) and bool(held.evidence.response.usage))
+
+
+def _usage(held: Held) -> Finding | None:
+    plain = held.plain if _shows_protocol(held) and held.answer.traits.needs_plain else None
+    return check_usage(held.case, held.evidence.response, plain)
+
+
 def _prompt_applies(held: Held) -> bool:
     answer = held.answer
     known = answer.rendered_prompt_tokens is not None and answer.observation.usage is not None
-    return answer.traits.over_http and known
+    # What is no count of any prompt does not tell one prompt from another.
+    counted = answer.traits.over_http and known and _usage(held) is None
+    return counted or held.unseen is not None
 
 
 def _drift(held: Held) -> Finding | None:
     rendered = held.answer.rendered_prompt_tokens
-    return None if rendered is None else check_prompt(held.answer.observation, rendered)
+    drift = None if rendered is None else check_prompt(held.answer.observation, rendered)
+    return held.unseen or drift
 
 
 def _choice_applies(held: Held) -> bool:
@@ -231,9 +265,9 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "finish_reason",
-        "The finish reason fits the answer, which is not cut off.",
+        "The finish reason fits the answer, which is not cut off, and ends it.",
         _finish_applies,
-        lambda held: check_finish_reason(held.case, held.evidence.response),
+        _finish,
         blame_finish_reason,
     ),
     Check(
@@ -266,8 +300,22 @@ CHECKS: tuple[Check, ...] = (
         counts=False,
     ),
     Check(
+        "contract",
+        "Clients can read the response: it has the fields that the API requires.",
+        _contract_applies,
+        lambda held: check_contract(held.evidence.response),
+        counts=False,
+    ),
+    Check(
+        "usage",
+        "The token counts are there where they were asked for, and can be true.",
+        _usage_applies,
+        _usage,
+        counts=False,
+    ),
+    Check(
         "prompt",
-        "The server's prompt has as many tokens as the one rendered here.",
+        "The server's prompt has the tools, and as many tokens as the one rendered here.",
         _prompt_applies,
         _drift,
         counts=False,

@@ -7,7 +7,8 @@ from typing import Any
 
 from evals.case import Case
 from evals.engines.server import Server
-from evals.escaping import excerpt
+from evals.escaping import excerpt, one_line
+from evals.lanes.faults import reported_error
 from evals.lanes.tokens import Decode
 from evals.observation import SERVER, Call, Observation, Usage
 from evals.request import build_request
@@ -57,10 +58,12 @@ def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
     try:
         completion = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError(f"the body is not JSON: {excerpt(body)}") from None
+        raise ValueError(f"the body is not JSON: {one_line(excerpt(body))}") from None
     choices = field(completion, "choices", list) if isinstance(completion, dict) else None
     if not choices or not isinstance(choices[0], dict):
         raise ValueError(f"the body has no choices: {excerpt(json.dumps(completion))}")
+    if said := reported_error(completion):
+        raise ValueError(f"the server reports an error: {said}")
     choice = choices[0]
     message = field(choice, "message", dict)
     if message is None:
@@ -77,7 +80,18 @@ def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
         seconds=seconds,
         token_ids=ids,
         raw_text=decode(ids) if decode and ids is not None else None,
+        body=_without_logprobs(completion),
     )
+
+
+def _without_logprobs(completion: Mapping[str, Any]) -> str:
+    """The completion as JSON text; logprobs are most of it, and their ids are kept elsewhere."""
+    choices = [
+        {key: value for key, value in choice.items() if key != "logprobs"}
+        for choice in completion["choices"]
+        if isinstance(choice, dict)
+    ]
+    return json.dumps({**completion, "choices": choices})
 
 
 def field(mapping: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -9,8 +9,9 @@ from typing import Any
 
 from evals.case import Case
 from evals.engines.server import Server
-from evals.escaping import excerpt
+from evals.escaping import excerpt, one_line
 from evals.lanes import server as plain
+from evals.lanes.faults import reported_error
 from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.request import build_request
 from evals.wire.bounds import MAX_RESPONSE_BYTES
@@ -53,17 +54,23 @@ def read_events(chunks: Iterable[tuple[float, bytes]]) -> Iterator[Event]:
 
     Comments (`: keepalive`) and fields other than `data` are left out. Lines end at CR, LF or both
     and nowhere else: Unicode's other line ends may stand in the data. An event that the stream's
-    end cut short is an event all the same, for its text shows where the stream broke.
+    end cut short is an event all the same, for its text shows where the stream broke. Lines that
+    have no field of an event, such as the body of an error, come last, as one that is not `framed`.
     """
-    data, seconds = list[str](), 0.0
+    data, strays, seconds = list[str](), list[bytes](), 0.0
     for seconds, line, ended in _lines(chunks):
         if line.startswith(b"data:"):
             data.append(_text(line))
         elif not line and ended and data:
             yield Event(seconds, "\n".join(data))
             data = []
+        elif not _FIELD.match(line) and len(strays) < _MOST_STRAYS:
+            strays.append(line)
     if data:
         yield Event(seconds, "\n".join(data))
+    if strays:
+        text = b"\n".join(strays)[:_LONGEST_STRAY].decode("utf-8", errors="replace")
+        yield Event(seconds, text, framed=False)
 
 
 def _lines(chunks: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes, bool]]:
@@ -105,6 +112,11 @@ def _bounded(events: Iterable[Event]) -> Iterator[Event]:
         yield event
 
 
+# A field of an event, a comment, or nothing.
+_FIELD = re.compile(rb"(data|event|id|retry)(:|\r?\Z)|:|\s*\Z")
+_MOST_STRAYS, _LONGEST_STRAY = 50, 4000
+
+
 def _text(line: bytes) -> str:
     data = line.removeprefix(b"data:").removeprefix(b" ").removesuffix(b"\r")
     return data.decode("utf-8", errors="replace")
@@ -138,11 +150,13 @@ def accumulate(events: Iterable[Event]) -> Observation:
     begins a call and one without continues the latest. Only the first choice is read.
 
     A stream is complete with a finish reason and `[DONE]`. Without either, or with an event that
-    is not a chunk, `error` says so and the answer is what had come until then.
+    is not a chunk, `error` says so and the answer is what had come until then. It quotes what came
+    outside of events: clients pass over that, as over all of an error that has no `data:`.
     """
     events = tuple(events)
+    framed = [event for event in events if event.framed]
     total, error, done = _Sum(), None, False
-    for number, event in enumerate(events, start=1):
+    for number, event in enumerate(framed, start=1):
         if done := event.data.strip() == DONE:
             break
         try:
@@ -151,9 +165,11 @@ def accumulate(events: Iterable[Event]) -> Observation:
             error = f"event {number} of the stream: {reason}"
             break
     if error is None and total.finish_reason is None:
-        error = f"stream ended without finish reason, after {len(events)} events"
+        error = f"stream ended without finish reason, after {len(framed)} events"
     elif error is None and not done:
-        error = f"stream ended without {DONE}, after {len(events)} events"
+        error = f"stream ended without {DONE}, after {len(framed)} events"
+    if error and (strays := [event.data for event in events if not event.framed]):
+        error += f"; outside of events came: {one_line(excerpt(strays[0]))}"
     return Observation(
         STREAM.name,
         status=200,
@@ -176,11 +192,14 @@ def _add(total: _Sum, event: Event) -> None:
         raise ValueError(f"not JSON: {excerpt(event.data)}") from None
     if not isinstance(chunk, dict):
         raise ValueError(f"not an object: {excerpt(event.data)}")
-    if chunk.get("error") is not None:
-        raise ValueError(f"the server reports an error: {excerpt(json.dumps(chunk['error']))}")
-    total.usage = plain.read_usage(chunk) or total.usage
-    for choice in plain.field(chunk, "choices", list) or ():
-        if isinstance(choice, dict) and choice.get("index", 0) == 0:
+    if said := reported_error(chunk):
+        raise ValueError(f"the server reports an error: {said}")
+    usage, choices = plain.read_usage(chunk), plain.field(chunk, "choices", list)
+    if usage is None and choices is None:
+        raise ValueError(f"neither choices nor usage nor an error: {excerpt(event.data)}")
+    total.usage = usage or total.usage
+    for choice in choices or ():
+        if isinstance(choice, dict) and choice.get("index") in (0, None):
             _add_choice(total, choice, event.seconds)
 
 

@@ -12,6 +12,10 @@ Decode = Callable[[Sequence[int]], str]
 """Generated token ids, with the end token or without, to the text of the model."""
 
 
+class TemplateError(ValueError):
+    """The chat template rejects a request, or breaks on it; the message has its words."""
+
+
 def load_tokenizer(model: Path | str) -> Any:
     """The tokenizer of a model folder or hub name, as mlx_lm.server loads it; takes seconds.
 
@@ -68,18 +72,30 @@ def render(tokenizer: Any, request: Mapping[str, Any]) -> list[int]:
     Raises:
         ValueError: the messages are not usable, or the template refuses them.
     """
+    return [int(token) for token in _apply_template(tokenizer, request, tokenize=True)]
+
+
+def render_text(tokenizer: Any, request: Mapping[str, Any]) -> str:
+    """The prompt of a request as text, special tokens included.
+
+    Raises:
+        ValueError: as of `render`.
+    """
+    return str(_apply_template(tokenizer, request, tokenize=False))
+
+
+def _apply_template(tokenizer: Any, request: Mapping[str, Any], *, tokenize: bool) -> Any:
     messages = [_for_template(message) for message in request["messages"]]
     try:
-        ids = tokenizer.apply_chat_template(
+        return tokenizer.apply_chat_template(
             messages,
             add_generation_prompt=True,
             tools=copy.deepcopy(request.get("tools")),
-            tokenize=True,
+            tokenize=tokenize,
             **request.get("chat_template_kwargs", {}),
         )
     except Exception as error:  # a template can raise anything
-        raise ValueError(f"the chat template fails: {error}") from error
-    return [int(token) for token in ids]
+        raise TemplateError(f"the chat template fails: {error}") from error
 
 
 def _for_template(message: Mapping[str, Any]) -> dict[str, Any]:

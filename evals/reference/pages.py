@@ -50,16 +50,21 @@ BLAMED: Mapping[Kind, Sequence[Layer]] = {
     Kind.MALFORMED_CALL: (Layer.MODEL,),
     Kind.TRUNCATED: (Layer.MODEL,),
     Kind.FORMAT_MISMATCH: (Layer.MODEL,),
-    Kind.CORRUPT_NAME: (Layer.PARSER, Layer.CLIENT, Layer.UNKNOWN),
+    Kind.CORRUPT_NAME: (Layer.PARSER, Layer.SERVER, Layer.CLIENT, Layer.UNKNOWN),
     Kind.INVALID_ARGUMENTS: (Layer.PARSER, Layer.CLIENT),
     Kind.CHANGED_ARGUMENTS: (Layer.PARSER, Layer.CLIENT),
     Kind.LEAKED_MARKUP: (Layer.PARSER, Layer.UNKNOWN),
-    Kind.LOST_CALL: (Layer.PARSER, Layer.CLIENT, Layer.UNKNOWN),
+    Kind.LOST_CALL: (Layer.PARSER, Layer.SERVER, Layer.CLIENT, Layer.UNKNOWN),
     Kind.INVENTED_CALL: (Layer.PARSER, Layer.CLIENT),
     Kind.CHANGED_CONTENT: (Layer.SERVER, Layer.CLIENT),
     Kind.FINISH_REASON: (Layer.SERVER,),
     Kind.STREAM_MISMATCH: (Layer.SERVER,),
+    Kind.ANOTHER_ORDER: (Layer.MODEL, Layer.PARSER, Layer.CLIENT, Layer.UNKNOWN),
+    Kind.API_CONTRACT: (Layer.SERVER,),
+    Kind.USAGE: (Layer.SERVER,),
     Kind.PROMPT_DRIFT: (Layer.TEMPLATE,),
+    Kind.TOOLS_NOT_IN_PROMPT: (Layer.TEMPLATE,),
+    Kind.TEMPLATE_ERROR: (Layer.TEMPLATE,),
     Kind.TOOL_CHOICE_IGNORED: (Layer.SERVER,),
     Kind.SERVER_ERROR: (Layer.SERVER,),
     Kind.HARNESS_ERROR: (Layer.HARNESS,),
@@ -145,7 +150,8 @@ def _verdicts() -> Iterator[str]:
     yield from table(["kind", "what is wrong", "layer: counts as"], rows)
     yield "\nA record that is a violation for one check and a miss for another counts as both."
     yield "`summary.json` counts `wrong_value`, `wrong_type` and `schema` together, as"
-    yield "`wrong_arguments`. `server_error` and `harness_error` are errors, no misses."
+    yield "`wrong_arguments`. `template_error`, `server_error` and `harness_error` are errors, no"
+    yield "misses."
     yield "\n## Checks\n"
     yield "In the order of a record's verdicts. A check that does not apply gives no verdict. The"
     yield "rate `case` needs each check of the answer to pass; those of the serving do not count.\n"
@@ -205,6 +211,6 @@ def _blame(kind: Kind) -> str:
 
 
 def _counted(verdict: Verdict) -> str:
-    if verdict.kind in (Kind.SERVER_ERROR, Kind.HARNESS_ERROR):
+    if verdict.kind in (Kind.TEMPLATE_ERROR, Kind.SERVER_ERROR, Kind.HARNESS_ERROR):
         return "error"
     return "violation" if verdict.is_violation else "miss"

@@ -74,4 +74,6 @@ def response_value(observation: Observation) -> dict[str, Any]:
 
 def transcript(observation: Observation) -> str:
     """The server-sent events of a stream, each with its seconds since the request."""
-    return "\n\n".join(f"+{e.seconds:.3f} s  data: {e.data}" for e in observation.events)
+    return "\n\n".join(
+        f"+{e.seconds:.3f} s  {'data: ' if e.framed else ''}{e.data}" for e in observation.events
+    )

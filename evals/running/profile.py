@@ -20,6 +20,7 @@ from evals.engines.revival import revivable
 from evals.engines.server import Server
 from evals.errors import ModelError
 from evals.lanes.lane import Ask, Setup, lanes_asked
+from evals.lanes.prompt import look_at
 from evals.lanes.tokens import decoder, load_tokenizer, render, token_texts
 from evals.models.build import ADAPTERS, build_model
 from evals.models.preflight import preflight
@@ -27,6 +28,7 @@ from evals.observation import Observation
 from evals.replay import build as replay
 from evals.replay.build import cached_replay
 from evals.request import build_request
+from evals.results import Prompt
 
 _LONGEST_LOG = 16_000
 
@@ -50,6 +52,10 @@ class Opened:
             return len(render(self.tokenizer, build_request(case)))
         except ValueError:
             return None
+
+    def prompt(self, case: Case) -> Prompt:
+        """What else this machine can tell of the case's prompt."""
+        return Prompt() if self.tokenizer is None else look_at(self.tokenizer, build_request(case))
 
     def ask(self, lane: str, case: Case) -> Observation:
         """The answer to `case`, with when it was asked, its tokens' texts and the server's log."""

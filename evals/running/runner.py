@@ -171,6 +171,7 @@ class Runner:
             observation=answers[lane],
             plain=_evidence(traits, answers),
             rendered_prompt_tokens=None if traits.own_prompt else self._opened.prompt_tokens(case),
+            prompt=self._opened.prompt(case),
             call_format=self._opened.profile.call_format,
             asked_alone=asked_alone,
         )

@@ -66,7 +66,9 @@ def case_of(calls, **more) -> Case:
     expect = {"calls": [{"name": n, "arguments": a} for n, a in calls]}
     if not calls:
         expect = {"answer": {"contains": ["injection"]}}
-    return builders.case(expect, tools=TOOLS, max_tokens=20, **more)  # what `delivered` has used
+    return builders.case(
+        expect, tools=TOOLS, max_tokens=21, **more
+    )  # one more than `delivered` has used
 
 
 def xml(name, arguments) -> str:

@@ -1,5 +1,6 @@
 """A pair of runs, their report, and a real browser to look at it."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -82,7 +83,8 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         records.append(
             answer_of(case_of("cut"), Observation("server", None, error="the connection was cut"))
         )
-        event = Event(0.3, '{"choices": []}')
+        head = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        event = Event(0.3, json.dumps({**head, "choices": []}))
         streamed = called(got, lane="stream", raw_text=None, token_ids=None, events=(event,))
         records.append(answer_of(case_of("digit-0"), streamed, plain=called(got)))
         write_run(folder / name, records, f"2026-01-0{day}T00:00:00+00:00")

@@ -1,0 +1,65 @@
+"""Reasoning, held against what the model wrote, as the text of the answer is."""
+
+from evals.case import Case
+from evals.formats.model_text import read_model_text
+from evals.formats.reading import Reading
+from evals.formats.registry import syntax
+from evals.judging.checks import Finding, show
+from evals.observation import Observation
+from evals.results import Difference, Kind
+
+
+def changed_reasoning(raw: str, reading: Reading, response: Observation) -> Finding | None:
+    """Reasoning that nobody wrote. That a server leaves it out is no fault."""
+    delivered = response.reasoning or ""
+    if _in_order(_words(delivered), _words(raw)):
+        return None
+    written = reading.reasoning or ""
+    difference = Difference("$.reasoning", show(written.strip()), show(delivered.strip()), "wrong")
+    return Finding(Kind.CHANGED_CONTENT, "the reasoning is not what was written", (difference,))
+
+
+def moved_answer(
+    reading: Reading, response: Observation, opens_thought: bool | None
+) -> Finding | None:
+    """An answer, or a part of one, that the response has as reasoning.
+
+    Where the prompt opens a thought that the model did not end, all of it is reasoning; that may be
+    so where `opens_thought` is not known.
+    """
+    if reading.reasoning is None and opens_thought is not False:
+        return None
+    thought = "".join((response.reasoning or "").split())
+    written = "".join(reading.text.split())
+    delivered = "".join((response.content or "").split())
+    if not written or written == delivered or not written.endswith(delivered):
+        return None
+    moved = written.removesuffix(delivered)
+    if not thought.endswith(moved):
+        return None
+    difference = Difference(
+        "$.content", show(reading.text.strip()), show((response.content or "").strip()), "wrong"
+    )
+    reason = "the answer was moved into the reasoning"
+    return Finding(Kind.CHANGED_CONTENT, reason, (difference,))
+
+
+def call_in_reasoning(case: Case, response: Observation) -> bool:
+    """Whether a call of an available tool stands in the reasoning, and nothing else came."""
+    if response.calls or (response.content or "").strip() or not response.reasoning:
+        return False
+    read = read_model_text(response.reasoning, case.tools).read
+    return any(case.tool(item.call.name) is not None for item in read)
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text; a server takes tags out of it."""
+    for mark in syntax().markup:
+        text = text.replace(mark, " ")
+    return text.split()
+
+
+def _in_order(words: list[str], among: list[str]) -> bool:
+    """Whether all words stand among the others in this order; those between are left out."""
+    rest = iter(among)
+    return all(word in rest for word in words)
