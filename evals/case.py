@@ -145,6 +145,12 @@ class Case(_Value):
         users = [m.get("content") for m in self.messages if m.get("role") == "user"]
         return str(users[-1] or "") if users else ""
 
+    @property
+    def told(self) -> str:
+        """All that the model was told in words: by the system, the user and the tools."""
+        parts = [m.get("content") for m in self.messages if m.get("role") != "assistant"]
+        return "\n".join(str(part) for part in parts if part)
+
     def tool(self, name: str) -> Tool | None:
         """The available tool with exactly this name."""
         return next((tool for tool in self.tools if tool.name == name), None)

@@ -63,6 +63,8 @@ class CallFormat:
     """Reads a text that is nothing but calls without tags, of `tools` alone; [] if it is not."""
     markup: tuple[str, ...] = ()
     """Tags that have no place in an answer."""
+    frame: tuple[str, ...] = ()
+    """Patterns of control text around words and calls, which a server of this family drops."""
     closers: tuple[str, ...] = ()
     """Closing tags that are malformed where they stand without an opening one."""
     write: Callable[[Call], str] | None = None

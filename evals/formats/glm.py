@@ -2,57 +2,91 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from evals.case import Tool
 from evals.formats.call_format import Broken, CallFormat, Opening, Section, skip_space
 from evals.formats.reading import typed_call
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
-_NAME = re.compile(r"([\w.-]+)\s*(?=<arg_key>|</tool_call>)")
-_KEY = re.compile(r"<arg_key>([^<>]+)</arg_key>\s*<arg_value>")
-_VALUE_CLOSE = "</arg_value>"
+@dataclass(frozen=True)
+class PairTags:
+    """The names of the elements with which a family writes a call, a key and a value."""
 
+    format: str
+    call: str
+    key: str
+    value: str
 
-def _read(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
-    name = _NAME.match(body, skip_space(body, start + len(OPEN)))
-    if name is None:
+    @property
+    def open(self) -> str:
+        """The tag with which a call begins."""
+        return f"<{self.call}>"
+
+    @property
+    def close(self) -> str:
+        """The tag with which a call ends."""
+        return f"</{self.call}>"
+
+    @property
+    def markup(self) -> tuple[str, ...]:
+        """The tags that have no place in an answer."""
+        return (self.open, self.close, f"<{self.key}>", f"<{self.value}>")
+
+    @cached_property
+    def _name(self) -> re.Pattern[str]:
+        return re.compile(rf"([\w.-]+)\s*(?=<{self.key}>|</{self.call}>)")
+
+    @cached_property
+    def _pair(self) -> re.Pattern[str]:
+        return re.compile(rf"<{self.key}>([^<>]+)</{self.key}>\s*<{self.value}>")
+
+    def read(self, body: str, start: int, tools: Sequence[Tool]) -> Section | None:
+        """The call whose opening tag stands at `start`; None if no name follows it."""
+        name = self._name.match(body, skip_space(body, start + len(self.open)))
+        if name is None:
+            return None
+        # Without arguments any word in the tags looks like a call: it is one if a tool has its name.
+        paired = body.startswith(f"<{self.key}>", name.end())
+        if not paired and name[1] not in {t.name for t in tools}:
+            return None
+        values: dict[str, str] = {}
+        position = name.end()
+        while not body.startswith(self.close, position):
+            key = self._pair.match(body, position)
+            if key is None:
+                reason = f"neither <{self.key}> nor {self.close} follows"
+                raise Broken.within(body, position, reason, self.close)
+            close = self._closing(body, key.end())
+            if close is None:
+                reason = f"the value of {key[1]} is not closed"
+                raise Broken.within(body, position, reason, self.close)
+            value = body[key.end() : close]
+            if values.setdefault(key[1], value) != value:
+                raise Broken.within(body, position, f"{key[1]} is given twice", self.close)
+            position = skip_space(body, close + len(f"</{self.value}>"))
+        return Section([typed_call(name[1], values, self.format, tools)], position + len(self.close))
+
+    def _closing(self, body: str, position: int) -> int | None:
+        """The first tag that closes a value from `position` on and that the next tag follows."""
+        closer = f"</{self.value}>"
+        close = body.find(closer, position)
+        while close >= 0:
+            after = skip_space(body, close + len(closer))
+            if body.startswith((self.close, f"<{self.key}>"), after):
+                return close
+            close = body.find(closer, close + 1)
         return None
-    # Without arguments any word in the tags looks like a call: it is one if a tool is named so.
-    if not body.startswith("<arg_key>", name.end()) and name[1] not in {t.name for t in tools}:
-        return None
-    values: dict[str, str] = {}
-    position = name.end()
-    while not body.startswith(CLOSE, position):
-        key = _KEY.match(body, position)
-        if key is None:
-            raise Broken.within(body, position, f"neither <arg_key> nor {CLOSE} follows", CLOSE)
-        close = _closing(body, key.end())
-        if close is None:
-            raise Broken.within(body, position, f"the value of {key[1]} is not closed", CLOSE)
-        if key[1] in values:
-            raise Broken.within(body, position, f"{key[1]} is given twice", CLOSE)
-        values[key[1]] = body[key.end() : close]
-        position = skip_space(body, close + len(_VALUE_CLOSE))
-    return Section([typed_call(name[1], values, GLM.name, tools)], position + len(CLOSE))
 
 
-def _closing(body: str, position: int) -> int | None:
-    """The first `</arg_value>` from `position` on that the format's next tag follows."""
-    close = body.find(_VALUE_CLOSE, position)
-    while close >= 0:
-        after = skip_space(body, close + len(_VALUE_CLOSE))
-        if body.startswith((CLOSE, "<arg_key>"), after):
-            return close
-        close = body.find(_VALUE_CLOSE, close + 1)
-    return None
-
+_TAGS = PairTags("glm", "tool_call", key="arg_key", value="arg_value")
 
 GLM = CallFormat(
-    "glm",
+    _TAGS.format,
     doc="`<tool_call>f<arg_key>x</arg_key><arg_value>1</arg_value></tool_call>`",
-    openings=(Opening(OPEN, _read, close=CLOSE),),
-    markup=(OPEN, CLOSE, "<arg_key>", "<arg_value>"),
+    openings=(Opening(_TAGS.open, _TAGS.read, close=_TAGS.close),),
+    markup=_TAGS.markup,
     template="glm",
-    parsers=("glm47",),
+    parsers=("glm47", "laguna"),
 )

@@ -4,12 +4,14 @@ A server's parser may be forgiving; this one says what the model meant where tha
 names every piece of markup that does not keep to its format.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from evals.case import Tool
 from evals.formats import registry
-from evals.formats.call_format import FENCE, Broken, Opening, Section, skip_space
+from evals.formats.call_format import FENCE, Broken, Section, skip_space
+from evals.formats.naming import CodeMarks, is_named
 from evals.formats.reading import Malformed, ReadCall, Reading
 from evals.formats.registry import THINK, Syntax
 
@@ -22,33 +24,52 @@ class _Found:
     text: list[str] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
     ambiguous: list[str] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
 
 
-def read_model_text(raw: str, tools: Sequence[Tool]) -> Reading:
+@dataclass(frozen=True)
+class _Given:
+    """What the text is read by."""
+
+    tools: Sequence[Tool]
+    told: str
+    examples: bool
+    syntax: Syntax
+
+
+def read_model_text(
+    raw: str, tools: Sequence[Tool], *, told: str = "", examples: bool = False
+) -> Reading:
     """Read raw model text, without its end token, strictly. Never raises.
 
     Formats are those of `evals.formats.registry`. Those without tags count only for names of
     `tools`: else an example in an answer were a call.
+
+    A tag that the text merely names is text; `told` is what the model was told, which it may quote.
+    With `examples` a whole call that stands among words in code marks, or in a closed thought, is
+    one that is shown; without, the former is a call and the latter is ambiguous.
     """
-    syntax = registry.syntax()
+    given = _Given(tools, told, examples, registry.syntax())
     # Before all else, for a value of such a call may hold any tag.
     if calls := _whole(raw, tools):
         return Reading(read=tuple(calls))
-    reasoning, body = _split_reasoning(raw, syntax)
+    reasoning, body = _split_reasoning(raw, given)
     if reasoning is not None and (calls := _whole(body, tools)):
         return Reading(read=tuple(calls), reasoning=reasoning)
     found = _Found()
-    if reasoning and any(tag in reasoning for tag in syntax.tagged):
-        found.ambiguous.append("a call stands inside the reasoning")
-    _read_tagged(body, tools, syntax, found)
+    if reasoning:
+        _note_thought(reasoning, given, found)
+    _read_tagged(body, given, found)
     text = "".join(found.text)
-    _note_closers(text, syntax, found)
+    _note_closers(text, given, found)
+    frame = given.syntax.frame
     return Reading(
         read=tuple(found.read),
-        text=text,
+        text=frame.sub("", text) if frame else text,
         reasoning=reasoning,
         malformed=tuple(found.malformed),
         ambiguous=tuple(found.ambiguous),
+        named=tuple(found.named),
     )
 
 
@@ -58,35 +79,55 @@ def _whole(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
     return next((calls for read in readers if (calls := read(text, tools))), [])
 
 
-def _split_reasoning(raw: str, syntax: Syntax) -> tuple[str | None, str]:
+def _split_reasoning(raw: str, given: _Given) -> tuple[str | None, str]:
     """Reasoning at the start of the text, and the rest; its opening tag may be in the prompt."""
     start = raw.lstrip()
-    first_call = min((raw.find(tag) for tag in syntax.tagged if tag in raw), default=len(raw))
+    tagged = given.syntax.tagged
+    first_call = min((raw.find(tag) for tag in tagged if tag in raw), default=len(raw))
     for opening, closing in THINK:
         if start.startswith(opening):
             thought, _, rest = start.removeprefix(opening).partition(closing)
             return thought, rest
-        thought, found, rest = raw[:first_call].partition(closing)
+        place = raw.find(closing, 0, first_call)
+        if place < 0 or opening in raw[:first_call]:
+            continue
         # Within a code block it is part of what is shown there.
-        if found and opening not in raw[:first_call] and thought.count(FENCE) % 2 == 0:
-            return thought, rest + raw[first_call:]
+        shown = raw[:place].count(FENCE) % 2 or CodeMarks(raw).around(place)
+        if not shown and not is_named(raw, place, place + len(closing), given.told):
+            return raw[:place], raw[place + len(closing) :]
     return None, raw
 
 
-def _read_tagged(body: str, tools: Sequence[Tool], syntax: Syntax, found: _Found) -> None:
-    position = 0
-    while marker := syntax.marker.search(body, position):
-        start, openings = marker.start(), syntax.openings[marker.group()]
+def _note_thought(reasoning: str, given: _Given, found: _Found) -> None:
+    """Calls and tags in a thought: a call there may have been meant, a tag is only named."""
+    inside = _Found()
+    _read_tagged(reasoning, given, inside)
+    if inside.read and not given.examples:
+        found.ambiguous.append("a call stands inside the reasoning")
+    found.named += [tag for tag in given.syntax.tagged if tag in reasoning]
+
+
+def _read_tagged(body: str, given: _Given, found: _Found) -> None:
+    position, marks = 0, CodeMarks(body)
+    while marker := given.syntax.marker.search(body, position):
+        start, tag = marker.start(), marker.group()
         found.text.append(body[position:start])
+        shown = tag != FENCE and marks.shows(start)
+        named = shown or is_named(body, start, marker.end(), given.told)
+        section = None
         try:
-            section = _read_section(body, start, tools, openings)
+            if not (shown and given.examples):
+                section = _read_section(body, marker, given, named)
         except Broken as broken:
-            found.malformed.append(Malformed(body[start : broken.end], broken.reason, broken.cut))
-            position = broken.end
-            continue
+            if not named:
+                part = Malformed(body[start : broken.end], broken.reason, broken.cut)
+                found.malformed.append(part)
+                position = broken.end
+                continue
         if section is None:  # no call after all
             position = marker.end()
-            found.text.append(marker.group())
+            found.text.append(tag)
+            found.named += [tag] if named and tag in given.syntax.tagged else []
             continue
         found.read += section.calls
         found.ambiguous += section.ambiguous
@@ -95,13 +136,14 @@ def _read_tagged(body: str, tools: Sequence[Tool], syntax: Syntax, found: _Found
 
 
 def _read_section(
-    body: str, start: int, tools: Sequence[Tool], openings: Sequence[Opening]
+    body: str, marker: "re.Match[str]", given: _Given, named: bool
 ) -> Section | None:
-    """The calls that begin with the tag at `start`, in the first format that takes them."""
-    sections = (opening.read(body, start, tools) for opening in openings)
+    """The calls that begin with a tag, in the first format that takes them."""
+    start, openings = marker.start(), given.syntax.openings[marker.group()]
+    sections = (opening.read(body, start, given.tools) for opening in openings)
     section = next((section for section in sections if section is not None), None)
     closed = next((opening for opening in openings if opening.close), None)
-    if section is None and closed is not None:
+    if section is None and closed is not None and not named:
         begins = " or ".join(opening.begins for opening in openings if opening.begins)
         inside = skip_space(body, start + len(closed.tag))
         empty = body.startswith(closed.close, inside)
@@ -110,10 +152,22 @@ def _read_section(
     return section
 
 
-def _note_closers(text: str, syntax: Syntax, found: _Found) -> None:
+def _note_closers(text: str, given: _Given, found: _Found) -> None:
     """Closing tags in the text, which opened nowhere."""
-    for closer in syntax.closers:
-        if closer in text and found.read:
+    marks = CodeMarks(text)
+    for closer in given.syntax.closers:
+        if not _used(closer, text, marks, given.told):
+            continue
+        if found.read:
             found.ambiguous.append(f"{closer} is left over after a call")
-        elif closer in text and not found.malformed:
+        elif not found.malformed:
             found.malformed.append(Malformed(closer, f"{closer} without its opening tag"))
+
+
+def _used(tag: str, text: str, marks: CodeMarks, told: str) -> bool:
+    """Whether the tag stands in the text otherwise than named."""
+    places = [found.start() for found in re.finditer(re.escape(tag), text)]
+    return any(
+        not marks.around(place) and not is_named(text, place, place + len(tag), told)
+        for place in places
+    )

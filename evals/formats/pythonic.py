@@ -20,7 +20,7 @@ def _read(body: str, start: int, tools: Sequence[Tool]) -> Section:
     inside = start + len(OPEN)
     first = end = body.find(CLOSE, inside)
     while end >= 0:  # a value may hold the closing tag
-        if calls := _calls(body[inside:end], tools):
+        if calls := python_calls(body[inside:end], tools):
             return Section(calls, end + len(CLOSE))
         end = body.find(CLOSE, end + 1)
     if first < 0:
@@ -39,11 +39,11 @@ def _read_fence(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
 
 def _read_whole(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
     names = {tool.name for tool in tools}
-    calls = _calls(text, tools)
+    calls = python_calls(text, tools)
     return calls if all(call.call.name in names for call in calls) else []
 
 
-def _calls(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
+def python_calls(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
     """`[f(x=1), g()]` or `f(x=1)` with literal keyword arguments; else nothing."""
     if not re.match(r"\s*(\[\s*)?[A-Za-z_][\w.]*\(", text):
         return []

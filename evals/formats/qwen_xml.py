@@ -132,8 +132,8 @@ def _ambiguities(name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[To
     tool = next((tool for tool in tools if tool.name == name), None)
     properties = schemas.resolve(tool.parameters, tool.parameters) if tool else {}
     declared = set(properties.get("properties") or ())
-    keys = [key for key, _ in pairs]
-    reasons = [f"parameter {k} comes twice" for k in dict.fromkeys(keys) if keys.count(k) > 1]
+    values = {key: {v for k, v in pairs if k == key} for key, _ in pairs}
+    reasons = [f"parameter {key} comes twice" for key in values if len(values[key]) > 1]
     for key, value in pairs:
         inner = {found for found in PARAMETER.findall(value) if found in declared}
         reasons += [f"the value of {key} holds <parameter={found}>" for found in sorted(inner)]

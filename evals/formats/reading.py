@@ -50,6 +50,8 @@ class Reading:
     reasoning: str | None = None
     malformed: tuple[Malformed, ...] = ()
     ambiguous: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    """Tags with which calls begin, and that the text or the reasoning merely names."""
 
     @property
     def calls(self) -> tuple[Call, ...]:

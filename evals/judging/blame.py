@@ -5,8 +5,15 @@ from dataclasses import dataclass
 
 from evals.case import Case
 from evals.formats.reading import Reading
-from evals.judging.checks import Finding, Said, check_tool_choice, leaked_marks, show
-from evals.judging.evidence import LAYERS, Blame, Evidence, attempted_call, layer_of
+from evals.judging.checks import (
+    Finding,
+    Said,
+    check_tool_choice,
+    leaked_marks,
+    show,
+    shown_calls,
+)
+from evals.judging.evidence import LAYERS, Blame, Evidence, attempted_call
 from evals.observation import Observation
 from evals.results import Answer, Kind, Layer, Verdict
 
@@ -78,6 +85,8 @@ def blame_expected(expected: Expected, held: Held, finding: Finding) -> Blame:
 def _blame_model(expected: Expected, held: Held, finding: Finding) -> Blame:
     """The model alone: every fault is its own."""
     excuse = held.evidence.excuse()
+    if finding.kind == Kind.SPURIOUS_CALL:
+        return Blame(finding.kind, Layer.MODEL, excuse.reason if excuse else "")
     if excuse and (expected.of_choice or finding.kind == Kind.MISSING_CALL):
         return excuse
     return Blame(_own_kind(finding.kind), Layer.MODEL)
@@ -117,8 +126,12 @@ def _blame(expected: Expected, finding: Finding, evidence: Evidence) -> Blame:
     own = expected.of(evidence.case, written, None)
     if faithful and expected.of(evidence.case, written, finding) is None:
         return Blame(
-            faithful.kind, layer_of(faithful.kind), f"the model wrote {written_text(reading)}"
+            faithful.kind, evidence.layer_of(faithful), f"the model wrote {written_text(reading)}"
         )
+    if finding.kind == Kind.SPURIOUS_CALL and expected.of_choice:
+        return Blame(finding.kind, Layer.MODEL, excuse.reason if excuse else "")
+    if own and own.kind == Kind.WRONG_TOOL:
+        return Blame(own.kind, Layer.MODEL)
     if excuse and (expected.of_choice or finding.kind == Kind.MISSING_CALL):
         return excuse
     if own:
@@ -149,7 +162,9 @@ def blame_finish_reason(held: Held, finding: Finding) -> Blame:
         return evidence.excuse() or Blame(finding.kind, Layer.UNKNOWN)
     if evidence.faithful and evidence.faithful.kind == Kind.LOST_CALL:
         return Blame(finding.kind, Layer.PARSER)
-    return evidence.excuse() or Blame(Kind.FINISH_REASON, Layer.SERVER)
+    cut_by_parser = reading.named and not reading.attempted
+    layer = Layer.PARSER if cut_by_parser else Layer.SERVER
+    return evidence.excuse() or Blame(Kind.FINISH_REASON, layer)
 
 
 def blame_markup(held: Held, finding: Finding) -> Blame:
@@ -160,11 +175,10 @@ def blame_markup(held: Held, finding: Finding) -> Blame:
     if excuse := evidence.excuse():
         return excuse
     if leaked_marks(evidence.case, reading.text):
-        return Blame(Kind.MALFORMED_CALL, Layer.MODEL, "the model wrote it outside any call")
+        return Blame(finding.kind, Layer.MODEL, "the model wrote it outside any call")
     return Blame(finding.kind, Layer.PARSER)
 
 
 def written_text(reading: Reading) -> str:
     """The calls that the model wrote, else its text, in one line."""
-    calls = [f"{call.name}({call.arguments})" for call in reading.calls]
-    return show(", ".join(calls) or reading.text)
+    return shown_calls(reading.calls) if reading.calls else show(reading.text)

@@ -5,6 +5,7 @@ to what the model wrote, so that the two can be told apart; see `evals.judging.r
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ from jsonschema.exceptions import SchemaError
 from evals import schema as schemas
 from evals.case import Case, ExpectedCall, Tool
 from evals.formats.model_text import read_model_text
+from evals.formats.naming import CodeMarks, is_named
 from evals.formats.registry import find_format, syntax
 from evals.json_text import parse_strict, to_text
 from evals.judging.call_matching import CallsMatch, match_calls
+from evals.judging.looks import apart, cut, one_line
 from evals.observation import Call, Observation
 from evals.patterns import PatternTimeout
 from evals.results import Difference, Kind
@@ -62,14 +65,15 @@ def parse_arguments(call: Call) -> Any:
     except ValueError as error:
         return ValueError(f"not strict JSON: {error}")
     if not isinstance(value, dict):
-        return ValueError("the arguments are JSON, but not an object")
+        return ValueError("JSON, but not an object")
     return value
 
 
 def check_call_or_answer(case: Case, said: Said) -> Finding | None:
     """A call where calls are expected, none where an answer is."""
     if case.expect.alternatives and not said.calls:
-        return Finding(Kind.MISSING_CALL, f"a call was expected, not: {show(said.text)}")
+        came = f"not: {show(said.text)}" if said.text else "and nothing came"
+        return Finding(Kind.MISSING_CALL, f"a call was expected, {came}")
     if not case.expect.alternatives and said.calls:
         names = ", ".join(show(call.name) for call in said.calls)
         return Finding(Kind.SPURIOUS_CALL, f"an answer was expected, not a call of {names}")
@@ -105,11 +109,17 @@ def check_tool_name(case: Case, said: Said) -> Finding | None:
     got = [call.name for call in said.calls]
     if sorted(expected) == sorted(got) and all(call.name_ok for call in match.calls):
         return None
-    if len(got) < len(expected):
-        kind = Kind.MISSING_CALL
-    else:
-        kind = Kind.SPURIOUS_CALL if len(got) > len(expected) else Kind.WRONG_TOOL
-    return Finding(kind, f"expected {', '.join(expected)}, got {', '.join(got)}")
+    return Finding(_name_kind(expected, got), f"expected {', '.join(expected)}, got {', '.join(got)}")
+
+
+def _name_kind(expected: Sequence[str], got: Sequence[str]) -> Kind:
+    """What is wrong with names that differ: some are missing, some too many, or they are others."""
+    missing, extra = Counter(expected) - Counter(got), Counter(got) - Counter(expected)
+    if missing and extra:
+        return Kind.WRONG_TOOL
+    if missing:
+        return Kind.MISSING_CALL
+    return Kind.SPURIOUS_CALL if extra else Kind.WRONG_TOOL
 
 
 def check_arguments(case: Case, said: Said) -> Finding | None:
@@ -120,7 +130,9 @@ def check_arguments(case: Case, said: Said) -> Finding | None:
     several = len(match.calls) > 1
     differences = [
         Difference(
-            f"$[{i}]{leaf.path[1:]}" if several else leaf.path, leaf.expected, leaf.got, leaf.how
+            f"$[{i}]{leaf.path[1:]}" if several else leaf.path,
+            *apart(leaf.expected, leaf.got),
+            leaf.how,
         )
         for i, call in enumerate(match.calls)
         if call.name_ok
@@ -130,7 +142,7 @@ def check_arguments(case: Case, said: Said) -> Finding | None:
         return None
     coerced = all(difference.how == "coerced" for difference in differences)
     first = differences[0]
-    reason = f"{first.path}: expected {_cut(first.expected)}, got {_cut(first.got)}"
+    reason = f"{first.path}: expected {cut(first.expected)}, got {cut(first.got)}"
     if len(differences) > 1:
         reason += f", and {len(differences) - 1} more"
     return Finding(Kind.WRONG_TYPE if coerced else Kind.WRONG_VALUE, reason, tuple(differences))
@@ -141,7 +153,7 @@ def invalid_arguments(calls: Sequence[Call]) -> Finding | None:
     for call in calls:
         problem = parse_arguments(call)
         if isinstance(problem, ValueError):
-            reason = f"the arguments of {show(call.name)} are {problem}: {show(call.arguments)}"
+            reason = f"the arguments of {show(call.name)} are {problem}: {one_line(call.arguments)}"
             return Finding(Kind.INVALID_ARGUMENTS, reason)
     return None
 
@@ -207,33 +219,62 @@ def check_markup(case: Case, observation: Observation) -> Finding | None:
     text = observation.content or ""
     for mark in leaked_marks(case, text):
         return Finding(Kind.LEAKED_MARKUP, f"{mark} is in the text: {show(text)}")
-    reading = read_model_text(text, case.tools)
+    examples = not case.expect.alternatives
+    reading = read_model_text(text, case.tools, told=case.told, examples=examples)
     if reading.format and find_format(reading.format).whole:
         return Finding(Kind.LEAKED_MARKUP, f"a call is in the text: {show(text)}")
     return None
 
 
 def leaked_marks(case: Case, text: str) -> list[str]:
-    """The tags in a text that the question does not have."""
-    return [mark for mark in syntax().markup if mark in text and mark not in case.question]
+    """The markup in a text, but for what the text names or quotes from what the model was told."""
+    marks, told = CodeMarks(text), case.told
+    return [
+        tag
+        for found in syntax().marks.finditer(text)
+        for tag in [found.group()]
+        if not (tag in case.question or (tag in told and tag not in syntax().markup))
+        and not marks.around(found.start())
+        and not is_named(text, *found.span(), told)
+    ]
 
 
 def check_stream(observation: Observation, plain: Observation) -> Finding | None:
     """A stream says what the plain response says: calls, text and finish reason."""
     differences = [
-        Difference(f"$.{name}", show(one), show(other), "wrong")
-        for name, one, other in (
-            ("calls", _comparable(plain.calls), _comparable(observation.calls)),
-            ("content", plain.content or "", observation.content or ""),
-            ("finish_reason", plain.finish_reason, observation.finish_reason),
+        Difference(f"$.{name}", *apart(cut(one), cut(other)), "wrong")
+        for name, one, other, differs in (
+            (
+                "calls",
+                shown_calls(plain.calls),
+                shown_calls(observation.calls),
+                _comparable(plain.calls) != _comparable(observation.calls),
+            ),
+            (
+                "content",
+                to_text(plain.content),
+                to_text(observation.content),
+                (plain.content or "") != (observation.content or ""),
+            ),
+            (
+                "finish_reason",
+                to_text(plain.finish_reason),
+                to_text(observation.finish_reason),
+                plain.finish_reason != observation.finish_reason,
+            ),
         )
-        if one != other
+        if differs
     ]
     if not differences:
         return None
     names = ", ".join(difference.path[2:] for difference in differences)
     reason = f"stream and plain response differ in {names}"
     return Finding(Kind.STREAM_MISMATCH, reason, tuple(differences))
+
+
+def shown_calls(calls: Sequence[Call]) -> str:
+    """Calls in one line; their arguments are JSON text and not quoted once more."""
+    return ", ".join(one_line(f"{call.name}({call.arguments})") for call in calls) or "(none)"
 
 
 def _comparable(calls: Sequence[Call]) -> str:
@@ -292,9 +333,7 @@ def literal_calls(calls: Sequence[Call]) -> list[ExpectedCall]:
 
 
 def show(value: Any, limit: int = 160) -> str:
-    """A value in one line, quoted, cut where it is long."""
-    return _cut(to_text(value), limit)
-
-
-def _cut(text: str, limit: int = 160) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
+    """A value in one line, cut where it is long; text is quoted and otherwise as it is."""
+    if isinstance(value, str):
+        return f'"{one_line(value, limit)}"'
+    return one_line(to_text(value), limit)

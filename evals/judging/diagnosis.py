@@ -9,13 +9,18 @@ that reading says the model meant is held against the response, and both against
 * The response differs from a valid call: a violation, layer `parser`, whatever the case expects.
   A call is valid if it keeps to its format, its tool is available and each value has a type that
   the schema allows. What a server does with any other call is not a violation.
-* There is no raw text: layer `unknown`, but for faults that no model text excuses.
+* There is no raw text, or the server reads a form that no reader here has: layer `unknown`, but
+  for faults that no model text excuses.
 * The text can be read in more than one way: layer `unknown`.
 
 A well-formed call in another format than the server parses is `format_mismatch`, layer `model`: the
 template in the prompt asks for the server's format, and a parser does not break a format that it
 never claimed. A call that a server drops because of one badly typed value is the model's
-`wrong_type`.
+`wrong_type`, or its `wrong_value` where no change of type would make it right.
+
+A tag that an answer merely names, in code marks or as a word of a sentence, is no call and no leak;
+what a server makes of it, or leaves out for it, is the parser's fault. Where an answer is expected,
+a call that the model wrote is `spurious_call`, whatever the server did with it.
 
 A lost call without raw text is a violation of layer `unknown` and has no scores: the response
 contradicts itself, and nothing tells what the model wrote.
@@ -26,9 +31,9 @@ A response that ignores `tool_choice` says nothing about the model. It gets the 
 
 from dataclasses import replace
 
-from evals.case import Case
 from evals.formats.model_text import read_model_text
 from evals.formats.reading import Reading
+from evals.formats.registry import OTHER
 from evals.judging import registry
 from evals.judging.blame import Held, by_kind, verdict
 from evals.judging.checks import Finding, Said, check_markup, match_expected
@@ -83,7 +88,7 @@ def _hold(answer: Answer, plain: Observation | None) -> Held:
 def _hold_model_text(answer: Answer, plain: Observation | None) -> Held:
     """The model alone: a call counts in whichever format it is."""
     seen = answer.observation
-    reading = read_model_text(seen.raw_text or "", answer.case.tools)
+    reading = _read(answer, seen) or Reading()
     response = replace(seen, calls=reading.calls)
     evidence = Evidence(answer.case, response, reading, answer.call_format, answer.traits)
     said = Said(reading.calls, reading.text)
@@ -96,16 +101,21 @@ def _hold_response(answer: Answer, plain: Observation | None) -> Held:
     changed = changed_behind(case, traits, seen, plain)
     # Where a later layer changed the response, the plain one's text is evidence for that one only.
     known = seen if traits.has_token_ids else None if changed else plain
-    evidence = Evidence(case, seen, _read(case, known), answer.call_format, traits)
+    evidence = Evidence(case, seen, _read(answer, known), answer.call_format, traits)
     behind = None
     if changed and plain is not None:
-        behind = Evidence(case, plain, _read(case, plain), answer.call_format, PLAIN)
+        behind = Evidence(case, plain, _read(answer, plain), answer.call_format, PLAIN)
     return Held(answer, plain, Said.of(seen), evidence, behind, changed)
 
 
-def _read(case: Case, observation: Observation | None) -> Reading | None:
+def _read(answer: Answer, observation: Observation | None) -> Reading | None:
+    """What the model's text says; None where there is none, or no reader has the server's form."""
     raw = observation.raw_text if observation else None
-    return None if raw is None else read_model_text(raw, case.tools)
+    if raw is None or (answer.call_format == OTHER.name and answer.traits.over_http):
+        return None
+    case = answer.case
+    examples = not case.expect.alternatives
+    return read_model_text(raw, case.tools, told=case.told, examples=examples)
 
 
 def _without_answer(answer: Answer, broken: Finding) -> Judgement:

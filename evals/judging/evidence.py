@@ -8,9 +8,12 @@ from typing import Literal
 from evals.case import Case
 from evals.formats.reading import ReadCall, Reading
 from evals.formats.registry import THINK, syntax
+from evals.json_text import to_text
 from evals.judging.call_matching import match_calls
 from evals.judging.checks import (
     Finding,
+    Said,
+    check_arguments,
     check_stream,
     is_cut_off,
     leaked_marks,
@@ -18,6 +21,7 @@ from evals.judging.checks import (
     parse_arguments,
     show,
 )
+from evals.judging.looks import apart, cut, one_line
 from evals.judging.matching import match
 from evals.observation import Call, Observation, Traits
 from evals.results import Difference, Kind, Layer
@@ -77,7 +81,7 @@ class Evidence:
             return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
         if reading.malformed:
             first = reading.malformed[0]
-            reason = f"malformed call, {first.reason}: {show(first.text)}"
+            reason = f"malformed call, {first.reason}: {one_line(first.text)}"
             return Blame(Kind.MALFORMED_CALL, Layer.MODEL, reason)
         if len(self.response.calls) >= len(reading.read):
             return None
@@ -87,11 +91,25 @@ class Evidence:
                 return Blame(Kind.FORMAT_MISMATCH, Layer.MODEL, f"{reason} {self.call_format}")
             if item.unfit:
                 reason = f"{', '.join(item.unfit)}: the value has a type that the schema forbids"
-                return Blame(Kind.WRONG_TYPE, Layer.MODEL, reason)
+                return Blame(self._unfit_kind(reading), Layer.MODEL, reason)
             if self.case.tool(item.call.name) is None:
                 reason = f"the model calls {show(item.call.name)}, which is not an available tool"
                 return Blame(Kind.WRONG_TOOL, Layer.MODEL, reason)
         return None
+
+
+    def _unfit_kind(self, reading: Reading) -> Kind:
+        """A wrong type, where the value would be right after a change of type."""
+        own = check_arguments(self.case, Said(reading.calls, ""))
+        other = self.case.expect.alternatives and own and own.kind == Kind.WRONG_VALUE
+        return Kind.WRONG_VALUE if other else Kind.WRONG_TYPE
+
+    def layer_of(self, finding: Finding) -> Layer:
+        """The layer that makes the response differ in this way from what the model wrote."""
+        named = self.reading is not None and self.reading.named
+        if finding.kind == Kind.CHANGED_CONTENT and named:
+            return Layer.PARSER  # it took a tag in the words for a call
+        return layer_of(finding.kind)
 
 
 def attempted_call(case: Case, reading: Reading) -> bool:
@@ -114,7 +132,7 @@ def changed_behind(
     reads = [ReadCall(call, "hermes-json") for call in plain.calls]
     finding = _compare_calls(case, reads, observation.calls)
     if not finding and not plain.calls and _text(plain) != _text(observation):
-        finding = _changed_text(_text(plain), _text(observation))
+        finding = _changed_text(plain.content, observation.content)
     return (finding, Blame(finding.kind, Layer.CLIENT)) if finding else None
 
 
@@ -127,8 +145,9 @@ def _text(observation: Observation) -> str:
     return (observation.content or "").strip()
 
 
-def _changed_text(written: str, delivered: str) -> Finding:
-    difference = Difference("$.content", show(written), show(delivered), "wrong")
+def _changed_text(written: str | None, delivered: str | None) -> Finding:
+    shown = apart(cut(to_text(written)), cut(to_text(delivered)))
+    difference = Difference("$.content", *shown, "wrong")
     return Finding(Kind.CHANGED_CONTENT, "the text is not what was written", (difference,))
 
 
@@ -171,7 +190,7 @@ def _compare_calls(
             continue
         if pair.index is None:
             written = f"{item.call.name}({item.call.arguments})"
-            findings.append(Finding(Kind.LOST_CALL, f"the call {show(written)} was lost"))
+            findings.append(Finding(Kind.LOST_CALL, f"the call {one_line(written)} was lost"))
         elif not pair.name_ok:
             reason = f"the name {show(item.call.name)} became {show(got[pair.index][0])}"
             findings.append(Finding(Kind.CORRUPT_NAME, reason))
@@ -195,7 +214,7 @@ _SEVERITY = (
 def _compare_arguments(case: Case, item: ReadCall, delivered: Call) -> list[Finding]:
     value = parse_arguments(delivered)
     if isinstance(value, ValueError):
-        reason = f"the arguments are {value}: {show(delivered.arguments)}"
+        reason = f"the arguments are {value}: {one_line(delivered.arguments)}"
         return [Finding(Kind.INVALID_ARGUMENTS, reason)]
     written = parse_arguments(item.call)
     if isinstance(written, ValueError):
@@ -207,9 +226,9 @@ def _compare_arguments(case: Case, item: ReadCall, delivered: Call) -> list[Find
     compared = match(written, value, schema=tool and tool.parameters, matchers=False)
     if compared.ok:
         return []
-    differences = tuple(Difference(x.path, x.expected, x.got, x.how) for x in compared.wrong)
+    differences = tuple(Difference(x.path, *apart(x.expected, x.got), x.how) for x in compared.wrong)
     first = differences[0]
-    reason = f"{first.path} was written as {show(first.expected)} and became {show(first.got)}"
+    reason = f"{first.path} was written as {cut(first.expected)} and became {cut(first.got)}"
     return [Finding(Kind.CHANGED_ARGUMENTS, reason, differences)]
 
 
@@ -226,4 +245,4 @@ def _compare_text(case: Case, reading: Reading, response: Observation) -> Findin
     marks = [m for m in leaked_marks(case, delivered) if m not in written]
     if marks:
         return Finding(Kind.LEAKED_MARKUP, f"{marks[0]} is in the text: {show(delivered)}")
-    return _changed_text(written, delivered)
+    return _changed_text(written, response.content and delivered)

@@ -31,8 +31,9 @@ from evals.judging.checks import (
     check_schema,
     check_tool_name,
     match_expected,
+    parse_arguments,
 )
-from evals.judging.evidence import Blame, layer_of, same_calls
+from evals.judging.evidence import Blame, same_calls
 from evals.observation import Observation, Traits
 from evals.results import Kind, Layer, Verdict
 
@@ -148,7 +149,7 @@ def _faithful(held: Held) -> Finding | None:
 
 def _blame_faithful(held: Held, finding: Finding) -> Blame:
     changed = _client_changed(held)
-    return changed[1] if changed else Blame(finding.kind, layer_of(finding.kind))
+    return changed[1] if changed else Blame(finding.kind, held.evidence.layer_of(finding))
 
 
 def _note_faithful(held: Held) -> str:
@@ -157,11 +158,19 @@ def _note_faithful(held: Held) -> str:
         return ""
     if reading.ambiguous:
         return f"not judged, ambiguous: {reading.ambiguous[0]}"
-    if reading.malformed and evidence.response.calls:
+    if reading.malformed and _whole_calls(held) > len(reading.read):
         return f"the server mended a malformed call, {reading.malformed[0].reason}"
     if not same_calls(held.case, reading, evidence.response):
         return f"the model wrote otherwise: {written_text(reading)}"
     return ""
+
+
+def _whole_calls(held: Held) -> int:
+    """How many of the delivered calls are of tools on offer, with arguments that are an object."""
+    return sum(
+        held.case.tool(call.name) is not None and isinstance(parse_arguments(call), dict)
+        for call in held.evidence.response.calls
+    )
 
 
 def _format_applies(held: Held) -> bool:

@@ -388,6 +388,6 @@ def test_an_ambiguous_call_that_no_reading_makes_sound_is_lost_by_the_model():
     )
     seen = said("", raw=raw, finish_reason="tool_calls")
     found = judge(case_of(CALL), seen)
-    assert ("finish_reason", Kind.WRONG_TYPE, Layer.MODEL) in failed(found)
+    assert ("finish_reason", Kind.WRONG_VALUE, Layer.MODEL) in failed(found)
     assert not any(verdict.is_violation for verdict in found.verdicts)
     assert found.scores.case is False

@@ -352,7 +352,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         "typed badly and lost",
         CALLS["integer"],
         lost(xml("set_number", {"n": "ten"})),
-        Kind.WRONG_TYPE,
+        Kind.WRONG_VALUE,  # no change of type makes it right
     ),
     ("wrong answer", [], lambda: delivered([], content="I do not know."), Kind.WRONG_ANSWER),
     ("empty answer", [], lambda: delivered([], content="", raw=""), Kind.WRONG_ANSWER),
@@ -379,7 +379,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         lost(xml(*OSLO[0]).replace("</parameter>\n", "")),
         Kind.MALFORMED_CALL,
     ),
-    ("empty wrapper", OSLO, lost("<tool_call>\n</tool_call>"), Kind.MALFORMED_CALL),
+    ("empty wrapper", OSLO, lost("<tool_call>\n</tool_call>"), Kind.SPURIOUS_CALL),
     (
         "text in wrapper",
         OSLO,
@@ -405,7 +405,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         Kind.MALFORMED_CALL,
     ),
     ("markup leaks by the model", OSLO, leaked("</function>\n</tool_call>"), Kind.MALFORMED_CALL),
-    ("malformed where no call is due", [], lost("<tool_call>\n</tool_call>"), Kind.MALFORMED_CALL),
+    ("malformed where no call is due", [], lost("<tool_call>\n</tool_call>"), Kind.SPURIOUS_CALL),
     (
         "one of two malformed",
         CALLS["parallel"],
@@ -435,7 +435,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         lambda: replace(delivered([]), finish_reason="length"),
         Kind.TRUNCATED,
     ),
-    ("JSON fence", OSLO, leaked(f"```json\n{JSON_CALL}\n```"), Kind.FORMAT_MISMATCH),
+    ("JSON fence", OSLO, leaked(f"```json\n{JSON_CALL}\n```"), Kind.SPURIOUS_CALL),
     ("JSON bare", OSLO, leaked(JSON_CALL), Kind.FORMAT_MISMATCH),
     ("Hermes", OSLO, lost(f"<tool_call>\n{JSON_CALL}\n</tool_call>"), Kind.FORMAT_MISMATCH),
     (
@@ -458,7 +458,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
     ),
     ("Mistral list", OSLO, leaked(f"[TOOL_CALLS][{JSON_CALL}]"), Kind.FORMAT_MISMATCH),
     ("pythonic", OSLO, leaked('[get_weather(city="Oslo")]'), Kind.FORMAT_MISMATCH),
-    ("fence where no call is due", [], leaked(f"```json\n{JSON_CALL}\n```"), Kind.FORMAT_MISMATCH),
+    ("fence where no call is due", [], leaked(f"```json\n{JSON_CALL}\n```"), Kind.SPURIOUS_CALL),
 ]
 
 

@@ -1,0 +1,24 @@
+"""Special tokens and role tags of any family: what no answer has, whoever the model is.
+
+They are the control text of chat templates and of tool results. A server that passes them on, or a
+model that writes them into its words, shows the user what was never meant to be seen.
+"""
+
+import re
+
+SPECIAL = (
+    r"<\|[A-Za-z_][\w:-]{0,40}\|?>",  # <|im_end|>, <|eot_id|>, <|channel|>, <|tool_call>
+    r"<[A-Za-z_][\w:-]{0,40}\|>",  # <tool_call|>, <channel|>
+    r"<｜[^｜<>\n]{1,40}｜(?:>|[^<>\n]{1,60}>)|</｜[^｜<>\n]{1,40}｜[^<>\n]{1,60}>",  # DeepSeek
+    r"<(?:start|end)_of_(?:turn|utterance|image)>",
+    r"</?(?:start|end)_function_(?:call|response|declaration)>",
+    r"<(?:bos|eos|pad|unk|unused\d+)>",
+    r"\[/?(?:INST|THINK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS?|TOOL_CALLS?|TOOL_CONTENT)\]",
+    r"\[(?:ARGS|CALL_ID|END_TOOL_REQUEST|TOOL_REQUEST)\]",
+    r"<</?SYS>>",
+    r"</?(?:tool_response|tool_responses|tool_result|tool_results|tool_calls|function_calls)>",
+    r"</?(?:function_results|function-call|function_call|functioncall|tools|TOOLCALL)>",
+    r"</?(?:longcat|minimax|atem|seed|antml)[:_][\w:]{1,40}>",
+    r"</s>(?=\s*\Z)|\A\s*<s>(?!.*</s>)",  # elsewhere it is struck-out text of HTML
+)
+"""Patterns, each of a way in which families write such tokens."""
