@@ -31,7 +31,6 @@ from evals.judging.checks import (
     check_schema,
     check_tool_name,
     match_expected,
-    parse_arguments,
 )
 from evals.judging.evidence import Blame, same_calls
 from evals.observation import Observation, Traits
@@ -158,19 +157,12 @@ def _note_faithful(held: Held) -> str:
         return ""
     if reading.ambiguous:
         return f"not judged, ambiguous: {reading.ambiguous[0]}"
-    if reading.malformed and _whole_calls(held) > len(reading.read):
-        return f"the server mended a malformed call, {reading.malformed[0].reason}"
+    if reading.malformed:
+        mended = held.said.calls and match_expected(held.case, held.said).ok
+        return f"the server mended a malformed call, {reading.malformed[0].reason}" * bool(mended)
     if not same_calls(held.case, reading, evidence.response):
         return f"the model wrote otherwise: {written_text(reading)}"
     return ""
-
-
-def _whole_calls(held: Held) -> int:
-    """How many of the delivered calls are of tools on offer, with arguments that are an object."""
-    return sum(
-        held.case.tool(call.name) is not None and isinstance(parse_arguments(call), dict)
-        for call in held.evidence.response.calls
-    )
 
 
 def _format_applies(held: Held) -> bool:

@@ -68,6 +68,7 @@ class AdaptiveXmlParser:
         self._tools = tuple(tools)
         self._thinking = thinking
         self._wrapper_open = False
+        self._behind_call = False
         self._held = ""
         self._new: list[str] = []
         self._new_length = 0
@@ -103,6 +104,7 @@ class AdaptiveXmlParser:
             start = marker.start() if marker else len(text) - _unsure(source, position)
             if start > position:
                 events.append(Content(text[position:start]))
+                self._behind_call &= not text[position:start].strip()
             position = start
             if marker is None:
                 break
@@ -111,6 +113,8 @@ class AdaptiveXmlParser:
             except Incomplete:
                 break
             events += found
+            if found:
+                self._behind_call = not isinstance(found[-1], Content)
         self._held = text[position:]
         return merged(events)
 
@@ -118,7 +122,7 @@ class AdaptiveXmlParser:
         """What the marker at `start` begins, and where it ends."""
         if marker in ("<think>", "</think>"):
             self._thinking = marker == "<think>"
-        elif marker == CALL_CLOSE and self._wrapper_open:
+        elif marker == CALL_CLOSE and (self._wrapper_open or self._behind_call):
             self._wrapper_open = False
             return [], start + len(CALL_CLOSE)
         elif self._tools and marker != CALL_CLOSE and self._counts(source, start, marker):
@@ -139,6 +143,8 @@ class AdaptiveXmlParser:
 
     def _wrapped(self, source: Source, start: int) -> tuple[Sequence[ParserEvent], int] | None:
         inside = source.skip_space(start + len(CALL_OPEN))
+        while source.has(CALL_OPEN, inside):  # the opening tag once more
+            start, inside = inside, source.skip_space(inside + len(CALL_OPEN))
         if inside == len(source.text):
             cut = MalformedCall(source.text[start:], "<tool_call> is empty", cut=True)
             return [cut], inside

@@ -14,6 +14,7 @@ from evals.case import Tool
 from evals.formats.qwen_xml import QWEN_XML
 from evals.formats.reading import typed_call
 from evals.parsers.events import MalformedCall, ToolCall
+from evals.parsers.loose_values import with_loose_values
 from evals.parsers.source import BrokenCall, Incomplete, Source
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
@@ -52,13 +53,19 @@ def read_function(
         BrokenCall: it does not keep to the format, or the text ends in it.
 
     """
-    name, position = _name(source, start, _HEAD, frozenset(tool.name for tool in tools))
+    names = frozenset(tool.name for tool in tools)
+    name, position = _name(source, start, _HEAD, names)
+    while source.has(FUNCTION_OPEN, source.skip_space(position)):  # the opening tag once more
+        again, end = _name(source, source.skip_space(position), _HEAD, names)
+        if again != name:
+            break
+        position = end
     tool = next((tool for tool in tools if tool.name == name), None)
     pairs, end = _parameters(source, position, _Function(tool, wrapped))
     if tool is None:
         raw, reason = source.text[start:end], f"{name!r} is not the name of an available tool"
         return MalformedCall(raw, reason), end
-    call = typed_call(tool.name, pairs, QWEN_XML.name, tools).call
+    call = with_loose_values(typed_call(tool.name, pairs, QWEN_XML.name, tools), pairs, tool)
     return ToolCall(call.name, call.arguments), end
 
 
@@ -106,7 +113,10 @@ def _parameters(source: Source, position: int, function: _Function) -> tuple[dic
     while True:
         position = source.skip_space(position)
         if source.has(FUNCTION_CLOSE, position):
-            return pairs, position + len(FUNCTION_CLOSE)
+            return pairs, _behind_closers(source, position)
+        if (skipped := _nameless(source, position)) is not None:
+            position = skipped
+            continue
         if source.has(CALL_CLOSE, position) or source.has(CALL_OPEN, position):
             return pairs, position
         if source.at_end(position):
@@ -121,9 +131,28 @@ def _parameters(source: Source, position: int, function: _Function) -> tuple[dic
         if key in pairs:
             raise BrokenCall(f"parameter {key} comes twice", position)
         stop, position = _value_end(source, start, function, frozenset([*pairs, key]))
-        pairs[key] = _without_doubled_tag(
-            source.text[start:stop].removeprefix("\n").removesuffix("\n")
-        )
+        value = source.text[start:stop].removeprefix("\n").removesuffix("\n")
+        pairs[key] = _without_repeat(key, _without_doubled_tag(value))
+
+
+def _behind_closers(source: Source, position: int) -> int:
+    """Where the `</function>` at `position` ends, and those that stand behind it once more."""
+    end = position + len(FUNCTION_CLOSE)
+    while not source.at_end(place := source.skip_space(end)):
+        if not source.has(FUNCTION_CLOSE, place):
+            break
+        end = place + len(FUNCTION_CLOSE)
+    return end
+
+
+def _nameless(source: Source, position: int) -> int | None:
+    """Where a `<parameter=>` ends, whose value belongs to no argument; None if there is none."""
+    if not source.has(f"{_PARAMETER_OPEN}>", position):
+        return None
+    close = source.text.find(_PARAMETER_CLOSE, position)
+    if close < 0 and not source.final:
+        raise Incomplete
+    return close + len(_PARAMETER_CLOSE) if close >= 0 else None
 
 
 def _without_doubled_tag(value: str) -> str:
@@ -135,6 +164,13 @@ def _without_doubled_tag(value: str) -> str:
     rest = value.removesuffix(f"\n{_PARAMETER_CLOSE}")
     is_doubled = rest and rest != value and rest.count("<parameter") <= rest.count(_PARAMETER_CLOSE)
     return rest if is_doubled else value
+
+
+def _without_repeat(key: str, value: str) -> str:
+    """`value` once, where the model wrote the whole parameter again with the same value."""
+    border = rf"\n?{_PARAMETER_CLOSE}\s*{_PARAMETER_OPEN}{re.escape(key)}>\n?"
+    parts = set(re.split(border, value))
+    return parts.pop() if len(parts) == 1 else value
 
 
 def _value_end(
@@ -179,7 +215,8 @@ def _closes(source: Source, after: int, function: _Function, seen: frozenset[str
     """Whether the `</parameter>` that ends at `after` ends the value; None: only if need be."""
     place = source.skip_space(after)
     if source.has(_PARAMETER_OPEN, place):
-        return _opens_parameter(source, place, function, seen, declared_only=False)
+        nameless = source.has(f"{_PARAMETER_OPEN}>", place)
+        return nameless or _opens_parameter(source, place, function, seen, declared_only=False)
     if source.has(FUNCTION_CLOSE, place):
         return not function.wrapped or _ends_function(source, place) or None
     if source.has(CALL_CLOSE, place):
@@ -195,7 +232,7 @@ def _ends_unclosed(
         return _opens_parameter(source, place, function, seen, declared_only=True)
     if tag == CALL_CLOSE:
         return _ends_call(source, place)
-    beyond = source.skip_space(place + len(FUNCTION_CLOSE))
+    beyond = source.skip_space(_behind_closers(source, place))
     if source.has(CALL_CLOSE, beyond):
         return _ends_call(source, beyond)
     return source.has(FUNCTION_OPEN, beyond) or source.at_end(beyond) or None
@@ -215,7 +252,7 @@ def _opens_parameter(
 
 def _ends_function(source: Source, place: int) -> bool:
     """Whether a tag of the format, or the end of the text, follows the `</function>` here."""
-    beyond = source.skip_space(place + len(FUNCTION_CLOSE))
+    beyond = source.skip_space(_behind_closers(source, place))
     follows = source.has(CALL_CLOSE, beyond) or source.has(FUNCTION_OPEN, beyond)
     return follows or source.at_end(beyond)
 

@@ -277,7 +277,89 @@ def test_a_call_after_a_broken_one_is_not_lost(text: str) -> None:
     good = "\n<tool_call>\n<function=todoread>\n</function>\n</tool_call>"
     whole = parse(text + good, TOOLS)
     assert calls(whole) == TODO
-    assert len(malformed(whole)) == 1 or content(whole).strip() == text.strip()
+    if text.strip() != "<tool_call>":  # that is the opening tag once more
+        assert len(malformed(whole)) == 1 or content(whole).strip() == text.strip()
+
+
+ONE = "<parameter=city>\nParis\n</parameter>\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<tool_call>\n<tool_call>\n<function=get>\n{ONE}{CLOSED}",
+        f"<tool_call><tool_call>\n<tool_call>\n<function=get>\n{ONE}{CLOSED}",
+        f"<tool_call>\n<function=get>\n<function=get>\n{ONE}{CLOSED}",
+        f"<tool_call>\n<function=get>\n{ONE}</function>\n{CLOSED}",
+        f"<tool_call>\n<function=get>\n{ONE}{CLOSED}\n</tool_call>\n</tool_call>",
+        f"<tool_call>\n<function=get>\n{ONE}{ONE}{CLOSED}",
+        f"<tool_call>\n<function=get>\n{ONE}<parameter=>\n</parameter>\n{CLOSED}",
+        f"<tool_call>\n<function=get>\n<parameter=>\n</parameter>\n{ONE}{CLOSED}",
+        f"<function=get>\n{ONE}</function>\n</function>\n</tool_call>\n</tool_call>",
+    ],
+)
+def test_a_tag_that_is_written_twice_or_names_nothing_costs_no_call(text: str) -> None:
+    whole = parse(text, TOOLS)
+    assert calls(whole) == GET
+    assert content(whole).strip() == ""
+    assert malformed(whole) == []
+    for place in range(len(text) + 1):
+        assert split(text, place) == whole, text[:place]
+
+
+def test_a_closing_tag_behind_words_is_a_part_of_them() -> None:
+    text = f"<tool_call>\n<function=get>\n{ONE}{CLOSED}\nSo </tool_call>"
+    assert content(parse(text, TOOLS)) == "\nSo </tool_call>"
+
+
+LOOSE = Tool(
+    name="loose",
+    parameters={
+        "type": "object",
+        "properties": {
+            "settings": {"type": "object"},
+            "tags": {"type": "array"},
+            "n": {"type": "integer"},
+            "x": {"type": "number"},
+            "dark": {"type": "boolean"},
+            "words": {"type": "string"},
+            "maybe": {"type": ["array", "null"]},
+        },
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("settings", "{'theme': 'dark', 'big': True, 'font': None}", {"theme": "dark", "big": True, "font": None}),
+        ("settings", '{"a": "one\ntwo"}', {"a": "one\ntwo"}),
+        ("tags", "['a', \"b's\"]", ["a", "b's"]),
+        ("tags", "('a', 'b')", ["a", "b"]),
+        ("tags", "[1, [True, None]]", [1, [True, None]]),
+        ("maybe", "['a']", ["a"]),
+        ("n", "+5", 5),
+        ("n", "1e3", 1000.0),
+        ("n", "007", 7),
+        ("x", ".5", 0.5),
+        ("dark", "TRUE", True),
+        ("words", "['a']", "['a']"),
+        ("tags", "a, b", "a, b"),
+        ("tags", "{'a', 'b'}", "{'a', 'b'}"),
+        ("settings", '{"a": 1, "a": 2}', '{"a": 1, "a": 2}'),
+        ("n", "140.5", "140.5"),
+        ("x", "nan", "nan"),
+        ("dark", "yes", "yes"),
+        ("tags", "__import__('os')", "__import__('os')"),
+    ],
+)
+def test_pythons_spelling_is_read_where_the_schema_allows_no_text(
+    key: str, text: str, value: Any
+) -> None:
+    written = f"<tool_call>\n<function=loose>\n<parameter={key}>\n{text}\n</parameter>\n{CLOSED}"
+    (call,) = calls(parse(written, [LOOSE]))
+    assert call == ("loose", {key: value})
+    assert type(call[1][key]) is type(value)
 
 
 def test_a_text_that_a_limit_cut_is_not_completed() -> None:
