@@ -74,9 +74,7 @@ def _statements(inside: str) -> list[str]:
     return [text] if text.startswith("[") else [line for line in text.splitlines() if line.strip()]
 
 
-def _json_calls(
-    value: Any, name: str | None, form: str, tools: Sequence[Tool]
-) -> list[ReadCall]:
+def _json_calls(value: Any, name: str | None, form: str, tools: Sequence[Tool]) -> list[ReadCall]:
     """The calls that a JSON value is; `name` where it is the arguments of one. Else nothing."""
     if name is not None:
         return [json_call(name, value, form, tools)] if isinstance(value, dict) else []
@@ -108,8 +106,7 @@ def _read_bare(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
 
 def _read_python(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
     """A list of Python calls with which a text ends, on lines of its own."""
-    own_line = not body[body.rfind("\n", 0, start) + 1 : start].strip()
-    calls = python_calls(body[start:], tools) if own_line else []
+    calls = python_calls(body[start:], tools)
     names = {tool.name for tool in tools}
     if not calls or any(item.call.name not in names for item in calls):
         return None
@@ -222,7 +219,7 @@ _DSML = (
     ("deepseek-dsml-4", "", "tool_calls"),
     ("deepseek-dsml-4.1", " ", " calls"),
 )
-_BARE_STARTS = ('{"name"', '{ "name"', '{\n', '{"type"', '{"function"', '{"tool"', '[{"name"')
+_BARE_STARTS = ('{"name"', '{ "name"', "{\n", '{"type"', '{"function"', '{"tool"', '[{"name"')
 
 FOREIGN: tuple[CallFormat, ...] = (
     *(form.format for form in _FORMS),
@@ -232,7 +229,9 @@ FOREIGN: tuple[CallFormat, ...] = (
             InvokeTags("invoke", "invoke", "parameter", section="function_calls"),
             InvokeTags("bare-invoke", "invoke", "parameter"),
             *(
-                InvokeTags(name, f"｜DSML｜{gap}invoke", f"｜DSML｜{gap}parameter", f"｜DSML｜{section}")
+                InvokeTags(
+                    name, f"｜DSML｜{gap}invoke", f"｜DSML｜{gap}parameter", f"｜DSML｜{section}"
+                )
                 for name, gap, section in _DSML
             ),
         )

@@ -66,7 +66,9 @@ class PairTags:
             if values.setdefault(key[1], value) != value:
                 raise Broken.within(body, position, f"{key[1]} is given twice", self.close)
             position = skip_space(body, close + len(f"</{self.value}>"))
-        return Section([typed_call(name[1], values, self.format, tools)], position + len(self.close))
+        return Section(
+            [typed_call(name[1], values, self.format, tools)], position + len(self.close)
+        )
 
     def _closing(self, body: str, position: int) -> int | None:
         """The first tag that closes a value from `position` on and that the next tag follows."""

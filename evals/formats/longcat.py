@@ -8,9 +8,7 @@ from evals.formats.glm import PairTags
 from evals.formats.json_object import call_problem, json_at
 from evals.formats.reading import json_call
 
-_TAGS = PairTags(
-    "longcat", "longcat_tool_call", key="longcat_arg_key", value="longcat_arg_value"
-)
+_TAGS = PairTags("longcat", "longcat_tool_call", key="longcat_arg_key", value="longcat_arg_value")
 
 
 def _read(body: str, start: int, tools: Sequence[Tool]) -> Section:

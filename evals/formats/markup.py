@@ -19,6 +19,6 @@ SPECIAL = (
     r"</?(?:tool_response|tool_responses|tool_result|tool_results|tool_calls|function_calls)>",
     r"</?(?:function_results|function-call|function_call|functioncall|tools|TOOLCALL)>",
     r"</?(?:longcat|minimax|atem|seed|antml)[:_][\w:]{1,40}>",
-    r"</s>(?=\s*\Z)|\A\s*<s>(?!.*</s>)",  # elsewhere it is struck-out text of HTML
+    r"(?<=[\s.!?])</s>|\A\s*<s>(?!.*</s>)",  # elsewhere it is struck-out text of HTML
 )
 """Patterns, each of a way in which families write such tokens."""

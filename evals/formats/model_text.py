@@ -13,7 +13,7 @@ from evals.formats import registry
 from evals.formats.call_format import FENCE, Broken, Section, skip_space
 from evals.formats.naming import CodeMarks, is_named
 from evals.formats.reading import Malformed, ReadCall, Reading
-from evals.formats.registry import THINK, Syntax
+from evals.formats.registry import NEVER_IN_PROMPT, THINK, Syntax
 
 
 @dataclass
@@ -89,7 +89,7 @@ def _split_reasoning(raw: str, given: _Given) -> tuple[str | None, str]:
             thought, _, rest = start.removeprefix(opening).partition(closing)
             return thought, rest
         place = raw.find(closing, 0, first_call)
-        if place < 0 or opening in raw[:first_call]:
+        if place < 0 or opening in raw[:first_call] or opening in NEVER_IN_PROMPT:
             continue
         # Within a code block it is part of what is shown there.
         shown = raw[:place].count(FENCE) % 2 or CodeMarks(raw).around(place)
@@ -135,9 +135,7 @@ def _read_tagged(body: str, given: _Given, found: _Found) -> None:
     found.text.append(body[position:])
 
 
-def _read_section(
-    body: str, marker: "re.Match[str]", given: _Given, named: bool
-) -> Section | None:
+def _read_section(body: str, marker: "re.Match[str]", given: _Given, named: bool) -> Section | None:
     """The calls that begin with a tag, in the first format that takes them."""
     start, openings = marker.start(), given.syntax.openings[marker.group()]
     sections = (opening.read(body, start, given.tools) for opening in openings)
@@ -155,10 +153,17 @@ def _read_section(
 def _note_closers(text: str, given: _Given, found: _Found) -> None:
     """Closing tags in the text, which opened nowhere."""
     marks = CodeMarks(text)
+    # Nothing else stands behind the call: so no value of it goes on there.
+    last = found.text[-1]
+    for tag in given.syntax.closers:
+        last = last.replace(tag, "")
+    repeated = bool(found.read) and not last.strip()
     for closer in given.syntax.closers:
         if not _used(closer, text, marks, given.told):
             continue
-        if found.read:
+        if repeated and closer in found.text[-1]:
+            found.malformed.append(Malformed(closer, f"{closer} once more behind a call"))
+        elif found.read:
             found.ambiguous.append(f"{closer} is left over after a call")
         elif not found.malformed:
             found.malformed.append(Malformed(closer, f"{closer} without its opening tag"))

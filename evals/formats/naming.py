@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 _FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)(`{1,2})(?!`)[^`\n]+(?:`[^`\n]+)*?(?<!`)\1(?!`)")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "„": "“", "«": "»", "(": ")"}
-_BEFORE = re.compile(r"(?:[\w,;:)\"'”’»>|`] |(?:\.\.\.|…) ?|^\s*(?:[-*•]|\d+[.)]) +)\Z", re.MULTILINE)
+_BEFORE = re.compile(
+    r"(?:[\w,;:)\"'”’»>|`] |(?:\.\.\.|…) ?|^\s*(?:[-*•]|\d+[.)]) +)\Z", re.MULTILINE
+)
 _AFTER = re.compile(r"(?:'s\b|[.,;:!?)]+(?=\s|\Z)| [\w(“\"'`<|–—-]|\.\.\.|…|[ \t]*(?:\n|\Z))")  # noqa: RUF001
 _TOPIC = re.compile(
     r"\b(?:tags?|tokens?|markers?|markup|mark-up|delimiters?|syntax|xml|chat templates?|models?"

@@ -111,7 +111,7 @@ def _closing(body: str, position: int, wrapped: bool) -> int | None:
     close = body.find(PARAMETER_CLOSE, position)
     while close >= 0:
         after = skip_space(body, close + len(PARAMETER_CLOSE))
-        if PARAMETER.match(body, after):
+        if PARAMETER.match(body, after) or body.startswith("<parameter=>", after):
             return close
         if body.startswith(FUNCTION_CLOSE, after):
             beyond = skip_space(body, after + len(FUNCTION_CLOSE))

@@ -56,6 +56,8 @@ THINK = (
     ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
 )
 """Tags around reasoning: opening and closing."""
+NEVER_IN_PROMPT = frozenset({"<|channel>thought"})
+"""Opening tags that no template puts at the prompt's end: the text itself has them, or no thought."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,9 @@ def check_tool_name(case: Case, said: Said) -> Finding | None:
     got = [call.name for call in said.calls]
     if sorted(expected) == sorted(got) and all(call.name_ok for call in match.calls):
         return None
-    return Finding(_name_kind(expected, got), f"expected {', '.join(expected)}, got {', '.join(got)}")
+    return Finding(
+        _name_kind(expected, got), f"expected {', '.join(expected)}, got {', '.join(got)}"
+    )
 
 
 def _name_kind(expected: Sequence[str], got: Sequence[str]) -> Kind:

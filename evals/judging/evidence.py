@@ -1,5 +1,6 @@
 """Evidence: how a response differs from what the model wrote, and what excuses that."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -96,7 +97,6 @@ class Evidence:
                 reason = f"the model calls {show(item.call.name)}, which is not an available tool"
                 return Blame(Kind.WRONG_TOOL, Layer.MODEL, reason)
         return None
-
 
     def _unfit_kind(self, reading: Reading) -> Kind:
         """A wrong type, where the value would be right after a change of type."""
@@ -226,17 +226,29 @@ def _compare_arguments(case: Case, item: ReadCall, delivered: Call) -> list[Find
     compared = match(written, value, schema=tool and tool.parameters, matchers=False)
     if compared.ok:
         return []
-    differences = tuple(Difference(x.path, *apart(x.expected, x.got), x.how) for x in compared.wrong)
+    differences = tuple(
+        Difference(x.path, *apart(x.expected, x.got), x.how) for x in compared.wrong
+    )
     first = differences[0]
     reason = f"{first.path} was written as {cut(first.expected)} and became {cut(first.got)}"
     return [Finding(Kind.CHANGED_ARGUMENTS, reason, differences)]
 
 
+_THOUGHT = re.compile("|".join(re.escape(tag) for pair in THINK for tag in pair))
+
+
+def _dense(text: str) -> str:
+    """A text without white space and tags of thoughts."""
+    return "".join(_THOUGHT.sub("", text).split())
+
+
 def _compare_text(case: Case, reading: Reading, response: Observation) -> Finding | None:
     written, delivered = reading.text.strip(), _text(response)
     # The opening <think> may be in the prompt: then the raw text does not show where thought ends.
-    whole = "".join(f"{response.reasoning or ''}{delivered}".split())
-    if written == delivered or (response.reasoning and "".join(written.split()) == whole):
+    if delivered in (written, _THOUGHT.sub("", written).strip()):
+        return None
+    wholes = (f"{response.reasoning}{delivered}", f"{delivered}{response.reasoning}")
+    if response.reasoning and _dense(written) in map(_dense, wholes):
         return None
     # Words may name </think>, and there was no thought.
     named = (f"{reading.reasoning}{closing}{reading.text}".strip() for _, closing in THINK)

@@ -332,7 +332,11 @@ LOOSE = Tool(
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
-        ("settings", "{'theme': 'dark', 'big': True, 'font': None}", {"theme": "dark", "big": True, "font": None}),
+        (
+            "settings",
+            "{'theme': 'dark', 'big': True, 'font': None}",
+            {"theme": "dark", "big": True, "font": None},
+        ),
         ("settings", '{"a": "one\ntwo"}', {"a": "one\ntwo"}),
         ("tags", "['a', \"b's\"]", ["a", "b's"]),
         ("tags", "('a', 'b')", ["a", "b"]),
