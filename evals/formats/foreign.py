@@ -1,7 +1,7 @@
 """Forms of calls that no parser of the stock server reads, as a table.
 
 Models fall back on the form that they were trained on, whatever the prompt asks for. A text counts
-as such a call only if it is one whole, of a tool on offer: prose is none, and nothing here is ever
+as such a call only if it is one whole, of an available tool: prose is none, and nothing here is ever
 malformed.
 """
 
@@ -114,7 +114,7 @@ def _read_python(body: str, start: int, tools: Sequence[Tool]) -> Section | None
 
 
 def _of_invokes(tags: InvokeTags) -> CallFormat:
-    """Elements with names as a foreign form: whole calls of tools on offer alone."""
+    """Elements with names as a foreign form: whole calls of available tools alone."""
 
     def read(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
         try:

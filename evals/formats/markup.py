@@ -4,8 +4,6 @@ They are the control text of chat templates and of tool results. A server that p
 model that writes them into its words, shows the user what was never meant to be seen.
 """
 
-import re
-
 SPECIAL = (
     r"<\|[A-Za-z_][\w:-]{0,40}\|?>",  # <|im_end|>, <|eot_id|>, <|channel|>, <|tool_call>
     r"<[A-Za-z_][\w:-]{0,40}\|>",  # <tool_call|>, <channel|>

@@ -13,7 +13,7 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "„": "“", "«": "
 _BEFORE = re.compile(
     r"(?:[\w,;:)\"'”’»>|`] |(?:\.\.\.|…) ?|^\s*(?:[-*•]|\d+[.)]) +)\Z", re.MULTILINE
 )
-_AFTER = re.compile(r"(?:'s\b|[.,;:!?)]+(?=\s|\Z)| [\w(“\"'`<|–—-]|\.\.\.|…|[ \t]*(?:\n|\Z))")  # noqa: RUF001
+_AFTER = re.compile(r"(?:'s\b|[.,;:!?)]+(?=\s|\Z)| [\w(“\"'`<|–—-]|\.\.\.|…|[ \t]*(?:\n|\Z))")
 _TOPIC = re.compile(
     r"\b(?:tags?|tokens?|markers?|markup|mark-up|delimiters?|syntax|xml|chat templates?|models?"
     r"|tool calls?|special|writes?|emits?|wrapped|opens|closes)\b",

@@ -57,7 +57,7 @@ THINK = (
 )
 """Tags around reasoning: opening and closing."""
 NEVER_IN_PROMPT = frozenset({"<|channel>thought"})
-"""Opening tags that no template puts at the prompt's end: the text itself has them, or no thought."""
+"""Opening tags that no prompt ends in: the text itself has them, or it has no thought."""
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,10 @@ class Evidence:
 
     def _unfit_kind(self, reading: Reading) -> Kind:
         """A wrong type, where the value would be right after a change of type."""
+        if not self.case.expect.alternatives:
+            return Kind.WRONG_TYPE
         own = check_arguments(self.case, Said(reading.calls, ""))
-        other = self.case.expect.alternatives and own and own.kind == Kind.WRONG_VALUE
-        return Kind.WRONG_VALUE if other else Kind.WRONG_TYPE
+        return Kind.WRONG_VALUE if own and own.kind == Kind.WRONG_VALUE else Kind.WRONG_TYPE
 
     def layer_of(self, finding: Finding) -> Layer:
         """The layer that makes the response differ in this way from what the model wrote."""

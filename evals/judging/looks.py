@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterator
 
 _LETTERS = str.maketrans(
-    "АВЕЅZІЈКМНОРСТХУаеіјорсухѕԁһѵԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανιρτυχ‐‑‒–—−‘’ʼ′“”ıɡ",  # noqa: RUF001
+    "АВЕЅZІЈКМНОРСТХУаеіјорсухѕԁһѵԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανιρτυχ‐‑‒–—−‘’ʼ′“”ıɡ",
     "ABESZIJKMHOPCTXYaeijopcyxsdhvqwABEZHIKMNOPTYXoavipTuX------''''\"\"ig",
 )
 """Letters and marks of other scripts that look like those of ASCII."""
@@ -41,7 +41,7 @@ def _seen(text: str) -> Iterator[str]:
     """The text's characters, with escapes for those that cannot be seen for what they are."""
     for character in text:
         category = unicodedata.category(character)
-        hidden = category in ("Cc", "Cf", "Zl", "Zp", "Cs") or (
+        hidden = category in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp") or (
             category == "Zs" and character != " "
         )
         yield _escape(character) if hidden else character

@@ -158,8 +158,9 @@ def _note_faithful(held: Held) -> str:
     if reading.ambiguous:
         return f"not judged, ambiguous: {reading.ambiguous[0]}"
     if reading.malformed:
-        mended = held.said.calls and match_expected(held.case, held.said).ok
-        return f"the server mended a malformed call, {reading.malformed[0].reason}" * bool(mended)
+        if not _calls(held.case, held.said) or not match_expected(held.case, held.said).ok:
+            return ""  # what came is broken, too
+        return f"the server mended a malformed call, {reading.malformed[0].reason}"
     if not same_calls(held.case, reading, evidence.response):
         return f"the model wrote otherwise: {written_text(reading)}"
     return ""

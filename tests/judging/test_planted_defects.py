@@ -352,7 +352,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         "typed badly and lost",
         CALLS["integer"],
         lost(xml("set_number", {"n": "ten"})),
-        Kind.WRONG_VALUE,  # no change of type makes it right
+        Kind.WRONG_VALUE,
     ),
     ("wrong answer", [], lambda: delivered([], content="I do not know."), Kind.WRONG_ANSWER),
     ("empty answer", [], lambda: delivered([], content="", raw=""), Kind.WRONG_ANSWER),
@@ -379,7 +379,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         lost(xml(*OSLO[0]).replace("</parameter>\n", "")),
         Kind.MALFORMED_CALL,
     ),
-    ("empty wrapper", OSLO, lost("<tool_call>\n</tool_call>"), Kind.SPURIOUS_CALL),
+    ("empty wrapper", OSLO, lost("<tool_call>\n</tool_call>"), Kind.MALFORMED_CALL),
     (
         "text in wrapper",
         OSLO,
@@ -435,7 +435,7 @@ OWN: list[tuple[str, list, Callable[[], Observation], Kind]] = [
         lambda: replace(delivered([]), finish_reason="length"),
         Kind.TRUNCATED,
     ),
-    ("JSON fence", OSLO, leaked(f"```json\n{JSON_CALL}\n```"), Kind.SPURIOUS_CALL),
+    ("JSON fence", OSLO, leaked(f"```json\n{JSON_CALL}\n```"), Kind.FORMAT_MISMATCH),
     ("JSON bare", OSLO, leaked(JSON_CALL), Kind.FORMAT_MISMATCH),
     ("Hermes", OSLO, lost(f"<tool_call>\n{JSON_CALL}\n</tool_call>"), Kind.FORMAT_MISMATCH),
     (

@@ -120,7 +120,7 @@ FOREIGN = [
     f"I will read it.\n\n{OBJECT}",
     f"I will read it. {OBJECT}",
     'So:\n{\n  "name": "read_file",\n  "parameters": {"path": "README.md"}\n}',
-    'Now\n{"type": "function", "function": {"name": "read_file", "arguments": {"path": "README.md"}}}',
+    f'Now\n{{"type": "function", "function": {OBJECT}}}',
     OBJECT,
     "<|channel|>analysis<|message|>Read it.<|end|><|start|>assistant<|channel|>commentary "
     'to=functions.read_file <|constrain|>json<|message|>{"path": "README.md"}',
@@ -221,7 +221,7 @@ NAMES_TAGS = [
     "A turn ends with the token <|im_end|> in ChatML. That is all.",
     "Llama's template has `<|eot_id|>` and `[/INST]`. That is all.",
     "The `</think>` tag ends a thought. That is all.",
-    "Kimi's section opens with the token <|tool_calls_section_begin|>, then the calls. That is all.",
+    "A section opens with the token <|tool_calls_section_begin|>, then the calls. That is all.",
 ]
 ALL = {"answer": {"contains": ["that is all"]}}
 
