@@ -1,7 +1,7 @@
 """Forms of calls that no parser of the stock server reads, as a table.
 
 Models fall back on the form that they were trained on, whatever the prompt asks for. A text counts
-as such a call only if it is one whole, of an available tool: prose is none, and nothing here is ever
+as such a call only if it is a whole one of an available tool: prose is none, and nothing is ever
 malformed.
 """
 
@@ -191,7 +191,7 @@ _FORMS = (
     ),
     ForeignForm(
         "json-in-tags",
-        doc='`<tools>{"name": …, "arguments": {…}}</tools>`, and so with `<function-call>` and others',
+        doc='`<tools>{"name": …, "arguments": {…}}</tools>`, also `<function-call>` and others',
         tags=tuple(f"<{tag}>" for tag in _WRAPPERS),
         head=rf"<(?P<tag>{'|'.join(_WRAPPERS)})>\s*(?:```json\s*)?(?=[{{\[])",
         payload="calls",

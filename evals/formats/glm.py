@@ -47,7 +47,7 @@ class PairTags:
         name = self._name.match(body, skip_space(body, start + len(self.open)))
         if name is None:
             return None
-        # Without arguments any word in the tags looks like a call: it is one if a tool has its name.
+        # Without arguments any word in the tags looks like a call: it is one if a tool is named so.
         paired = body.startswith(f"<{self.key}>", name.end())
         if not paired and name[1] not in {t.name for t in tools}:
             return None

@@ -211,7 +211,5 @@ def coerces(one: Any, other: Any) -> bool:
             parsed = parse_strict(text)
         except ValueError:
             return False
-    if isinstance(parsed, str):  # quoted once more
-        return parsed != text and coerces(parsed, value)
     place = Place("$", None, None, ())
-    return all(leaf.ok for leaf in compare(value, parsed, place))
+    return not isinstance(parsed, str) and all(leaf.ok for leaf in compare(value, parsed, place))

@@ -118,12 +118,17 @@ def test_null_and_missing_are_told_from_an_empty_text():
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"),
-    [("5.0x", Kind.WRONG_VALUE), ("ten", Kind.WRONG_VALUE), ('"5"', Kind.WRONG_TYPE)],
+    ("value", "expected", "kind"),
+    [
+        ("5.0x", 5, Kind.WRONG_VALUE),
+        ("ten", 5, Kind.WRONG_VALUE),
+        ("5.5", {"$approx": 5.5}, Kind.WRONG_TYPE),
+        ("5.5", {"$ignore": True}, Kind.WRONG_TYPE),
+    ],
 )
-def test_a_wrong_type_is_one_that_a_change_of_type_would_mend(value, kind):
+def test_a_wrong_type_is_one_that_a_change_of_type_would_mend(value, expected, kind):
     seen = builders.observation(raw_text=XML.format("n", value), finish_reason="tool_calls")
-    found = judged(CALL, seen)
+    found = judged({"call": {"name": "f", "arguments": {"n": expected}}}, seen)
     assert ("call_or_answer", kind, Layer.MODEL) in {
         (v.check, v.kind, v.layer) for v in found.verdicts
     }
