@@ -29,6 +29,7 @@ PROFILES = sorted(CONFIG.implied)
 Played = dict[str, dict[str, tuple[Observation, Judgement]]]
 PARSER_IS_TO_BLAME = {
     "beyond-double",
+    "call-in-thought",
     "space-before",
     "tool-call-closer-in-value",
     "parameter-closer-in-value",
