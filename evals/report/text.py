@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals.case import ExpectedAnswer
 from evals.escaping import escape_controls
 from evals.json_text import to_text
 from evals.judging.scoring import RATES, Rate
@@ -59,13 +60,21 @@ def expected_text(record: Record) -> str:
     """What the case expects, in one line per alternative."""
     expect = record.case.expect
     if not expect.alternatives:
-        words = expect.answer.contains if expect.answer else ()
-        return "an answer without a call" + (f" that contains {to_text(words)}" if words else "")
+        return "an answer without a call" + _expected_words(expect.answer or ExpectedAnswer())
     lines = [
         ", ".join(f"{call.name}({to_text(call.arguments)})" for call in calls)
         for calls in expect.alternatives
     ]
     return "\nor ".join(lines)
+
+
+def _expected_words(expected: ExpectedAnswer) -> str:
+    parts = [
+        f" that contains {to_text(expected.contains)}" if expected.contains else "",
+        f" with one of {to_text(expected.any_of)}" if expected.any_of else "",
+        f" without {to_text(expected.not_contains)}" if expected.not_contains else "",
+    ]
+    return ",".join(part for part in parts if part)
 
 
 def response_text(observation: Observation) -> str:

@@ -136,6 +136,14 @@ def test_scores_of_an_expected_answer(observation, scores):
     assert (found.discrimination, found.tool_name, found.arguments, found.case) == scores
 
 
+def test_one_of_several_words_is_enough():
+    case = case_of({"answer": {"contains": ["is"], "any_of": ["Six", "6"]}})
+    assert judge(case, said("It is six.")).status == Status.PASS
+    assert judge(case, said("6 it is.")).status == Status.PASS
+    assert judge(case, said("It is five.")).status == Status.FAIL
+    assert judge(case, said("Six.")).status == Status.FAIL
+
+
 def test_not_contains():
     case = case_of({"answer": {"not_contains": ["five"]}})
     assert judge(case, said("Six.")).status == Status.PASS
