@@ -92,6 +92,8 @@ def print_summary(summary: Summary, records: Sequence[Record], console: Console)
     """The run as a table, what broke, the failed cases, and the gate."""
     for name, profile in summary.profiles.items():
         console.print(_rates_table(name, profile))
+        if profile.tools:
+            console.print(_training_table(profile))
         for line in _counts(profile):
             console.print(Text(line))
     if len(summary.profiles) > 1:
@@ -117,6 +119,22 @@ def _rates_table(name: str, profile: ProfileFigures) -> Table:
         parts = [rate, *(lane.rates[what] for lane in profile.lanes.values())]
         limit = "" if rate.threshold is None else f"{rate.threshold:.2f}"
         table.add_row(what.replace("_", " "), *map(_rate_text, parts), limit)
+    return table
+
+
+TRAINING = {"trained": "tools of its training", "unseen": "tools it never saw"}
+"""What the parts of `ProfileFigures.tools` are called in reports."""
+
+
+def _training_table(profile: ProfileFigures) -> Table:
+    """A rate on tools that the model was trained on says nothing about others, nor their mean."""
+    table = Table(title="by the tools of a case", box=box.SIMPLE, title_justify="left")
+    table.add_column("")
+    for part in profile.tools:
+        table.add_column(TRAINING[part], justify="right")
+    for what in profile.rates:
+        cells = [_rate_text(part.rates[what]) for part in profile.tools.values()]
+        table.add_row(what.replace("_", " "), *cells)
     return table
 
 
