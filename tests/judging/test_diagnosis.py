@@ -98,6 +98,18 @@ def test_wrong_arguments_show_each_place():
     ]
 
 
+def test_the_names_of_several_calls_are_compared_whatever_their_order():
+    calls = [{"name": "f", "arguments": {"n": 5}}, {"name": "todoread"}]
+    made = (Call("todoread", "{}"), Call("f", '{"n": 5}'))
+    for got in (made, made[::-1]):
+        seen = called(raw_text=None, calls=got)
+        assert judge(case_of({"calls": calls}), seen).status == Status.PASS
+    given = {"calls": calls, "order": "given"}
+    assert judge(case_of(given), called(raw_text=None, calls=made[::-1])).status == Status.PASS
+    found = judge(case_of(given), called(raw_text=None, calls=made))
+    assert ("tool_name", Kind.WRONG_TOOL, Layer.UNKNOWN) in failed(found)
+
+
 def test_the_nearest_alternative_is_judged():
     calls = [[{"name": "todoread"}], [{"name": "f", "arguments": {"n": 5}}]]
     assert judge(case_of({"any_of": calls}), called()).status == Status.PASS

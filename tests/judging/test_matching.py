@@ -116,6 +116,24 @@ def test_unordered_takes_any_order_and_no_other_content(values, random):
     assert not match({"$unordered": [*values, "more"]}, shuffled).ok
 
 
+def test_unordered_compares_the_items_that_it_pairs():
+    assert [leaf.how for leaf in match({"$unordered": [1, 2]}, [3, 1]).wrong] == ["wrong"]
+    assert not match({"$unordered": [1]}, [2]).ok
+    assert not match({"$unordered": [{"a": 1, "b": 2}]}, [{"a": 1, "b": 3}]).ok
+    found = match({"$unordered": [{"a": 1, "b": 2}, {"a": 5}]}, [{"a": 5}, {"a": 1, "b": 3}])
+    assert [(leaf.path, leaf.how, leaf.got) for leaf in found.wrong] == [("$[1].b", "wrong", "3")]
+
+
+def test_unordered_names_what_is_missing_and_what_is_too_much_in_order():
+    found = match({"$unordered": [1]}, [5, 1, 6])
+    assert [(leaf.path, leaf.how) for leaf in found.wrong] == [("$[0]", "extra"), ("$[2]", "extra")]
+    found = match({"$unordered": [1, 7, 8]}, [1])
+    assert {(leaf.path, leaf.how) for leaf in found.wrong} == {
+        ("$[1]", "missing"),
+        ("$[2]", "missing"),
+    }
+
+
 def test_unordered_is_optimal_where_greedy_fails():
     wanted = {"$unordered": [{"$any_of": ["a", "b"]}, "a"]}
     assert match(wanted, ["a", "b"]).ok
@@ -159,6 +177,11 @@ def test_unordered_is_optimal_where_greedy_fails():
         ({"$approx": 100, "rel": 0.1}, 110, "matcher"),
         ({"$approx": 100, "rel": 0.1}, 111, "wrong"),
         ({"$approx": 3.14}, 3.140001, "matcher"),
+        ({"$approx": 3.14}, 3.1401, "wrong"),
+        ({"$approx": 3.14}, 4.14, "wrong"),
+        ({"$approx": 0}, 1e-9, "wrong"),
+        ({"$approx": 3.14, "abs": 0.01}, 3.1500001, "wrong"),
+        ({"$approx": 3.14, "abs": 0, "rel": 0}, 3.140001, "wrong"),
         ({"$approx": 3.14}, "3.14", "coerced"),
         ({"$approx": 1}, True, "wrong"),
         ({"$contains": "b"}, "abc", "matcher"),

@@ -4,6 +4,7 @@ The response alone: a violation and no miss. Text and response alike: a miss and
 Neither in what it says: everything passes.
 """
 
+import os
 from collections import Counter
 
 import builders
@@ -15,8 +16,9 @@ from evals.observation import STREAM, Observation
 from evals.results import Judgement, Status
 
 LEAST = 7_000
-EVERY = 4
-"""Each mutation takes another quarter of the right answers: all of them take minutes."""
+EVERY = int(os.environ.get("METAMORPHIC_EVERY", "4"))
+"""Each mutation takes another quarter of the right answers: all of them, 1, take two minutes of CPU;
+mutation testing, which repeats this for each mutant of the code, takes fewer."""
 PENDING = {
     mutations.answer_moved_to_reasoning: pytest.mark.xfail(reason="a moved answer is a miss"),
     mutations.reasoning_invented: pytest.mark.xfail(reason="invented reasoning is not looked at"),
@@ -82,7 +84,7 @@ def test_a_harmless_rewrite_passes(mutation):
 
 def test_a_stream_that_says_otherwise_is_a_violation_and_no_miss():
     lines = []
-    for right in rights()[::12]:
+    for right in rights()[:: 3 * EVERY]:
         for mutation in (mutations.value_changed, mutations.call_lost, mutations.words_changed):
             for mutant in mutation(right):
                 seen = _streamed(mutant)
@@ -98,6 +100,7 @@ def _streamed(observation: Observation) -> Observation:
     return Observation.from_dict({**observation.to_dict(), "lane": STREAM.name, "raw_text": None})
 
 
+@pytest.mark.skipif(EVERY > 4, reason="a sample was asked for")
 def test_there_are_enough_mutants():
     mutants = sum(1 for mutation in ALL for right in chosen(mutation) for _ in mutation(right))
     assert mutants >= LEAST
