@@ -48,7 +48,7 @@ test: $(READY) ## tests of evals itself
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 test-fast: $(READY) ## its pure tests alone: judging, formats, case files (half a minute)
-	$(BIN)/python -m pytest $(PURE) -n 2 -q
+	METAMORPHIC_EVERY=24 $(BIN)/python -m pytest $(PURE) -n 2 -q
 
 check: $(READY) ## format, lint, types, import contracts, schema current, workflows, documentation
 	$(BIN)/ruff format --check evals tests conftest.py
