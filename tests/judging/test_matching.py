@@ -124,6 +124,12 @@ def test_unordered_compares_the_items_that_it_pairs():
     assert [(leaf.path, leaf.how, leaf.got) for leaf in found.wrong] == [("$[1].b", "wrong", "3")]
 
 
+def test_unordered_pairs_what_is_nearest_where_nothing_matches():
+    wanted = {"$unordered": [{"a": 1, "b": 2}, {"a": 9, "b": 9}]}
+    found = match(wanted, [{"a": 9, "b": 8}, {"a": 1, "b": 3}])
+    assert [(leaf.path, leaf.got) for leaf in found.wrong] == [("$[1].b", "3"), ("$[0].b", "8")]
+
+
 def test_unordered_names_what_is_missing_and_what_is_too_much_in_order():
     found = match({"$unordered": [1]}, [5, 1, 6])
     assert [(leaf.path, leaf.how) for leaf in found.wrong] == [("$[0]", "extra"), ("$[2]", "extra")]
@@ -253,6 +259,8 @@ def test_matchers_can_be_switched_off():
         ({"$unordered": "ab"}, "needs a list"),
         ({"$approx": "3"}, "needs a finite number"),
         ({"$approx": 3, "abs": None}, "abs needs a finite number"),
+        ({"$approx": 3, "rel": None}, "rel needs a finite number"),
+        ({"$contains": {"$bogus": 1}}, "unknown matcher $bogus"),
         ({"$any_of": [1], "rel": 1}, "takes no 'rel'"),
         ({"$regex": "a", "$contains": "b"}, "takes no '$contains'"),
         ({"$ignore": False}, "write {$ignore: true}"),

@@ -6,6 +6,7 @@ Neither in what it says: everything passes.
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 import builders
 import mutations
@@ -13,11 +14,11 @@ import pytest
 from mutations import ALIKE, HARMLESS, RESPONSE_ALONE, Mutation, rights
 
 from evals.observation import STREAM, Observation
-from evals.results import Judgement, Status
+from evals.results import Judgement, Kind, Layer, Status
 
 LEAST = 7_000
 EVERY = int(os.environ.get("METAMORPHIC_EVERY", "4"))
-"""Each mutation takes another quarter of the right answers: all of them, 1, take two minutes of CPU;
+"""Each mutation takes another quarter of the right answers: all of them, 1, take two minutes;
 mutation testing, which repeats this for each mutant of the code, takes fewer."""
 PENDING = {
     mutations.answer_moved_to_reasoning: pytest.mark.xfail(reason="a moved answer is a miss"),
@@ -94,6 +95,24 @@ def test_a_stream_that_says_otherwise_is_a_violation_and_no_miss():
                 if blamed(found) != (True, False):
                     lines.append(_line(right, seen, found))
     assert not lines, f"{len(lines)} misjudged\n" + "\n".join(lines[:20])
+
+
+def test_a_stream_that_writes_its_json_otherwise_passes():
+    for right in rights()[:: 3 * EVERY]:
+        for mutant in mutations.json_rewritten(right):
+            seen = _streamed(mutant)
+            plain, written = right.observation, right.call_format
+            found = builders.judge(right.case, seen, plain=plain, call_format=written)
+            assert blamed(found) == (False, False), _line(right, seen, found)
+
+
+def test_markup_that_stream_and_plain_answer_both_have_is_told_by_the_models_text():
+    right = next(right for right in rights() if not right.observation.calls)
+    plain = replace(right.observation, content=f"{right.observation.content} </think>")
+    seen = _streamed(replace(plain, content=f"{plain.content} more"))
+    found = builders.judge(right.case, seen, plain=plain)
+    markup = next(verdict for verdict in found.verdicts if verdict.check == "markup")
+    assert (markup.kind, markup.layer) == (Kind.LEAKED_MARKUP, Layer.PARSER)
 
 
 def _streamed(observation: Observation) -> Observation:
