@@ -15,6 +15,7 @@ LANES ?=
 TIER ?=
 RUN ?= reports/latest
 N ?= 10
+SAMPLE ?= 200
 ARGS ?=
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
 	$(if $(LANES),--lanes '$(LANES)') $(if $(TIER),--tier '$(TIER)') $(ARGS)
@@ -23,7 +24,7 @@ EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(
 PURE := tests/judging tests/formats tests/loading
 
 .PHONY: help setup eval report test test-fast test-kills check docs format lock model train audit \
-	bench-formats bench-sweep clean
+	bench-formats bench-sweep mutants clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -48,7 +49,7 @@ test: $(READY) ## tests of evals itself
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 test-fast: $(READY) ## its pure tests alone: judging, formats, case files (half a minute)
-	$(BIN)/python -m pytest $(PURE) -n 2 -q
+	METAMORPHIC_EVERY=24 $(BIN)/python -m pytest $(PURE) -n 2 -q
 
 test-kills: $(READY) ## kill N=10 runs each of pytest, worker and server at random; resume each
 	PYTHONPATH=tests $(BIN)/python tests/kills.py -n $(N)
@@ -90,6 +91,9 @@ bench-formats: $(READY) ## the suite before and after: trained on JSON fences, t
 
 bench-sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
 	$(BIN)/evals bench sweep $(ARGS)
+
+mutants: $(READY) ## mutation testing of judging and formats: SAMPLE=200 of the mutants (about 25 minutes), or all
+	SAMPLE='$(SAMPLE)' PYTHON='$(abspath $(BIN))/python' nice .ci/mutants $(ARGS)
 
 clean: ## remove reports, caches and the virtual environment
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest build/docs .cache/docs

@@ -40,6 +40,8 @@ class ExpectedAnswer(_Value):
     """Each must occur in the answer, letter case ignored."""
     not_contains: tuple[str, ...] = ()
     """None may occur in the answer, letter case ignored."""
+    any_of: tuple[str, ...] = ()
+    """At least one must occur in the answer, letter case ignored."""
 
 
 class Expect(_Value):

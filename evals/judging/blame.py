@@ -8,6 +8,7 @@ from evals.formats.reading import Reading
 from evals.judging.checks import (
     Finding,
     Said,
+    check_markup,
     check_tool_choice,
     leaked_marks,
     show,
@@ -197,8 +198,16 @@ def blame_finish_reason(held: Held, finding: Finding) -> Blame:
 
 
 def blame_markup(held: Held, finding: Finding) -> Blame:
-    """Who left markup in the text."""
-    evidence, reading = held.evidence, held.evidence.reading
+    """Who left markup in the text: a later layer, where the plain answer has none."""
+    if held.behind and held.changed:
+        if check_markup(held.case, held.behind.response) is None:
+            return Blame(finding.kind, held.changed[1].layer)
+        return _blame_markup(held.behind, finding)
+    return _blame_markup(held.evidence, finding)
+
+
+def _blame_markup(evidence: Evidence, finding: Finding) -> Blame:
+    reading = evidence.reading
     if reading is None or reading.ambiguous:
         return Blame(finding.kind, Layer.UNKNOWN)
     if excuse := evidence.excuse():

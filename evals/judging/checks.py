@@ -95,6 +95,10 @@ def check_answer(case: Case, said: Said) -> Finding | None:
     for part in expected.contains if expected else ():
         if part.casefold() not in text:
             return Finding(Kind.WRONG_ANSWER, f"{show(part)} is not in: {show(said.text)}")
+    options = expected.any_of if expected else ()
+    if options and not any(option.casefold() in text for option in options):
+        reason = f"none of {show(list(options))} is in: {show(said.text)}"
+        return Finding(Kind.WRONG_ANSWER, reason)
     for part in expected.not_contains if expected else ():
         if part.casefold() in text:
             return Finding(Kind.WRONG_ANSWER, f"{show(part)} is in: {show(said.text)}")

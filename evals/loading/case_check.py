@@ -6,7 +6,7 @@ A case that its own perfect answer would fail blames every model for the mistake
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evals.case import Case, ExpectedCall, Tool
+from evals.case import Case, ExpectedAnswer, ExpectedCall, Tool
 from evals.json_text import to_text
 from evals.judging.checks import schema_problem
 from evals.judging.comparison import matcher_name
@@ -101,7 +101,8 @@ def _examples(expected: Any) -> list[Any]:
 def perfect_answer(case: Case) -> Observation | None:
     """The plain answer that this case asks for; None where its matchers do not show one."""
     if not case.expect.alternatives:
-        words = case.expect.answer.contains if case.expect.answer else ()
+        wanted = case.expect.answer or ExpectedAnswer()
+        words = (*wanted.contains, *wanted.any_of[:1])
         # Three dots are words that no case forbids.
         return Observation(
             "server", status=200, content=" ".join(words) or "...", finish_reason="stop"

@@ -18,6 +18,8 @@ from evals.models import base
 from evals.models.cache import build_once
 
 ADAPTERS = Path(__file__).parents[1] / "training" / "adapters"
+TOOLS = "tools.json"
+"""The file beside an adapter that names the tools of its training, apart from its digest."""
 GROUP_SIZE = 32  # weights that share a scale; mlx_lm's own 64 cost this small model cases at 5 bits
 QUANTIZATIONS: Mapping[str, Sequence[str]] = {
     "fp16": (),
@@ -51,8 +53,7 @@ def build_model(
         allowed = ", ".join(QUANTIZATIONS)
         raise ModelError(f"model: unknown quantisation {quantization!r} (choose from {allowed})")
     base_model = cached_base(cache, say)
-    key = _digest(adapter / "adapters.safetensors", adapter / "adapter_config.json")
-    name = f"{base_model.name}-{key}"
+    name = f"{base_model.name}-{_adapter_digest(adapter)}"
     model = _once(
         cache / "models" / f"{name}-fp16",
         lambda folder: _fuse(base_model, adapter, folder, environment),
@@ -134,6 +135,18 @@ def _mlx_lm(command: str, options: Sequence[str | Path], environment: Mapping[st
         raise ModelError(
             f"model: mlx_lm {command} failed with exit code {done.returncode}:\n{tail}"
         )
+
+
+def trained_tools(model: Path) -> tuple[str, ...] | None:
+    """The names of the tools that a model built here was trained on; None of any other model."""
+    for listed in sorted(ADAPTERS.glob(f"*/{TOOLS}")):
+        if f"-{_adapter_digest(listed.parent)}-" in f"{model.name}-":
+            return tuple(json.loads(listed.read_text(encoding="utf-8")))
+    return None
+
+
+def _adapter_digest(adapter: Path) -> str:
+    return _digest(adapter / "adapters.safetensors", adapter / "adapter_config.json")
 
 
 def weights_digest(model: Path) -> str:

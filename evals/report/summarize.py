@@ -20,6 +20,7 @@ from evals.report.summary import (
     GateOutcome,
     LaneFigures,
     ProfileFigures,
+    ProfileServed,
     PromptTokens,
     RepeatFigures,
     RunInfo,
@@ -50,7 +51,10 @@ def summarize(
         fingerprint=fingerprint,
         profiles={
             name: _profile(
-                score(mine, config.gate(name).thresholds()), mine, (grammars or {}).get(name)
+                score(mine, config.gate(name).thresholds()),
+                mine,
+                (grammars or {}).get(name),
+                fingerprint.profiles.get(name, ProfileServed()).trained_tools,
             )
             for name, mine in profiles.items()
         },
@@ -127,7 +131,10 @@ def _in_order(
 
 
 def _profile(
-    figures: ProfileScore, records: Sequence[Record], grammar: GrammarCounts | None
+    figures: ProfileScore,
+    records: Sequence[Record],
+    grammar: GrammarCounts | None,
+    trained: Sequence[str] | None,
 ) -> ProfileFigures:
     return ProfileFigures(
         scored=figures.scored,
@@ -136,6 +143,7 @@ def _profile(
         known=figures.known,
         lanes=_parts(records, lambda record: record.lane),
         categories=dict(sorted(_parts(records, lambda record: record.case.category).items())),
+        tools={} if trained is None else _by_training(records, frozenset(trained)),
         violations=dict(figures.violations),
         misses=dict(figures.misses),
         prompt_tokens=_prompt_tokens(records),
@@ -148,6 +156,15 @@ def _profile(
         cases=_cases(records),
         grammar=grammar,
     )
+
+
+def _by_training(records: Sequence[Record], trained: frozenset[str]) -> dict[str, LaneFigures]:
+    """A case with one tool that the training did not have is `unseen`."""
+
+    def kind(record: Record) -> str:
+        return "trained" if {tool.name for tool in record.case.tools} <= trained else "unseen"
+
+    return dict(sorted(_parts(records, kind).items()))
 
 
 def _parts(records: Sequence[Record], by: Callable[[Record], str]) -> dict[str, LaneFigures]:

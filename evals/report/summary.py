@@ -136,6 +136,8 @@ class ProfileServed:
     """The tool parser."""
     grammar: bool | None = None
     """Whether a grammar constrained the calls."""
+    trained_tools: tuple[str, ...] | None = None
+    """Names of the tools that the model was trained on, where that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +225,9 @@ class ProfileFigures(LaneFigures):
     """The figures of each lane."""
     categories: Mapping[str, LaneFigures]
     """The figures of each category of cases."""
+    tools: Mapping[str, LaneFigures] = field(default_factory=dict)
+    """The figures of cases whose available tools were all `trained`, and of those with `unseen`
+    ones; empty where nobody knows the model's training."""
     violations: Mapping[str, int]
     """Answers by kind of violation, made downstream of the model."""
     misses: Mapping[str, int]

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals.case import ExpectedAnswer
 from evals.escaping import escape_controls
 from evals.json_text import to_text
 from evals.judging.scoring import RATES, Rate
@@ -59,13 +60,21 @@ def expected_text(record: Record) -> str:
     """What the case expects, in one line per alternative."""
     expect = record.case.expect
     if not expect.alternatives:
-        words = expect.answer.contains if expect.answer else ()
-        return "an answer without a call" + (f" that contains {to_text(words)}" if words else "")
+        return "an answer without a call" + _expected_words(expect.answer or ExpectedAnswer())
     lines = [
         ", ".join(f"{call.name}({to_text(call.arguments)})" for call in calls)
         for calls in expect.alternatives
     ]
     return "\nor ".join(lines)
+
+
+def _expected_words(expected: ExpectedAnswer) -> str:
+    parts = [
+        f" that contains {to_text(expected.contains)}" if expected.contains else "",
+        f" with one of {to_text(expected.any_of)}" if expected.any_of else "",
+        f" without {to_text(expected.not_contains)}" if expected.not_contains else "",
+    ]
+    return ",".join(part for part in parts if part)
 
 
 def response_text(observation: Observation) -> str:
@@ -83,6 +92,8 @@ def print_summary(summary: Summary, records: Sequence[Record], console: Console)
     """The run as a table, what broke, the failed cases, and the gate."""
     for name, profile in summary.profiles.items():
         console.print(_rates_table(name, profile))
+        if profile.tools:
+            console.print(_training_table(profile))
         for line in _counts(profile):
             console.print(Text(line))
     if len(summary.profiles) > 1:
@@ -110,6 +121,22 @@ def _rates_table(name: str, profile: ProfileFigures) -> Table:
         parts = [rate, *(lane.rates[what] for lane in profile.lanes.values())]
         limit = "" if rate.threshold is None else f"{rate.threshold:.2f}"
         table.add_row(what.replace("_", " "), *map(_rate_text, parts), limit)
+    return table
+
+
+TRAINING = {"trained": "tools of its training", "unseen": "tools it never saw"}
+"""What the parts of `ProfileFigures.tools` are called in reports."""
+
+
+def _training_table(profile: ProfileFigures) -> Table:
+    """A rate on tools that the model was trained on says nothing about others, nor their mean."""
+    table = Table(title="by the tools of a case", box=box.SIMPLE, title_justify="left")
+    table.add_column("")
+    for part in profile.tools:
+        table.add_column(TRAINING[part], justify="right")
+    for what in profile.rates:
+        cells = [_rate_text(part.rates[what]) for part in profile.tools.values()]
+        table.add_row(what.replace("_", " "), *cells)
     return table
 
 

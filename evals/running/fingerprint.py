@@ -12,7 +12,7 @@ import psutil
 
 from evals import __version__
 from evals.case import Case
-from evals.models.build import quantization, weights_digest
+from evals.models.build import quantization, trained_tools, weights_digest
 from evals.report.summary import Fingerprint, Machine, ProfileServed
 from evals.running.profile import Opened
 
@@ -94,6 +94,7 @@ def served_by(opened: Opened) -> ProfileServed:
         template=hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
         parser=_parser(opened),
         grammar=opened.profile.grammar,
+        trained_tools=trained_tools(folder) if folder else None,
     )
 
 

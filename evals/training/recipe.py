@@ -8,7 +8,7 @@ from typing import Any
 
 from evals.errors import ModelError
 from evals.formats.json_fence import JSON_FENCE
-from evals.models.build import ADAPTERS, cached_base
+from evals.models.build import ADAPTERS, TOOLS, cached_base
 from evals.training.catalogue import Catalogue, read_catalogue, split
 from evals.training.dataset import digest, generate
 from evals.training.rows import Row
@@ -81,6 +81,8 @@ def ship_best(name: str, tools: Path, cache: Path) -> None:
         print(f"train: {describe(point)}", flush=True)
         points.append(point)
     install_adapter(work, name, best(points).step)
+    names = sorted(tool.name for tool in read_catalogue(tools).tools)
+    (ADAPTERS / name / TOOLS).write_text(json.dumps(names, indent=1) + "\n")
     print(f"train: step {best(points).step} is shipped in {ADAPTERS / name}")
 
 

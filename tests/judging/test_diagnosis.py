@@ -98,6 +98,18 @@ def test_wrong_arguments_show_each_place():
     ]
 
 
+def test_the_names_of_several_calls_are_compared_whatever_their_order():
+    calls = [{"name": "f", "arguments": {"n": 5}}, {"name": "todoread"}]
+    made = (Call("todoread", "{}"), Call("f", '{"n": 5}'))
+    for got in (made, made[::-1]):
+        seen = called(raw_text=None, calls=got)
+        assert judge(case_of({"calls": calls}), seen).status == Status.PASS
+    given = {"calls": calls, "order": "given"}
+    assert judge(case_of(given), called(raw_text=None, calls=made[::-1])).status == Status.PASS
+    found = judge(case_of(given), called(raw_text=None, calls=made))
+    assert ("tool_name", Kind.WRONG_TOOL, Layer.UNKNOWN) in failed(found)
+
+
 def test_the_nearest_alternative_is_judged():
     calls = [[{"name": "todoread"}], [{"name": "f", "arguments": {"n": 5}}]]
     assert judge(case_of({"any_of": calls}), called()).status == Status.PASS
@@ -134,6 +146,14 @@ def test_scores_of_an_expected_call(observation, scores):
 def test_scores_of_an_expected_answer(observation, scores):
     found = judge(case_of({"answer": {"contains": ["FIVE"]}}), observation).scores
     assert (found.discrimination, found.tool_name, found.arguments, found.case) == scores
+
+
+def test_one_of_several_words_is_enough():
+    case = case_of({"answer": {"contains": ["is"], "any_of": ["Six", "6"]}})
+    assert judge(case, said("It is six.")).status == Status.PASS
+    assert judge(case, said("6 it is.")).status == Status.PASS
+    assert judge(case, said("It is five.")).status == Status.FAIL
+    assert judge(case, said("Six.")).status == Status.FAIL
 
 
 def test_not_contains():

@@ -116,6 +116,30 @@ def test_unordered_takes_any_order_and_no_other_content(values, random):
     assert not match({"$unordered": [*values, "more"]}, shuffled).ok
 
 
+def test_unordered_compares_the_items_that_it_pairs():
+    assert [leaf.how for leaf in match({"$unordered": [1, 2]}, [3, 1]).wrong] == ["wrong"]
+    assert not match({"$unordered": [1]}, [2]).ok
+    assert not match({"$unordered": [{"a": 1, "b": 2}]}, [{"a": 1, "b": 3}]).ok
+    found = match({"$unordered": [{"a": 1, "b": 2}, {"a": 5}]}, [{"a": 5}, {"a": 1, "b": 3}])
+    assert [(leaf.path, leaf.how, leaf.got) for leaf in found.wrong] == [("$[1].b", "wrong", "3")]
+
+
+def test_unordered_pairs_what_is_nearest_where_nothing_matches():
+    wanted = {"$unordered": [{"a": 1, "b": 2}, {"a": 9, "b": 9}]}
+    found = match(wanted, [{"a": 9, "b": 8}, {"a": 1, "b": 3}])
+    assert [(leaf.path, leaf.got) for leaf in found.wrong] == [("$[1].b", "3"), ("$[0].b", "8")]
+
+
+def test_unordered_names_what_is_missing_and_what_is_too_much_in_order():
+    found = match({"$unordered": [1]}, [5, 1, 6])
+    assert [(leaf.path, leaf.how) for leaf in found.wrong] == [("$[0]", "extra"), ("$[2]", "extra")]
+    found = match({"$unordered": [1, 7, 8]}, [1])
+    assert {(leaf.path, leaf.how) for leaf in found.wrong} == {
+        ("$[1]", "missing"),
+        ("$[2]", "missing"),
+    }
+
+
 def test_unordered_is_optimal_where_greedy_fails():
     wanted = {"$unordered": [{"$any_of": ["a", "b"]}, "a"]}
     assert match(wanted, ["a", "b"]).ok
@@ -159,6 +183,11 @@ def test_unordered_is_optimal_where_greedy_fails():
         ({"$approx": 100, "rel": 0.1}, 110, "matcher"),
         ({"$approx": 100, "rel": 0.1}, 111, "wrong"),
         ({"$approx": 3.14}, 3.140001, "matcher"),
+        ({"$approx": 3.14}, 3.1401, "wrong"),
+        ({"$approx": 3.14}, 4.14, "wrong"),
+        ({"$approx": 0}, 1e-9, "wrong"),
+        ({"$approx": 3.14, "abs": 0.01}, 3.1500001, "wrong"),
+        ({"$approx": 3.14, "abs": 0, "rel": 0}, 3.140001, "wrong"),
         ({"$approx": 3.14}, "3.14", "coerced"),
         ({"$approx": 1}, True, "wrong"),
         ({"$contains": "b"}, "abc", "matcher"),
@@ -230,6 +259,8 @@ def test_matchers_can_be_switched_off():
         ({"$unordered": "ab"}, "needs a list"),
         ({"$approx": "3"}, "needs a finite number"),
         ({"$approx": 3, "abs": None}, "abs needs a finite number"),
+        ({"$approx": 3, "rel": None}, "rel needs a finite number"),
+        ({"$contains": {"$bogus": 1}}, "unknown matcher $bogus"),
         ({"$any_of": [1], "rel": 1}, "takes no 'rel'"),
         ({"$regex": "a", "$contains": "b"}, "takes no '$contains'"),
         ({"$ignore": False}, "write {$ignore: true}"),

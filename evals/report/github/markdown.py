@@ -11,7 +11,7 @@ from evals.escaping import escape_controls
 from evals.report.comparison import Comparison, compare_profiles, p_text
 from evals.report.problems import Problem, Why, counts_by_layer, problems
 from evals.report.summary import Summary
-from evals.report.text import change_text
+from evals.report.text import TRAINING, change_text
 from evals.results import Record
 
 _LONGEST_LINE = 300
@@ -132,6 +132,7 @@ def _rates(summary: Summary) -> Iterator[str]:
                 "" if rate.threshold is None else f"{rate.threshold:.2f}",
             )
             yield f"| {' | '.join(cells)} |"
+    yield from _by_training(summary)
     for name, profile in summary.profiles.items():
         yield ""
         yield plain(
@@ -141,6 +142,17 @@ def _rates(summary: Summary) -> Iterator[str]:
         )
     if len(summary.profiles) > 1:
         yield from _side_by_side(summary)
+
+
+def _by_training(summary: Summary) -> Iterator[str]:
+    """The whole case on tools of the model's training and on others, where that is known."""
+    for name, profile in summary.profiles.items():
+        for part, figures in profile.tools.items():
+            rate = figures.rates["case"]
+            value = "-" if rate.value is None else f"{rate.value:.3f}"
+            bounds = f"{rate.low:.3f} to {rate.high:.3f}"
+            yield ""
+            yield plain(f"{name}, {TRAINING[part]}: case {value}, {bounds}, {rate.n} cases")
 
 
 def _side_by_side(summary: Summary) -> Iterator[str]:

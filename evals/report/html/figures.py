@@ -11,7 +11,7 @@ from evals.report.comparison import Comparison, ProfileChange, compare_profiles,
 from evals.report.html.record import expected_form, got_form, list_entry, one_line
 from evals.report.pictures import pictures, started
 from evals.report.summary import Baseline, ProfileFigures, Summary
-from evals.report.text import change_text
+from evals.report.text import TRAINING, change_text
 from evals.results import Record, Status
 
 _LISTED = 12
@@ -61,6 +61,7 @@ def figures(
 def _profile(name: str, profile: ProfileFigures, records: Sequence[Record]) -> dict[str, Any]:
     parts = [
         ("all", "", profile),
+        *((TRAINING[kind], "training", part) for kind, part in profile.tools.items()),
         *((lane, "lane", part) for lane, part in profile.lanes.items()),
         *((category, "category", part) for category, part in profile.categories.items()),
     ]
@@ -70,7 +71,9 @@ def _profile(name: str, profile: ProfileFigures, records: Sequence[Record]) -> d
             {
                 "name": part,
                 "kind": kind,
-                "link": cases_link(profile=name, **({kind: part} if kind else {})),
+                "link": cases_link(
+                    profile=name, **({kind: part} if kind in ("lane", "category") else {})
+                ),
                 "scored": figures.scored,
                 "errors": figures.errors,
                 "rates": figures.rates,
