@@ -107,7 +107,7 @@ def test_the_names_of_several_calls_are_compared_whatever_their_order():
     given = {"calls": calls, "order": "given"}
     assert judge(case_of(given), called(raw_text=None, calls=made[::-1])).status == Status.PASS
     found = judge(case_of(given), called(raw_text=None, calls=made))
-    assert ("tool_name", Kind.WRONG_TOOL, Layer.UNKNOWN) in failed(found)
+    assert ("tool_name", Kind.ANOTHER_ORDER, Layer.UNKNOWN) in failed(found)
 
 
 def test_the_nearest_alternative_is_judged():
