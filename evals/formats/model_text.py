@@ -125,8 +125,9 @@ def _read_tagged(body: str, given: _Given, found: _Found) -> None:
                 position = broken.end
                 continue
         if section is None:  # no call after all
-            position = marker.end()
-            found.text.append(tag)
+            # Behind white space that is a part of a tag may another tag begin.
+            position = start + 1 if tag[0].isspace() else marker.end()
+            found.text.append(body[start:position])
             found.named += [tag] if named and tag in given.syntax.tagged else []
             continue
         found.read += section.calls

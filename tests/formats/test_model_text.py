@@ -518,3 +518,8 @@ def test_types_of_parameters_that_are_not_named(more):
     offered = Tool(name="g", parameters={"type": "object", "properties": {}, **more})
     (call,) = read_model_text(xml("g", n="5"), [offered]).calls
     assert json.loads(call.arguments) == {"n": 5}
+
+
+def test_a_tag_behind_an_empty_line_is_found_whatever_else_begins_with_a_line_end():
+    reading = read_model_text("Well.\n\n[TOOL_CALLS]f[ARGS]{}", [Tool(name="f")])
+    assert [item.call.name for item in reading.read] == ["f"]
