@@ -44,16 +44,14 @@ class Traits:
     """It is judged with the plain answer to the same question, which must say the same."""
     streamed: bool = False
     """The request asks for a stream."""
-    own_prompt: bool = False
-    """A library may rewrite the request: its prompt need not be the one rendered here."""
     through_client: bool = False
-    """What reaches the tools of a client is judged; it shows no finish reason."""
+    """A library asks, in its own words: what reaches its tools is held against its response."""
 
 
 SERVER = Traits("server", has_token_ids=True)
 STREAM = Traits("stream", needs_plain=True, streamed=True)
 DIRECT = Traits("direct", over_http=False, has_token_ids=True)
-AGENT = Traits("agent", needs_plain=True, own_prompt=True, through_client=True)
+AGENT = Traits("agent", has_token_ids=True, through_client=True)
 PLAIN = SERVER
 """The lane whose answers are the evidence for lanes that need one."""
 
@@ -64,7 +62,8 @@ class Observation:
 
     `status` is the HTTP status (None in lanes without HTTP). `error` is set where no complete
     response came back: connection refused or closed, a cut stream, a timeout, a status other than
-    200. Such an observation says nothing about the model and enters no rate.
+    200. Such an observation says nothing about the model and enters no rate. With `unasked` it is
+    this suite that failed: it could not ask, or could not read the answer.
 
     `token_ids` are all generated ids with the end token, also those of calls that the server
     dropped; `raw_text` is their decoded text without the end token. Both are None where a lane
@@ -73,6 +72,10 @@ class Observation:
     `refused` is what the agent library said where it did not take the model's answer: an unknown
     tool, arguments that are not JSON, an empty or a truncated response. It is an answer, not an
     error: its calls are those that reached the tools all the same.
+
+    `request` is the body that was sent, in its own order; None where the lane adds nothing to that
+    of the case. `received` is the response that the agent library got, in full: `calls` and
+    `content` are then what the library made of it.
 
     `started` is in seconds since the epoch. `token_texts` has the text of each of `token_ids`;
     where a character takes several tokens, it is the last one's. `server_log` is what the server
@@ -101,6 +104,9 @@ class Observation:
     server_log: str | None = None
     retries: int = 0
     waited_seconds: float = 0.0
+    unasked: bool = False
+    request: Mapping[str, Any] | None = None
+    received: "Observation | None" = None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping for a record; `from_dict` turns it back into an equal value."""
@@ -114,6 +120,8 @@ class Observation:
         values["events"] = tuple(Event(**event) for event in data.get("events") or ())
         if data.get("usage"):
             values["usage"] = Usage(**data["usage"])
+        if data.get("received"):
+            values["received"] = cls.from_dict(data["received"])
         for name in ("token_ids", "token_texts"):
             if data.get(name) is not None:
                 values[name] = tuple(data[name])

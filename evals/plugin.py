@@ -80,8 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Progress(), "evals-progress")
     if getattr(config.option, "allure_report_dir", None) is None and not config.option.collectonly:
         _report_to_allure(config, session)
-    if workers.is_controller(config) and len(session.options.profiles) > 1:
-        raise pytest.UsageError("-n: one profile at a time; without -n they run after one another")
+    workers.check_distribution(config, session.options.profiles)
 
 
 def _settings(config: pytest.Config) -> dict[str, Any]:
@@ -143,9 +142,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """All lanes of a case go to one worker: a stream is compared with its plain answer."""
-    if SESSION not in config.stash or config.getoption("dist") != "load":
-        return None
-    return workers.scheduler(config, log)
+    return workers.scheduler(config, log) if SESSION in config.stash else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,9 +12,9 @@ from evals.engines.server import Server
 from evals.escaping import excerpt
 from evals.lanes import server as plain
 from evals.observation import STREAM, Call, Event, Observation, Usage
-from evals.request import build_request
+from evals.request import build_request, request_text
 from evals.wire.bounds import MAX_RESPONSE_BYTES
-from evals.wire.exchange import Exchange, ExchangeError, encode
+from evals.wire.exchange import Exchange, ExchangeError
 
 DONE = "[DONE]"
 MAX_EVENTS = 50_000
@@ -31,7 +31,7 @@ def ask(
     """
     events: list[Event] = []
     failure = None
-    body = encode(build_request(case, stream=True))
+    body = request_text(build_request(case, stream=True)).encode()
     exchange = Exchange(server.url, body, timeout, max_bytes)
     try:
         events.extend(_bounded(read_events(exchange)))

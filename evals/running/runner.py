@@ -13,12 +13,12 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evals.case import Case
 from evals.judging.diagnosis import judge
 from evals.lanes.lane import lane_named, lanes_asked
-from evals.observation import PLAIN, Observation, Traits
+from evals.observation import PLAIN, Observation
 from evals.request import build_request
 from evals.results import Answer, Record
 from evals.running.pool import Pool
@@ -37,10 +37,18 @@ class Runner:
         self._opened = opened
         self._alone = _Gate()
         self._pool = Pool(in_flight)
+        self._futures: dict[tuple[str, str, int], Future[dict[str, Record]]] = {}
+        self.add(questions)
+
+    def __contains__(self, question: Question) -> bool:
+        return _key(question) in self._futures
+
+    def add(self, questions: Sequence[Question]) -> None:
+        """Ask these, too, after those that there are; none twice."""
         groups: dict[tuple[str, int], list[Question]] = {}
         for question in questions:
-            groups.setdefault((question.case.node, question.repeat), []).append(question)
-        self._futures: dict[Question | tuple[str, str, int], Future[dict[str, Record]]] = {}
+            if question not in self:
+                groups.setdefault((question.case.node, question.repeat), []).append(question)
         for group in groups.values():
             future = self._pool.submit(functools.partial(self._ask_group, group))
             for question in group:
@@ -77,39 +85,34 @@ class Runner:
         *,
         asked_alone: bool = False,
     ) -> Record:
-        case, traits = question.case, lane_named(lane).traits
+        case, traits, seen = question.case, lane_named(lane).traits, answers[lane]
+        request = seen.request or build_request(case, stream=traits.streamed)
         answer = Answer(
             case=case,
             profile=self._opened.name,
             traits=traits,
             repeat=question.repeat,
-            request=build_request(case, stream=traits.streamed),
-            observation=answers[lane],
-            plain=_evidence(traits, answers),
-            rendered_prompt_tokens=None if traits.own_prompt else self._opened.prompt_tokens(case),
-            call_format=self._opened.profile.call_format,
+            request=request,
+            observation=replace(seen, request=None),
+            plain=answers[PLAIN.name] if traits.needs_plain else None,
+            rendered_prompt_tokens=self._opened.prompt_tokens(request),
+            call_format=self._opened.call_format,
             asked_alone=asked_alone,
         )
         return judged(answer)
 
 
-def _evidence(traits: Traits, answers: Mapping[str, Observation]) -> Observation | None:
-    """The plain answer to the very same prompt, for a lane that needs it."""
-    plain = answers.get(PLAIN.name)
-    if plain is None or not traits.needs_plain:
-        return None
-    mine = answers[traits.name].usage
-    # A library may rewrite a tool's schema: then the model was asked something else.
-    same = plain.usage and mine and plain.usage.prompt == mine.prompt
-    return plain if same or not traits.own_prompt else None
-
-
 def is_answer_to(record: Record, case: Case) -> bool:
-    """Whether the record's answer is one to `case` as it is today; what is expected may differ."""
-    today = build_request(case, stream=record.traits.streamed)
-    # As text with sorted keys: that is how a record is kept.
-    asked, would_ask = (json.dumps(body, sort_keys=True) for body in (record.request, today))
-    return asked == would_ask and record.case.tools == case.tools
+    """Whether the record's answer is one to `case` as it is today; what is expected may differ.
+
+    The order of keys counts: with another one the prompt is another. Records of schemas 1 and 2 do
+    not tell it.
+    """
+    before, today = (
+        json.dumps(build_request(one, stream=record.traits.streamed), sort_keys=not record.in_order)
+        for one in (record.case, case)
+    )
+    return before == today and record.case.tools == case.tools
 
 
 def judged(answer: Answer) -> Record:
