@@ -222,7 +222,8 @@ def _response(message: dict[str, Any], names: dict[str, str]) -> ModelResponse:
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(function, dict) or not isinstance(name, str):
             raise CannotAskError(
-                f"the agent lane needs a function with a name in each earlier call, not {call!r:.80}"
+                "the agent lane needs a function with a name in each earlier call, "
+                f"not {call!r:.80}"
             )
         id_ = str(call.get("id", ""))
         names[id_] = name

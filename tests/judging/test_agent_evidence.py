@@ -1,4 +1,4 @@
-"""Lane `agent`: model, parser, server and client are told apart by the response that it recorded."""
+"""Lane `agent`: model, parser, server and client are told apart by the recorded response."""
 
 from dataclasses import replace
 
