@@ -96,10 +96,10 @@ def test_each_question_is_asked_once_and_four_at_a_time(
 
 
 def test_lanes_of_a_case_share_the_plain_answer(project: Path, counted: Counted) -> None:
-    _run(project, counted.url, "-n", "2", "--lanes", "server,stream", "-k", "c1 or c2 or c3")
+    _run(project, counted.url, "-n", "2", "--lanes", "server,stream", "-k", "c1 or c2")
     plain = [body for body in counted._bodies if not body.get("stream")]
-    # The stream fails, so both are asked again, alone.
-    assert set(_questions(plain).values()) == {2}
+    # What comes is no stream, so there is nothing to ask again, alone.
+    assert set(_questions(plain).values()) == {1}
 
 
 def test_a_worker_that_died_leaves_its_part_to_another(project: Path, counted: Counted) -> None:
