@@ -106,8 +106,9 @@ class Profile(_Table):
     """`stock`, `adaptive_xml`, or the name of a module in `mlx_lm.tool_parsers`."""
     grammar: bool = False
     """Let the model write only calls that the tools allow; counts go to the run's folder."""
-    call_format: FormatName = "qwen3-coder-xml"
-    """The format that the server parses; a call in another one is `format_mismatch`."""
+    call_format: FormatName | None = None
+    """The format that the server parses, where its parser does not tell; a call in another one is
+    `format_mismatch`."""
 
 
 class Thresholds(_Table):

@@ -48,16 +48,14 @@ class Traits:
     """It is judged with the plain answer to the same question, which must say the same."""
     streamed: bool = False
     """The request asks for a stream."""
-    own_prompt: bool = False
-    """A library may rewrite the request: its prompt need not be the one rendered here."""
     through_client: bool = False
-    """What reaches the tools of a client is judged; it shows no finish reason."""
+    """A library asks, in its own words: what reaches its tools is held against its response."""
 
 
 SERVER = Traits("server", has_token_ids=True)
 STREAM = Traits("stream", needs_plain=True, streamed=True)
 DIRECT = Traits("direct", over_http=False, has_token_ids=True)
-AGENT = Traits("agent", needs_plain=True, own_prompt=True, through_client=True)
+AGENT = Traits("agent", has_token_ids=True, through_client=True)
 PLAIN = SERVER
 """The lane whose answers are the evidence for lanes that need one."""
 
@@ -68,7 +66,8 @@ class Observation:
 
     `status` is the HTTP status (None in lanes without HTTP). `error` is set where no complete
     response came back: connection refused or closed, a cut stream, a timeout, a status other than
-    200. Such an observation says nothing about the model and enters no rate.
+    200. Such an observation says nothing about the model and enters no rate. With `unasked` it is
+    this suite that failed: it could not ask, or could not read the answer.
 
     `token_ids` are all generated ids with the end token, also those of calls that the server
     dropped; `raw_text` is their decoded text without the end token. Both are None where a lane
@@ -83,6 +82,10 @@ class Observation:
 
     `body` is the JSON text of a plain response without its logprobs, whose ids are `token_ids`: the
     fields around the answer, to be held against the API. A stream has its `events` for that.
+
+    `request` is the body that was sent, in its own order; None where the lane adds nothing to that
+    of the case. `received` is the response that the agent library got, in full: `calls` and
+    `content` are then what the library made of it.
 
     `started` is in seconds since the epoch. `token_texts` has the text of each of `token_ids`;
     where a character takes several tokens, it is the last one's. `server_log` is what the server
@@ -113,6 +116,9 @@ class Observation:
     retries: int = 0
     waited_seconds: float = 0.0
     body: str | None = None
+    unasked: bool = False
+    request: Mapping[str, Any] | None = None
+    received: "Observation | None" = None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping for a record; `from_dict` turns it back into an equal value."""
@@ -126,6 +132,8 @@ class Observation:
         values["events"] = tuple(Event(**event) for event in data.get("events") or ())
         if data.get("usage"):
             values["usage"] = Usage(**data["usage"])
+        if data.get("received"):
+            values["received"] = cls.from_dict(data["received"])
         for name in ("token_ids", "token_texts"):
             if data.get(name) is not None:
                 values[name] = tuple(data[name])

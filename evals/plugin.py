@@ -82,8 +82,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[PROJECT], config.stash[SESSION] = project, session
     if config.option.progress and not workers.is_worker(config):
         config.pluginmanager.register(Progress(), "evals-progress")
-    if workers.is_controller(config) and len(session.options.profiles) > 1:
-        raise pytest.UsageError("-n: one profile at a time; without -n they run after one another")
+    if getattr(config.option, "allure_report_dir", None) is None and not config.option.collectonly:
+        _report_to_allure(config, session)
+    workers.check_distribution(config, session.options.profiles)
 
 
 def _settings(config: pytest.Config) -> dict[str, Any]:
@@ -148,9 +149,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """All lanes of a case go to one worker: a stream is compared with its plain answer."""
-    if SESSION not in config.stash or config.getoption("dist") != "load":
-        return None
-    return workers.scheduler(config, log)
+    return workers.scheduler(config, log) if SESSION in config.stash else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: allure-pytest writes in its own

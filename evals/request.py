@@ -72,9 +72,18 @@ def tool_schema(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
+def request_text(body: Mapping[str, Any]) -> str:
+    """A request's body as it is sent: key by key in its own order, without white space.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, is its escape.
+    """
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def as_curl(body: Mapping[str, Any], url: str) -> str:
     """One shell line that sends `body` again; `url` is the server's base, such as http://…/v1."""
-    data = shlex.quote(json.dumps(body, ensure_ascii=False))
+    data = shlex.quote(request_text(body))
     endpoint = f"{url.rstrip('/')}/chat/completions"
     silent = "-sN" if body.get("stream") else "-s"
     return f"curl {silent} {endpoint} -H 'Content-Type: application/json' -d {data}"

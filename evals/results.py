@@ -5,7 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from evals.case import Case, KnownDefect
 from evals.errors import ConfigError
 from evals.observation import AGENT, DIRECT, SERVER, STREAM, Observation, Traits
 
-RECORD_SCHEMA = 2
+RECORD_SCHEMA = 3
 RECORDS = "records.jsonl"
 """The file in a run's folder that holds the records."""
 
@@ -209,6 +209,10 @@ class Answer:
     """What the lane that asked can do and show."""
     repeat: int = 0
     request: Mapping[str, Any]
+    """The body that was sent."""
+    in_order: bool = True
+    """Whether `request` has its keys in the order in which they were sent, which the prompt depends
+    on; records of schemas 1 and 2 sorted them."""
     observation: Observation
     plain: Observation | None = None
     """The plain lane's answer that a lane without token ids is judged with."""
@@ -232,8 +236,8 @@ class Answer:
 
     @property
     def written(self) -> Observation | None:
-        """The observation that has the raw model text: this one, else the plain answer's."""
-        seen = (self.observation, self.plain)
+        """The observation with the raw model text: this one, what it was made of, or the plain."""
+        seen = (self.observation, self.observation.received, self.plain)
         return next((o for o in seen if o is not None and o.raw_text is not None), None)
 
     @property
@@ -302,8 +306,8 @@ class Judgement:
 
     @property
     def differs_from_plain(self) -> bool:
-        """Whether a stream or an agent's view is not what the plain answer says."""
-        return any(v.kind == Kind.STREAM_MISMATCH or v.layer == Layer.CLIENT for v in self.failed)
+        """Whether a stream is not what the plain answer says."""
+        return any(v.kind == Kind.STREAM_MISMATCH for v in self.failed)
 
 
 KNOWN_DEFECT = "known_defect"
@@ -320,7 +324,10 @@ class Record(Answer, Judgement):
         return cls(**_fields_of(answer, Answer), **_fields_of(judgement, Judgement))
 
     def to_json(self) -> str:
-        """One line; the same record always gives the same bytes."""
+        """One line; the same record always gives the same bytes.
+
+        Nothing is sorted: a request with its keys in another order renders to another prompt.
+        """
         data = {
             **_fields_of(self, Record),
             "schema": RECORD_SCHEMA,
@@ -333,13 +340,13 @@ class Record(Answer, Judgement):
             "plain": self.plain.to_dict() if self.plain else None,
             "prompt": asdict(self.prompt),
         }
-        text = json.dumps(data, ensure_ascii=False, sort_keys=True)
+        text = json.dumps(data, ensure_ascii=False)
         # A model can write half of a surrogate pair, which UTF-8 cannot; JSON has an escape for it.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """The record that `to_json` wrote, today or under schema 1.
+        """The record that `to_json` wrote, today or under schema 1 or 2.
 
         Raises:
             ValueError: the line is not a record of a schema that is read.
@@ -348,8 +355,11 @@ class Record(Answer, Judgement):
         schema = data.pop("schema", None)
         if schema == 1:  # it knew four lanes, by name
             data["traits"] = asdict(_LANES_OF_SCHEMA_1[data.pop("lane")])
+        elif schema == 2:
+            data["traits"].pop("own_prompt", None)
         elif schema != RECORD_SCHEMA:
-            raise ValueError(f"not a record of schema {RECORD_SCHEMA} or 1")
+            raise ValueError(f"not a record of schema {RECORD_SCHEMA}, 2 or 1")
+        data.setdefault("in_order", schema == RECORD_SCHEMA)
         data["case"] = Case.model_validate(data["case"])
         data["traits"] = Traits(**data["traits"])
         data["observation"] = Observation.from_dict(data["observation"])
@@ -361,7 +371,8 @@ class Record(Answer, Judgement):
         return cls(**data)
 
 
-_LANES_OF_SCHEMA_1 = {lane.name: lane for lane in (SERVER, STREAM, DIRECT, AGENT)}
+_AGENT_OF_OLD = replace(AGENT, has_token_ids=False, needs_plain=True)
+_LANES_OF_SCHEMA_1 = {lane.name: lane for lane in (SERVER, STREAM, DIRECT, _AGENT_OF_OLD)}
 
 
 def _fields_of(value: object, kind: type[Any]) -> dict[str, Any]:

@@ -46,11 +46,15 @@ def call(name: str, arguments: str, **more: Any) -> dict[str, Any]:
 
 
 class Scripted:
-    """A server on 127.0.0.1; `answer` is what it does with a request, `bodies` what it got."""
+    """A server on 127.0.0.1; `answer` is what it does with a request, `bodies` what it got.
+
+    `wire` has the same as `bodies`, byte for byte.
+    """
 
     def __init__(self, url: str) -> None:
         self.server = Server(url)
         self.bodies: list[dict[str, Any]] = []
+        self.wire: list[bytes] = []
         self.answer: Answer = respond(b"")
 
 
@@ -80,7 +84,8 @@ def serve() -> Iterator[Scripted]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            target.bodies.append(json.loads(self.rfile.read(length)))
+            target.wire.append(self.rfile.read(length))
+            target.bodies.append(json.loads(target.wire[-1]))
             target.answer(self)
 
         def log_message(self, *_: object) -> None:

@@ -4,13 +4,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import builders
 import pytest
 from made_runs import answer_of, called, case_of
 
+from evals.case import Tool
 from evals.errors import ConfigError
 from evals.observation import AGENT, DIRECT, SERVER, STREAM
+from evals.request import build_request, request_text
 from evals.results import Judgement, Layer, Record, Scores, Status, Verdict, read_records
-from evals.running.runner import judged
+from evals.running.runner import is_answer_to, judged
 
 OLD = Path(__file__).with_name("records-of-schema-1.jsonl")
 LOST = answer_of(case_of("lost"), called(12))
@@ -19,8 +22,13 @@ RIGHT = answer_of(case_of("right"), called())
 
 def test_records_of_schema_1_are_read_with_their_lanes_traits_and_judged_alike() -> None:
     records = list(read_records(OLD))
-    assert [record.traits for record in records] == [SERVER, SERVER, STREAM, AGENT, DIRECT]
-    assert [judged(record) for record in records] == records
+    agent = replace(AGENT, has_token_ids=False, needs_plain=True)  # it had no evidence of its own
+    assert [record.traits for record in records] == [SERVER, SERVER, STREAM, agent, DIRECT]
+    assert [judged(record).status for record in records] == [record.status for record in records]
+    assert [judged(record) for record in records if record.traits != agent] == [
+        record for record in records if record.traits != agent
+    ]
+    assert not any(record.in_order for record in records)
     assert [Record.from_json(record.to_json()) for record in records] == records
 
 
@@ -58,6 +66,33 @@ def test_there_is_no_judgement_in_an_invalid_state(
 
 
 def test_a_line_of_another_schema_is_refused() -> None:
-    line = json.dumps({**json.loads(RIGHT.to_json()), "schema": 3})
-    with pytest.raises(ValueError, match="not a record of schema 2 or 1"):
+    line = json.dumps({**json.loads(RIGHT.to_json()), "schema": 4})
+    with pytest.raises(ValueError, match="not a record of schema 3, 2 or 1"):
         Record.from_json(line)
+
+
+def test_records_of_schema_2_are_read_and_their_sorted_requests_are_said_to_be() -> None:
+    line = json.loads(RIGHT.to_json())
+    del line["in_order"]
+    for name in ("unasked", "request", "received"):
+        del line["observation"][name]
+    line["traits"]["own_prompt"] = False
+    old = Record.from_json(json.dumps({**line, "schema": 2}, sort_keys=True))
+    assert old == replace(RIGHT, in_order=False)
+    assert is_answer_to(old, RIGHT.case)
+    assert not Record.from_json(old.to_json()).in_order
+
+
+def test_a_record_keeps_every_key_where_it_was() -> None:
+    parameters = {"type": "object", "properties": {"z": {"type": "string"}, "a": {}}}
+    case = builders.case(tools=(Tool(name="f", parameters=parameters),))
+    record = builders.record(case, builders.observation(content="Yes."))
+    again = Record.from_json(record.to_json())
+    assert again == record
+    assert request_text(again.request) == request_text(build_request(case))
+    assert '"z":{"type":"string"},"a":{}' in request_text(again.request)
+    assert is_answer_to(again, case)
+    other = {"type": "object", "properties": {"a": {}, "z": {"type": "string"}}}
+    assert not is_answer_to(
+        again, case.model_copy(update={"tools": (Tool(name="f", parameters=other),)})
+    )

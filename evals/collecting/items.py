@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from evals.collecting import workers
 from evals.collecting.state import PROJECT, SESSION, end
 from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
 from evals.loading.casefile import read_cases
@@ -91,7 +92,6 @@ def _judge(item: CaseItem) -> None:
 
 
 def _wanted(item: CaseItem) -> list[Question]:
-    """The questions of this item's profile that are left in this process, in order."""
-    items = item.session.items
-    left = items[items.index(item) :]
+    """The questions of this item's profile that this process will ask from here on, in order."""
+    left = workers.to_ask(item)
     return [i.question for i in left if isinstance(i, CaseItem) and i.profile == item.profile]

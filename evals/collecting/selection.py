@@ -1,11 +1,14 @@
 """Which of the collected items are asked, in what order, and whether they are the whole suite."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from evals.collecting.items import CaseItem
 from evals.collecting.state import PROJECT, SESSION, change_plan, plan_of
+from evals.errors import CaseFileError
+from evals.loading.casefile import check_unique
 from evals.running.questions import share
 from evals.running.session import Session
 
@@ -19,6 +22,7 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     Of a shard its items are left. This comes before `-k`: a case's shard does not depend on what
     is chosen.
     """
+    _refuse_duplicates(items)
     session = config.stash[SESSION]
     change_plan(config, collected=_keys(items))
     items.sort(key=lambda item: _order(item, session))
@@ -38,8 +42,21 @@ def note_wanted(config: pytest.Config, session: pytest.Session) -> None:
     change_plan(config, wanted=wanted, whole=whole)
 
 
+def _refuse_duplicates(items: list[pytest.Item]) -> None:
+    """Each file is read for itself; two of them must not have a case of one name."""
+    cases = {(i.parent, i.question.case.node): i.question.case for i in _case_items(items)}
+    try:
+        check_unique(cases.values())
+    except CaseFileError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _case_items(items: list[pytest.Item]) -> Iterator[CaseItem]:
+    yield from (item for item in items if isinstance(item, CaseItem))
+
+
 def _keys(items: list[pytest.Item]) -> frozenset[str]:
-    return frozenset(item.key for item in items if isinstance(item, CaseItem))
+    return frozenset(item.key for item in _case_items(items))
 
 
 def _keep_share(config: pytest.Config, items: list[pytest.Item], session: Session) -> None:

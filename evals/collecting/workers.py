@@ -1,14 +1,21 @@
-"""xdist: the controller boots the server, its workers attach to it and tell what they asked."""
+"""xdist: the controller boots the server, its workers attach to it and tell what they asked.
 
+The groups of items are dealt out before anything is asked, so each worker knows from the first item
+on which ones are its own, and keeps its share of the requests in flight.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import pytest
 
 from evals.collecting.state import PROJECT, SESSION, change_plan, end, plan_of
 from evals.errors import EvalsError
-from evals.loading.casefile import find_case_files, read_cases
+from evals.loading.casefile import YAML, find_case_files, read_cases
 
 _KEY = "evals"
+_PART, _COUNT = "part", "parts"
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -22,9 +29,25 @@ def is_controller(config: pytest.Config) -> bool:
 
 
 def told_by_controller(config: pytest.Config) -> dict[str, Any] | None:
-    """Where server and folder are; None in a process that is not a worker."""
+    """Where server and folder are, which part is this worker's; None in another process."""
     given: dict[str, Any] = getattr(config, "workerinput", {})
     return given.get(_KEY)
+
+
+def check_distribution(config: pytest.Config, profiles: Sequence[str]) -> None:
+    """Refuse what would ask a question more than once.
+
+    Raises:
+        UsageError: all workers are to run all items, or there is more than one profile.
+    """
+    if not is_controller(config):
+        return
+    if config.getoption("dist") == "each":
+        raise pytest.UsageError(
+            "--dist each: every worker would ask every question; leave it out, -n N deals them out"
+        )
+    if len(profiles) > 1:
+        raise pytest.UsageError("-n: one profile at a time; without -n they run after one another")
 
 
 def prepare(config: pytest.Config) -> None:
@@ -39,9 +62,20 @@ def prepare(config: pytest.Config) -> None:
 
 
 def tell_worker(node: Any) -> None:
-    """Tell a worker where the server is and where its records go."""
+    """Tell a worker where the server is, where its records go, and which part is its own.
+
+    A worker that takes the place of one that died has none: it asks what it is given.
+    """
+    from xdist.workermanage import parse_tx_spec_config
+
+    told = node.config.stash.setdefault(_TOLD, [])
+    parts = {_PART: len(told), _COUNT: len(parse_tx_spec_config(node.config))}
+    told.append(node.gateway.id)
     session = node.config.stash[SESSION]
-    node.workerinput[_KEY] = session.for_worker(node.workerinput["workerid"])
+    node.workerinput[_KEY] = {**session.for_worker(node.workerinput["workerid"]), **parts}
+
+
+_TOLD = pytest.StashKey[list[str]]()
 
 
 def tell_controller(config: pytest.Config) -> None:
@@ -57,12 +91,54 @@ def hear_worker(node: Any) -> None:
         change_plan(node.config, **{**told, "wanted": frozenset(told["wanted"])})
 
 
+def to_ask(item: pytest.Item) -> list[pytest.Item]:
+    """The items that this process will run from `item` on, as far as it can know.
+
+    All that are left; in a worker those of its part. One that was given another part, in place of
+    a worker that died, knows of this item's group alone.
+    """
+    items = item.session.items
+    told = told_by_controller(item.config)
+    if told is None:
+        return items[items.index(item) :]
+    parts = _deal((one.nodeid for one in items), told[_COUNT])
+    group = _group(item.nodeid)
+    if parts[group] == told[_PART]:
+        return [one for one in items if parts[_group(one.nodeid)] == told[_PART]]
+    return [one for one in items if _group(one.nodeid) == group]
+
+
+def _deal(nodeids: Iterable[str], count: int) -> dict[str, int]:
+    """The part, from 0, of each group of items: dealt out like cards, in order."""
+    groups = dict.fromkeys(_group(nodeid) for nodeid in nodeids)
+    return {group: number % count for number, group in enumerate(groups)}
+
+
+def _group(nodeid: str) -> str:
+    """What one worker does as a whole: all lanes of a case, or a file of other tests."""
+    path, _, name = nodeid.partition("::")
+    if PurePath(path).suffix not in YAML or "[" not in name:
+        return path
+    case, _, asked = nodeid.rpartition("[")
+    return f"{case}#{asked.rstrip(']').partition('#')[2]}"
+
+
 def scheduler(config: pytest.Config, log: Any) -> Any:
-    """All lanes of a case go to one worker: a stream is compared with its plain answer."""
+    """Gives each worker its part as one unit: a stream is compared with its plain answer."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByCase(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            return nodeid.rpartition("[")[0]
+    class ByPart(LoadScopeScheduling):  # type: ignore[misc]
+        _parts: Mapping[str, int] | None = None
 
-    return ByCase(config, log)
+        def _split_scope(self, nodeid: str) -> str:
+            if self._parts is None:
+                self._parts = _deal(next(iter(self.registered_collections.values())), self.numnodes)
+            return str(self._parts[_group(nodeid)])
+
+        def _assign_work_unit(self, node: Any) -> None:
+            own = str(node.workerinput[_KEY][_PART])
+            if own in self.workqueue:
+                self.workqueue.move_to_end(own, last=False)
+            super()._assign_work_unit(node)
+
+    return ByPart(config, log)

@@ -45,7 +45,7 @@ class Held:
     @property
     def ignored(self) -> Finding | None:
         """That the response ignored `tool_choice`, and so says nothing about the model."""
-        return check_tool_choice(self.case, self.said)
+        return check_tool_choice(self.case, Said.of(self.evidence.response))
 
     @property
     def unseen(self) -> Finding | None:

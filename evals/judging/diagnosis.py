@@ -40,8 +40,9 @@ from evals.formats.reading import Reading
 from evals.formats.registry import OTHER
 from evals.judging import registry
 from evals.judging.blame import Held, by_kind, verdict
-from evals.judging.checks import Finding, Said, check_markup, match_expected
-from evals.judging.evidence import Evidence, attempted_call, changed_behind
+from evals.judging.checks import Finding, Said, check_markup, match_expected, show
+from evals.judging.contract import check_contract
+from evals.judging.evidence import Evidence, attempted_call, changed_behind, changed_by_client
 from evals.judging.usage import distrusted
 from evals.observation import PLAIN, Observation, Traits
 from evals.patterns import PatternTimeout, time_limit
@@ -77,7 +78,7 @@ def _judge(answer: Answer) -> Judgement:
             return _without_answer(answer, replace(broken, reason=said))
         plain = None
     held = _hold(answer, plain)
-    judged = [(c, c.judge(held)) for c in registry.CHECKS if c.applies(held)]
+    judged = [(c, _told(c, c.judge(held), held)) for c in registry.CHECKS if c.applies(held)]
     right = all(found.passed for check, found in judged if check.counts)
     verdicts = tuple(found for _, found in judged)
     if not held.of_model or any(found.is_unexplained_loss for found in verdicts):
@@ -86,8 +87,18 @@ def _judge(answer: Answer) -> Judgement:
 
 
 def _hold(answer: Answer, plain: Observation | None) -> Held:
-    hold = _hold_response if answer.traits.over_http else _hold_model_text
-    return hold(answer, plain)
+    if not answer.traits.over_http:
+        return _hold_model_text(answer, plain)
+    received = answer.observation.received if answer.traits.through_client else None
+    return _hold_client(answer, received) if received else _hold_response(answer, plain)
+
+
+def _told(check: registry.Check, found: Verdict, held: Held) -> Verdict:
+    """The verdict, with what the agent library said where it refused the answer."""
+    refused = held.answer.observation.refused
+    if found.passed or not check.counts or not refused:
+        return found
+    return replace(found, reason=f"{found.reason}; the agent library refused it: {show(refused)}")
 
 
 def _hold_model_text(answer: Answer, plain: Observation | None) -> Held:
@@ -111,6 +122,21 @@ def _hold_response(answer: Answer, plain: Observation | None) -> Held:
     if changed and plain is not None:
         behind = _evidence(answer, plain, plain, PLAIN)
     return Held(answer, plain, Said.of(seen), evidence, behind, changed)
+
+
+def _hold_client(answer: Answer, received: Observation) -> Held:
+    """What reached the tools of a client, in the light of the response that the client got.
+
+    Where the client changed nothing, the response is what is judged: what it refused rightly is as
+    wrong as it is in lane server.
+    """
+    case, seen = answer.case, answer.observation
+    changed = changed_by_client(case, seen, received)
+    if seen.refused and check_contract(received):
+        changed = None
+    evidence = _evidence(answer, received, received, PLAIN)
+    said = Said.of(seen if changed else received)
+    return Held(answer, None, said, evidence, evidence if changed else None, changed)
 
 
 def _evidence(

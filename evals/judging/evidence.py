@@ -142,14 +142,31 @@ def changed_behind(
     """How a stream or a client's view differs from the plain response, and who did it."""
     if plain is None or not traits.needs_plain:
         return None
-    if not traits.through_client:
-        finding = check_stream(observation, plain)
-        return (finding, Blame(finding.kind, Layer.SERVER)) if finding else None
-    reads = [ReadCall(call, "hermes-json") for call in plain.calls]
-    finding = _compare_calls(case, reads, observation.calls)
-    if not finding and not plain.calls and _text(plain) != _text(observation):
-        finding = _changed_text(plain.content, observation.content)
+    if traits.through_client:
+        return changed_by_client(case, observation, plain)
+    finding = check_stream(observation, plain)
+    return (finding, Blame(finding.kind, Layer.SERVER)) if finding else None
+
+
+def changed_by_client(
+    case: Case, seen: Observation, response: Observation
+) -> tuple[Finding, Blame] | None:
+    """How what reached the tools differs from the response that the client got.
+
+    A call of a tool that is not there, or with arguments that are no object, can reach no tool:
+    what the client does with one is no change.
+    """
+    sound = [call for call in response.calls if _can_reach_a_tool(case, call)]
+    reads = [ReadCall(call, "hermes-json") for call in sound]
+    salvaged = len(sound) < len(response.calls)
+    finding = _compare_calls(case, reads, seen.calls, salvaged=salvaged)
+    if not finding and not response.calls and _text(response) != _text(seen):
+        finding = _changed_text(response.content, seen.content)
     return (finding, Blame(finding.kind, Layer.CLIENT)) if finding else None
+
+
+def _can_reach_a_tool(case: Case, call: Call) -> bool:
+    return case.tool(call.name) is not None and not isinstance(parse_arguments(call), ValueError)
 
 
 def same_calls(case: Case, reading: Reading, response: Observation) -> bool:

@@ -83,6 +83,8 @@ def broken_answer(answer: Answer) -> Finding | None:
 
 def broken_response(traits: Traits, observation: Observation) -> Finding | None:
     """That an observation says nothing about the model; None if it does."""
+    if observation.unasked:
+        return Finding(Kind.HARNESS_ERROR, observation.error or "this suite could not ask")
     if not traits.over_http:
         if observation.error or observation.raw_text is None:
             reason = observation.error or "there is no raw model text"
@@ -134,7 +136,8 @@ def _calls_rightly(case: Case, said: Said) -> bool:
 
 def _shows_protocol(held: Held) -> bool:
     """Whether the response itself is seen, with its finish reason and what `tool_choice` did."""
-    return held.answer.traits.over_http and not held.answer.traits.through_client
+    traits, received = held.answer.traits, held.answer.observation.received
+    return traits.over_http and (not traits.through_client or received is not None)
 
 
 def _finish_applies(held: Held) -> bool:
@@ -143,23 +146,21 @@ def _finish_applies(held: Held) -> bool:
     )
 
 
-def _client_changed(held: Held) -> tuple[Finding, Blame] | None:
-    return held.changed if held.answer.traits.through_client else None
+def _client_applies(held: Held) -> bool:
+    seen = held.answer.observation.received or held.plain
+    return held.answer.traits.through_client and seen is not None
+
+
+def _changed(held: Held) -> Finding | None:
+    return held.changed[0] if held.changed else None
+
+
+def _blame_client(held: Held, finding: Finding) -> Blame:
+    return held.changed[1] if held.changed else Blame(finding.kind, Layer.CLIENT)
 
 
 def _faithful_applies(held: Held) -> bool:
-    known = held.evidence.reading is not None or _client_changed(held) is not None
-    return held.answer.traits.over_http and known
-
-
-def _faithful(held: Held) -> Finding | None:
-    changed = _client_changed(held)
-    return changed[0] if changed else held.evidence.faithful
-
-
-def _blame_faithful(held: Held, finding: Finding) -> Blame:
-    changed = _client_changed(held)
-    return changed[1] if changed else Blame(finding.kind, held.evidence.layer_of(finding))
+    return held.answer.traits.over_http and held.evidence.reading is not None
 
 
 def _note_faithful(held: Held) -> str:
@@ -219,15 +220,16 @@ def _usage(held: Held) -> Finding | None:
 
 def _prompt_applies(held: Held) -> bool:
     answer = held.answer
-    known = answer.rendered_prompt_tokens is not None and answer.observation.usage is not None
+    response, rendered = held.evidence.response, answer.rendered_prompt_tokens
     # What is no count of any prompt does not tell one prompt from another.
-    counted = answer.traits.over_http and known and _usage(held) is None
-    return counted or held.unseen is not None
+    known = rendered is not None and response.usage is not None and _usage(held) is None
+    return (answer.traits.over_http and known) or held.unseen is not None
 
 
 def _drift(held: Held) -> Finding | None:
     rendered = held.answer.rendered_prompt_tokens
-    drift = None if rendered is None else check_prompt(held.answer.observation, rendered)
+    response = held.evidence.response
+    drift = None if rendered is None else check_prompt(response, rendered)
     return held.unseen or drift
 
 
@@ -281,9 +283,16 @@ CHECKS: tuple[Check, ...] = (
         "faithful",
         "The response says what the model wrote.",
         _faithful_applies,
-        _faithful,
-        _blame_faithful,
+        lambda held: held.evidence.faithful,
+        lambda held, finding: Blame(finding.kind, held.evidence.layer_of(finding)),
         note=_note_faithful,
+    ),
+    Check(
+        "client",
+        "What reached the tools of the agent is what the response says.",
+        _client_applies,
+        _changed,
+        _blame_client,
     ),
     Check(
         "format",
@@ -296,7 +305,7 @@ CHECKS: tuple[Check, ...] = (
         "stream",
         "The stream says what the plain response says.",
         _stream_applies,
-        lambda held: held.changed[0] if held.changed else None,
+        _changed,
         counts=False,
     ),
     Check(

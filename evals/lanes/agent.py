@@ -12,10 +12,11 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
+from openai.types.chat import ChatCompletion
 from pydantic_ai import Agent, CallToolsNode, Tool
-from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -36,33 +37,54 @@ from evals import case as cases
 from evals.case import Case
 from evals.engines.server import Server
 from evals.lanes.agent_client import Transport, open_client
-from evals.observation import AGENT, Call, Observation, Usage
+from evals.lanes.tokens import Decode
+from evals.observation import AGENT, Call, Observation
 from evals.request import MODEL, build_messages
 from evals.wire.bounds import MAX_RESPONSE_BYTES
 
 
+class CannotAskError(ValueError):
+    """The lane has no way to put the case's messages; that is no fault of a server."""
+
+
 def ask(
-    server: Server, case: Case, *, timeout: float, max_bytes: int = MAX_RESPONSE_BYTES
+    server: Server,
+    case: Case,
+    *,
+    timeout: float,
+    decode: Decode | None = None,
+    max_bytes: int = MAX_RESPONSE_BYTES,
 ) -> Observation:
     """Let an agent answer the case. `timeout` is in seconds, for the whole.
 
+    The response that the library got is kept in `received`, read as lane `server` reads it, and is
+    what the answer is held against; the request that it sent is `request`.
+
     Never raises for what a server does. An answer that the library refuses is an observation with
-    `refused`; only an answer that did not come back at all makes an `error`.
+    `refused`; a response that is no chat completion is an `error`, whatever the library made of
+    it. Messages that this lane cannot put are an `error` with `unasked`.
     """
     start = time.perf_counter()
-    calls: list[Call] = []
-    transport = Transport(server, timeout, max_bytes)
     try:
-        values = asyncio.run(_answer(server, case, calls, transport))
+        messages = history(build_messages(case))
+    except CannotAskError as error:
+        return Observation(AGENT.name, error=str(error), unasked=True)
+    calls: list[Call] = []
+    transport = Transport(server, timeout, max_bytes, decode)
+    try:
+        values = asyncio.run(_answer(server, case, messages, calls, transport))
     except Exception as error:  # whatever the library and the client in it raise
         values = _without_answer(error, transport)
-    exchange = transport.exchange
+    exchange, received = transport.exchange, transport.received
     return Observation(
         AGENT.name,
         calls=tuple(calls),
         seconds=exchange.seconds if exchange else time.perf_counter() - start,
         retries=exchange.retries if exchange else 0,
         waited_seconds=exchange.waited if exchange else 0.0,
+        request=json.loads(exchange.body) if exchange else None,
+        received=received,
+        usage=received.usage if received else None,
         **values,
     )
 
@@ -71,46 +93,64 @@ def _without_answer(error: Exception, transport: Transport) -> dict[str, Any]:
     """The fields of the observation where the library raised: an error, or an answer it refuses."""
     if failure := transport.failure:
         return {"status": failure.status, "error": str(failure)}
-    if isinstance(error, UnexpectedModelBehavior):
-        return {"refused": f"{type(error).__name__}: {error}"}
     # Arguments that are no object get as far as the call of the tool, where Python refuses.
     if isinstance(error, TypeError) and "must be a mapping" in str(error):
-        return {"refused": f"the arguments of a call are not an object: {error}"}
+        return {**_OK, "refused": f"the arguments of a call are not an object: {error}"}
+    said = f"{type(error).__name__}: {error}"
+    if transport.received:
+        return {**_OK, "refused": said}
     cause = error.__cause__.__cause__ if error.__cause__ else None
-    return {"error": f"{type(error).__name__}: {error}" + (f": {cause}" if cause else "")}
+    unasked = transport.exchange is None
+    return {"error": f"{said}: {cause}" if cause else said, "unasked": unasked}
+
+
+_OK = {"status": HTTPStatus.OK.value}
+
+
+class _Model(OpenAIChatModel):
+    def _validate_completion(self, response: ChatCompletion) -> Any:
+        # The token ids that mlx_lm sends are no logprobs as the library knows them, and it never
+        # asked for them: this suite did.
+        for choice in response.choices or ():
+            choice.logprobs = None
+        return super()._validate_completion(response)
 
 
 async def _answer(
-    server: Server, case: Case, calls: list[Call], transport: Transport
+    server: Server,
+    case: Case,
+    messages: list[ModelMessage],
+    calls: list[Call],
+    transport: Transport,
 ) -> dict[str, Any]:
     """The fields of the observation; calls that reach a tool are put into `calls`, in order."""
     async with open_client(server, transport) as client:
         agent = Agent(
-            OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client)),
+            _Model(MODEL, provider=OpenAIProvider(openai_client=client)),
             tools=[_tool(tool, calls) for tool in case.tools],
             model_settings=_settings(case),
         )
-        async with agent.iter(message_history=history(build_messages(case))) as run:
+        async with agent.iter(message_history=messages) as run:
             node = run.next_node
             while not isinstance(node, End | CallToolsNode):
                 node = await run.next(node)
             if isinstance(node, End):
-                raise ValueError("the agent ended without asking the model")
-            usage = node.model_response.usage
+                raise CannotAskError("the agent ended without asking the model")
             after = await run.next(node)
     return {
+        **_OK,
         "content": str(after.data.output) if isinstance(after, End) else None,
         "refused": _refusals(getattr(after, "request", None)),
-        "usage": Usage(usage.input_tokens, usage.output_tokens, usage.cache_read_tokens),
     }
 
 
 def _settings(case: Case) -> ModelSettings:
-    settings = ModelSettings(temperature=case.temperature, max_tokens=case.max_tokens)
+    # As a setting, `required` is refused for a whole agent run; here it is for one request. And
+    # with logprobs the stock server returns the id of every generated token.
+    body: dict[str, Any] = {"logprobs": True}
     if case.tool_choice != "auto":
-        # As a setting, `required` is refused for a whole agent run; here it is for one request.
-        settings["extra_body"] = {"tool_choice": case.tool_choice}
-    return settings
+        body["tool_choice"] = case.tool_choice
+    return ModelSettings(temperature=case.temperature, max_tokens=case.max_tokens, extra_body=body)
 
 
 def _tool(tool: cases.Tool, calls: list[Call]) -> Tool[None]:
@@ -138,12 +178,12 @@ def history(messages: Sequence[dict[str, Any]]) -> list[ModelMessage]:
     """A case's messages as PydanticAI's; the last must be from the user or a tool.
 
     Raises:
-        ValueError: it is not, or a role is unknown.
+        CannotAskError: it is not, a role is unknown, or a message has a form that the lane has not.
     """
     result: list[ModelMessage] = []
     names: dict[str, str] = {}
     for message in messages:
-        if message["role"] == "assistant":
+        if message.get("role") == "assistant":
             result.append(_response(message, names))
             continue
         if not result or isinstance(result[-1], ModelResponse):
@@ -152,14 +192,14 @@ def history(messages: Sequence[dict[str, Any]]) -> list[ModelMessage]:
         assert isinstance(latest, ModelRequest)
         latest.parts = [*latest.parts, _request_part(message, names)]
     if not result or isinstance(result[-1], ModelResponse):
-        raise ValueError("the agent lane needs a last message from the user or a tool")
+        raise CannotAskError("the agent lane needs a last message from the user or a tool")
     return result
 
 
 def _request_part(
     message: dict[str, Any], names: dict[str, str]
 ) -> SystemPromptPart | UserPromptPart | ToolReturnPart:
-    role, content = message["role"], _text(message.get("content"))
+    role, content = message.get("role"), _text(message.get("content"))
     if role == "system":
         return SystemPromptPart(content)
     if role == "user":
@@ -168,7 +208,9 @@ def _request_part(
         id_ = str(message.get("tool_call_id", ""))
         name = str(message.get("name") or names.get(id_, ""))
         return ToolReturnPart(tool_name=name, content=content, tool_call_id=id_)
-    raise ValueError(f"the agent lane has no role {role!r}; it has system, user, assistant, tool")
+    raise CannotAskError(
+        f"the agent lane has no role {role!r}; it has system, user, assistant, tool"
+    )
 
 
 def _response(message: dict[str, Any], names: dict[str, str]) -> ModelResponse:
@@ -176,14 +218,23 @@ def _response(message: dict[str, Any], names: dict[str, str]) -> ModelResponse:
     if content := _text(message.get("content")):
         parts.append(TextPart(content))
     for call in message.get("tool_calls") or ():
-        function, id_ = call["function"], str(call.get("id", ""))
-        names[id_] = function["name"]
-        arguments = function.get("arguments") or "{}"
-        parts.append(ToolCallPart(function["name"], arguments, tool_call_id=id_))
+        function = call.get("function") if isinstance(call, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(function, dict) or not isinstance(name, str):
+            raise CannotAskError(
+                "the agent lane needs a function with a name in each earlier call, "
+                f"not {call!r:.80}"
+            )
+        id_ = str(call.get("id", ""))
+        names[id_] = name
+        parts.append(ToolCallPart(name, function.get("arguments") or "{}", tool_call_id=id_))
     return ModelResponse(parts=parts)
 
 
 def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content)
-    return content or ""
+    parts = content if isinstance(content, list) else [{"text": content or ""}]
+    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    for part, text in zip(parts, texts, strict=True):
+        if not isinstance(text, str):
+            raise CannotAskError(f"the agent lane has text alone in messages, not {part!r:.80}")
+    return "".join(map(str, texts))

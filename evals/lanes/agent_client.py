@@ -5,6 +5,8 @@ import openai
 
 from evals.engines.server import Server
 from evals.lanes.server import read_response
+from evals.lanes.tokens import Decode
+from evals.observation import Observation
 from evals.wire.bounds import MAX_RESPONSE_BYTES
 from evals.wire.exchange import Exchange, ExchangeError
 
@@ -14,15 +16,24 @@ class Transport(httpx2.AsyncBaseTransport):
 
     Headers that the client makes, also out of environment variables, stay here. It blocks: an
     agent asks once, in an event loop of its own. What went wrong on the way, or is no completion
-    at all, is kept in `failure` for the lane, since the client has words of its own for it.
+    at all, is kept in `failure` for the lane, since the client has words of its own for it. Every
+    other response is kept in `received`, as lane `server` reads it with `decode`.
     """
 
-    def __init__(self, server: Server, timeout: float, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    def __init__(
+        self,
+        server: Server,
+        timeout: float,
+        max_bytes: int = MAX_RESPONSE_BYTES,
+        decode: Decode | None = None,
+    ) -> None:
         self._server = server
         self._timeout = timeout
         self._max_bytes = max_bytes
         self.exchange: Exchange | None = None
+        self._decode = decode
         self.failure: ExchangeError | None = None
+        self.received: Observation | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """The whole response; raises `failure` where there is none."""
@@ -30,8 +41,10 @@ class Transport(httpx2.AsyncBaseTransport):
         self.exchange = Exchange(self._server.url, body, self._timeout, self._max_bytes)
         try:
             content = b"".join(chunk for _, chunk in self.exchange)
-            if error := read_response(content, 0.0).error:
-                raise ExchangeError(error, 200)
+            received = read_response(content, self.exchange.seconds, self._decode)
+            if received.error:
+                raise ExchangeError(received.error, received.status)
+            self.received = received
         except ExchangeError as failure:
             self.failure = failure
             raise

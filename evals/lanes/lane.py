@@ -28,7 +28,7 @@ class Setup:
     """What lanes need. `server` is for all but `direct`; `model`, `cache`, `log` are for it alone.
 
     `timeout` is in seconds, for each question; `max_bytes` bounds each response; `environment` is
-    that of processes which a lane starts. With `decode`, the lane `server` has raw text.
+    that of processes which a lane starts. With `decode`, lanes `server` and `agent` have raw text.
     """
 
     timeout: float
@@ -87,7 +87,9 @@ def _agent(setup: Setup) -> Iterator[Ask]:
     from evals.lanes import agent
 
     target = setup.server_for(AGENT)
-    yield lambda case: agent.ask(target, case, timeout=setup.timeout, max_bytes=setup.max_bytes)
+    yield lambda case: agent.ask(
+        target, case, timeout=setup.timeout, decode=setup.decode, max_bytes=setup.max_bytes
+    )
 
 
 @contextlib.contextmanager

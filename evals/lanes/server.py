@@ -11,9 +11,9 @@ from evals.escaping import excerpt, one_line
 from evals.lanes.faults import reported_error
 from evals.lanes.tokens import Decode
 from evals.observation import SERVER, Call, Observation, Usage
-from evals.request import build_request
+from evals.request import build_request, request_text
 from evals.wire.bounds import MAX_RESPONSE_BYTES
-from evals.wire.exchange import Exchange, ExchangeError, encode
+from evals.wire.exchange import Exchange, ExchangeError
 
 
 def ask(
@@ -28,7 +28,7 @@ def ask(
 
     Never raises for what a server does: without a complete response, `error` says why.
     """
-    exchange = Exchange(server.url, encode(build_request(case)), timeout, max_bytes)
+    exchange = Exchange(server.url, request_text(build_request(case)).encode(), timeout, max_bytes)
     try:
         body = b"".join(chunk for _, chunk in exchange)
         seen = read_response(body, exchange.seconds, decode)

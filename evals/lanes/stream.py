@@ -13,9 +13,9 @@ from evals.escaping import excerpt, one_line
 from evals.lanes import server as plain
 from evals.lanes.faults import reported_error
 from evals.observation import STREAM, Call, Event, Observation, Usage
-from evals.request import build_request
+from evals.request import build_request, request_text
 from evals.wire.bounds import MAX_RESPONSE_BYTES
-from evals.wire.exchange import Exchange, ExchangeError, encode
+from evals.wire.exchange import Exchange, ExchangeError
 
 DONE = "[DONE]"
 MAX_EVENTS = 50_000
@@ -32,7 +32,7 @@ def ask(
     """
     events: list[Event] = []
     failure = None
-    body = encode(build_request(case, stream=True))
+    body = request_text(build_request(case, stream=True)).encode()
     exchange = Exchange(server.url, body, timeout, max_bytes)
     try:
         events.extend(_bounded(read_events(exchange)))

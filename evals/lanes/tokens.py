@@ -8,8 +8,11 @@ from typing import Any
 
 from evals.errors import ModelError
 
-Decode = Callable[[Sequence[int]], str]
-"""Generated token ids, with the end token or without, to the text of the model."""
+Decode = Callable[[Sequence[int]], str | None]
+"""Generated token ids, with the end token or without, to the text of the model.
+
+None where an id is none of the tokenizer's: such ids are no evidence of anything.
+"""
 
 
 class TemplateError(ValueError):
@@ -36,8 +39,11 @@ def load_tokenizer(model: Path | str) -> Any:
 def decoder(tokenizer: Any) -> Decode:
     """A `Decode` that keeps special tokens as text and leaves out one end token at the end."""
     ends = frozenset(tokenizer.eos_token_ids)
+    highest = max(tokenizer.get_vocab().values())
 
-    def decode(ids: Sequence[int]) -> str:
+    def decode(ids: Sequence[int]) -> str | None:
+        if not all(0 <= token <= highest for token in ids):
+            return None
         kept = list(ids[:-1]) if ids and ids[-1] in ends else list(ids)
         text = tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return str(text)
@@ -53,13 +59,13 @@ def token_texts(decode: Decode, ids: Sequence[int]) -> tuple[str, ...]:
     texts: list[str] = []
     start, before = 0, ""
     for end in range(1, len(ids) + 1):
-        text = decode(ids[start:end])
+        text = decode(ids[start:end]) or ""
         # Not whole yet: a character has at most four bytes, and the window one id more.
         if text.endswith("\ufffd") and end < len(ids) and end - start <= 4:
             texts.append("")
             continue
         texts.append(text[len(before) :])
-        start, before = end - 1, decode(ids[end - 1 : end])
+        start, before = end - 1, decode(ids[end - 1 : end]) or ""
     return tuple(texts)
 
 
@@ -85,7 +91,10 @@ def render_text(tokenizer: Any, request: Mapping[str, Any]) -> str:
 
 
 def _apply_template(tokenizer: Any, request: Mapping[str, Any], *, tokenize: bool) -> Any:
-    messages = [_for_template(message) for message in request["messages"]]
+    try:
+        messages = [_for_template(message) for message in request["messages"]]
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"a message has no form that a template takes: {error!r}") from error
     try:
         return tokenizer.apply_chat_template(
             messages,

@@ -32,6 +32,7 @@ from evals.yaml_text import Document, Problems, read_yaml
 TOOLS_FOLDER = "tools"
 SCHEMA_FILE = "schema.json"
 MAX_CASES = 10_000
+YAML = (".yaml", ".yml")
 
 
 class _Entry(BaseModel):
@@ -119,7 +120,7 @@ def find_case_files(places: Iterable[Path]) -> list[Path]:
 
 def is_yaml(path: Path) -> bool:
     """Whether its name says that it is a YAML file."""
-    return path.suffix in (".yaml", ".yml")
+    return path.suffix in YAML
 
 
 def read_cases(files: Iterable[Path], root: Path) -> list[Case]:
@@ -282,11 +283,25 @@ def _check_parameters(
         problems.add_at(document, place, f"not a JSON Schema: {error.message}")
 
 
-def _check_unique(cases: Sequence[Case], problems: Problems) -> None:
+def check_unique(cases: Iterable[Case]) -> None:
+    """Refuse cases of one name, whichever files they were read from.
+
+    Raises:
+        CaseFileError: there are some; a line for each but the first.
+    """
+    problems = Problems()
+    _check_unique(cases, problems)
+    problems.check()
+
+
+def _check_unique(cases: Iterable[Case], problems: Problems) -> None:
     seen: dict[str, Case] = {}
     for case in cases:
         if first := seen.get(case.node):
-            message = f"id: {case.id!r} is taken by the case in line {first.line}; choose another"
+            taken = f"the case in line {first.line}"
+            if first.line == case.line:  # the same file, found by another name
+                taken = "the same case: its file is read twice, under two names"
+            message = f"id: {case.id!r} is taken by {taken}; choose another"
             problems.add(case.path, case.line, message)
         seen.setdefault(case.node, case)
 

@@ -67,8 +67,9 @@ def token_pieces(observation: Observation) -> list[tuple[int, str]]:
 def response_value(observation: Observation) -> dict[str, Any]:
     """What came back, without the evidence that reports show by itself."""
     value = observation.to_dict()
-    for name in _EVIDENCE:
-        del value[name]
+    for part in (value, value["received"] or {}):
+        for name in _EVIDENCE:
+            part.pop(name, None)
     return value
 
 

@@ -14,6 +14,7 @@ from evals import __version__
 from evals.case import Case
 from evals.models.build import quantization, trained_tools, weights_digest
 from evals.report.summary import Fingerprint, Machine, ProfileServed
+from evals.running.call_format import parser_of
 from evals.running.profile import Opened
 
 _GRADERS = (
@@ -92,7 +93,7 @@ def served_by(opened: Opened) -> ProfileServed:
         served(opened),
         weights=weights_digest(folder) if folder else None,
         template=hashlib.sha256(text.encode()).hexdigest()[:16] if text else None,
-        parser=_parser(opened),
+        parser=parser_of(opened.profile, opened.tokenizer),
         grammar=opened.profile.grammar,
         trained_tools=trained_tools(folder) if folder else None,
     )
@@ -104,12 +105,3 @@ def _served_bits(folder: Path) -> str:
     if source != folder and source.is_dir():
         return f"{quantization(source)}, served as float32"
     return quantization(folder)
-
-
-def _parser(opened: Opened) -> str | None:
-    """The profile's own parser, else what mlx_lm infers from this tokenizer."""
-    if opened.profile.parser != "stock":
-        return opened.profile.parser
-    function = getattr(opened.tokenizer, "tool_parser", None)
-    module = getattr(function, "__module__", None)
-    return str(module).removeprefix("mlx_lm.tool_parsers.") if module else None

@@ -21,14 +21,14 @@ from evals.engines.server import Server
 from evals.errors import ModelError
 from evals.lanes.lane import Ask, Setup, lanes_asked
 from evals.lanes.prompt import look_at
-from evals.lanes.tokens import decoder, load_tokenizer, render, token_texts
+from evals.lanes.tokens import Decode, decoder, load_tokenizer, render, token_texts
 from evals.models.build import ADAPTERS, build_model
 from evals.models.preflight import preflight
 from evals.observation import Observation
 from evals.replay import build as replay
 from evals.replay.build import cached_replay
-from evals.request import build_request
 from evals.results import Prompt
+from evals.running.call_format import parsed_format
 
 _LONGEST_LOG = 16_000
 
@@ -42,30 +42,43 @@ class Opened:
     server: Server | None
     model: Path | str | None
     tokenizer: Any
+    decode: Decode | None
     lanes: Mapping[str, Ask]
+    call_format: str
 
-    def prompt_tokens(self, case: Case) -> int | None:
-        """How many tokens this machine renders for the case's prompt; None if it cannot tell."""
+    def prompt_tokens(self, request: Mapping[str, Any]) -> int | None:
+        """How many tokens this machine renders for a request's prompt; None if it cannot tell."""
         if self.tokenizer is None:
             return None
         try:
-            return len(render(self.tokenizer, build_request(case)))
+            return len(render(self.tokenizer, request))
         except ValueError:
             return None
 
-    def prompt(self, case: Case) -> Prompt:
-        """What else this machine can tell of the case's prompt."""
-        return Prompt() if self.tokenizer is None else look_at(self.tokenizer, build_request(case))
+    def prompt(self, request: Mapping[str, Any]) -> Prompt:
+        """What else this machine can tell of the prompt of a request."""
+        return Prompt() if self.tokenizer is None else look_at(self.tokenizer, request)
 
     def ask(self, lane: str, case: Case) -> Observation:
-        """The answer to `case`, with when it was asked, its tokens' texts and the server's log."""
+        """The answer to `case`, with when it was asked, its tokens' texts and the server's log.
+
+        Never raises: what a lane raises is the error of this answer alone.
+        """
         started, begin = time.time(), self.server.log_position() if self.server else 0
-        answer = self.lanes[lane](case)
-        texts = None
-        if self.tokenizer is not None and answer.token_ids is not None:
-            texts = token_texts(decoder(self.tokenizer), answer.token_ids)
+        try:
+            answer = self._with_texts(self.lanes[lane](case))
+        except Exception as error:
+            said = f"lane {lane} failed: {type(error).__name__}: {error}"
+            answer = Observation(lane, error=said, unasked=True, seconds=time.time() - started)
         log = self.server.log_slice(begin)[-_LONGEST_LOG:] if self.server else ""
-        return replace(answer, started=started, token_texts=texts, server_log=log or None)
+        return replace(answer, started=started, server_log=log or None)
+
+    def _with_texts(self, answer: Observation) -> Observation:
+        if answer.received:
+            answer = replace(answer, received=self._with_texts(answer.received))
+        if self.decode is None or answer.token_ids is None or answer.raw_text is None:
+            return answer
+        return replace(answer, token_texts=token_texts(self.decode, answer.token_ids))
 
 
 def resolve_model(target: Target, cache: Path, say: Callable[[str], None]) -> Path | str:
@@ -187,20 +200,23 @@ def open_profile(
         else:
             model = resolve_model(target, cache, say)
         tokenizer = load_tokenizer(model) if model is not None else None
+        call_format = parsed_format(name, config, tokenizer)
         if model is not None and Path(model).is_dir():
             # A replay model has no weights to check.
             problems = preflight(Path(model), tokenizer) if target.model != "replay" else ()
             for problem in problems:
                 say(f"model: WARNING: {problem}")
+        decode = decoder(tokenizer) if tokenizer is not None else None
         setup = Setup(
             timeout=config.timeout,
             max_bytes=config.max_response_bytes,
             environment=environment,
             server=server,
-            decode=decoder(tokenizer) if tokenizer is not None else None,
+            decode=decode,
             model=model,
             cache=cache,
             log=folder / "direct.log",
         )
         asks = {lane.name: stack.enter_context(lane.open(setup)) for lane in asked}
-        yield Opened(name, config.profile(name), server, model, tokenizer, asks)
+        profile = config.profile(name)
+        yield Opened(name, profile, server, model, tokenizer, decode, asks, call_format)

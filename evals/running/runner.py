@@ -13,12 +13,13 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
+from dataclasses import replace
 
 from evals.case import Case
 from evals.errors import EvalsError
 from evals.judging.diagnosis import judge
 from evals.lanes.lane import lane_named, lanes_asked
-from evals.observation import PLAIN, Observation, Traits
+from evals.observation import PLAIN, Observation
 from evals.request import build_request
 from evals.results import Answer, Record
 from evals.running.gate import Gate
@@ -54,18 +55,31 @@ class Runner:
         self._alone = Gate()
         self._saving = threading.Lock()
         self._closed = False
-        groups: dict[tuple[str, int], list[Question]] = {}
-        for question in questions:
-            groups.setdefault((question.case.node, question.repeat), []).append(question)
+        self._in_flight = in_flight
+        self._counting = threading.Lock()
+        self._working = 0
         self._futures: dict[tuple[str, str, int], Future[dict[str, Record]]] = {}
         self._waiting: queue.SimpleQueue[tuple[_Group, Future[dict[str, Record]]]]
         self._waiting = queue.SimpleQueue()
-        for group in groups.values():
-            future: Future[dict[str, Record]] = Future()
-            self._futures |= {_key(question): future for question in group}
-            self._waiting.put((group, future))
-        for number in range(min(in_flight, len(groups))):
-            threading.Thread(target=self._work, name=f"ask-{number}", daemon=True).start()
+        self.add(questions)
+
+    def __contains__(self, question: Question) -> bool:
+        return _key(question) in self._futures
+
+    def add(self, questions: Sequence[Question]) -> None:
+        """Ask these, too, after those that there are; none twice."""
+        groups: dict[tuple[str, int], list[Question]] = {}
+        for question in questions:
+            if question not in self:
+                groups.setdefault((question.case.node, question.repeat), []).append(question)
+        with self._counting:
+            for group in groups.values():
+                future: Future[dict[str, Record]] = Future()
+                self._futures |= {_key(question): future for question in group}
+                self._waiting.put((group, future))
+            for _ in range(min(self._in_flight - self._working, len(groups))):
+                self._working += 1
+                threading.Thread(target=self._work, name="ask", daemon=True).start()
 
     def record(self, question: Question) -> Record:
         """The judged answer to `question`; waits until it is there.
@@ -83,10 +97,12 @@ class Runner:
 
     def _work(self) -> None:
         while not self._closed:
-            try:
-                group, future = self._waiting.get_nowait()
-            except queue.Empty:
-                return
+            with self._counting:
+                try:
+                    group, future = self._waiting.get_nowait()
+                except queue.Empty:
+                    self._working -= 1
+                    return
             try:
                 future.set_result(self._ask_group(group))
             except (EvalsError, OSError) as error:
@@ -161,40 +177,35 @@ class Runner:
         *,
         asked_alone: bool = False,
     ) -> Record:
-        case, traits = question.case, lane_named(lane).traits
+        case, traits, seen = question.case, lane_named(lane).traits, answers[lane]
+        request = seen.request or build_request(case, stream=traits.streamed)
         answer = Answer(
             case=case,
             profile=self._opened.name,
             traits=traits,
             repeat=question.repeat,
-            request=build_request(case, stream=traits.streamed),
-            observation=answers[lane],
-            plain=_evidence(traits, answers),
-            rendered_prompt_tokens=None if traits.own_prompt else self._opened.prompt_tokens(case),
-            prompt=self._opened.prompt(case),
-            call_format=self._opened.profile.call_format,
+            request=request,
+            observation=replace(seen, request=None),
+            plain=answers[PLAIN.name] if traits.needs_plain else None,
+            rendered_prompt_tokens=self._opened.prompt_tokens(request),
+            prompt=self._opened.prompt(request),
+            call_format=self._opened.call_format,
             asked_alone=asked_alone,
         )
         return judged(answer)
 
 
-def _evidence(traits: Traits, answers: Mapping[str, Observation]) -> Observation | None:
-    """The plain answer to the very same prompt, for a lane that needs it."""
-    plain = answers.get(PLAIN.name)
-    if plain is None or not traits.needs_plain:
-        return None
-    mine = answers[traits.name].usage
-    # A library may rewrite a tool's schema: then the model was asked something else.
-    same = plain.usage and mine and plain.usage.prompt == mine.prompt
-    return plain if same or not traits.own_prompt else None
-
-
 def is_answer_to(record: Record, case: Case) -> bool:
-    """Whether the record's answer is one to `case` as it is today; what is expected may differ."""
-    today = build_request(case, stream=record.traits.streamed)
-    # As text with sorted keys: that is how a record is kept.
-    asked, would_ask = (json.dumps(body, sort_keys=True) for body in (record.request, today))
-    return asked == would_ask and record.case.tools == case.tools
+    """Whether the record's answer is one to `case` as it is today; what is expected may differ.
+
+    The order of keys counts: with another one the prompt is another. Records of schemas 1 and 2 do
+    not tell it.
+    """
+    before, today = (
+        json.dumps(build_request(one, stream=record.traits.streamed), sort_keys=not record.in_order)
+        for one in (record.case, case)
+    )
+    return before == today and record.case.tools == case.tools
 
 
 def judged(answer: Answer) -> Record:

@@ -5,6 +5,7 @@ the controller merges.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -95,10 +96,11 @@ class Session:
         self.open(profile)
         assert self._opened is not None
         if self._runner is None:
-            left = [q for q in wanted() if self._kept_answer(profile, q) is None]
-            self._runner = self._run(self._opened, left)
+            self._runner = self._run(self._opened, ())
         kept = self._kept_answer(profile, question)
         if kept is None:
+            if question not in self._runner:
+                self._runner.add([q for q in wanted() if self._kept_answer(profile, q) is None])
             return self._runner.record(question)
         record = judged(replace(kept, case=question.case))
         if record != kept:
@@ -106,7 +108,7 @@ class Session:
         return record
 
     def _run(self, opened: Opened, left: Sequence[Question]) -> Runner:
-        in_flight = 1 if self.folder.worker else self.options.in_flight
+        in_flight = self.options.in_flight
         life = Life(
             opened,
             timeout=self.config.timeout,
@@ -182,7 +184,10 @@ def open_session(
     if worker is None:
         folder = RunFolder(choose_folder(options, root))
     else:
-        options = replace(options, model=worker["model"], attach=worker["url"], port=None)
+        in_flight = math.ceil(options.in_flight / worker["parts"])  # all workers together as one
+        options = replace(
+            options, model=worker["model"], attach=worker["url"], port=None, in_flight=in_flight
+        )
         folder = RunFolder(Path(worker["folder"]), worker["worker"])
     return Session(options.applied_to(config), options, folder)
 

@@ -1,13 +1,11 @@
 """One question to a server and its whole answer, within one deadline; the errors say what came."""
 
 import email.utils
-import json
 import time
 import urllib.parse
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
 from evals.errors import TransportError
 from evals.escaping import excerpt
@@ -186,12 +184,6 @@ def fetch(
         raise ExchangeError(f"{url} answers with more than {MAX_RESPONSE_BYTES} bytes") from None
     except (Broken, ValueError) as error:
         raise ExchangeError(f"{url} cannot be reached: {error}") from error
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """A request's body as JSON in UTF-8; half of a surrogate pair stays an escape."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
 
 
 def retry_seconds(value: str) -> float | None:

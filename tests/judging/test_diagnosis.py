@@ -385,18 +385,16 @@ def test_without_raw_text_a_call_too_few_is_no_lost_call():
     assert found.scores.tool_name is False
 
 
-@pytest.mark.parametrize("lane", ["stream", "agent"])
-def test_above_temperature_zero_another_answer_is_no_fault_of_anybody(lane):
+def test_above_temperature_zero_another_answer_is_no_fault_of_anybody():
     plain = replace(said("No."), lane="server")
-    answer = replace(called(raw=None), lane=lane, raw_text=None)
+    answer = replace(called(raw=None), lane="stream", raw_text=None)
     assert judge(case_of(CALL, temperature=0.7), answer, plain=plain).status == Status.PASS
     assert judge(case_of(CALL), answer, plain=plain).status == Status.FAIL
 
 
-@pytest.mark.parametrize("lane", ["stream", "agent"])
-def test_a_plain_answer_that_did_not_come_leaves_nothing_to_judge_with(lane):
+def test_a_plain_answer_that_did_not_come_leaves_nothing_to_judge_with():
     plain = Observation("server", 400, error="HTTP 400: logprobs is not supported")
-    found = judge(case_of(CALL), replace(called(), lane=lane, raw_text=None), plain=plain)
+    found = judge(case_of(CALL), replace(called(), lane="stream", raw_text=None), plain=plain)
     assert found.status == Status.ERROR
     assert "logprobs is not supported" in found.cause.reason
 

@@ -285,7 +285,7 @@ def test_unchanged_corpus_passes(kind, lane):
     plain = delivered(corpus(kind))
     seen = delivered(corpus(kind), lane=lane)
     if lane in ("stream", "agent"):
-        seen = replace(seen, raw_text=None)
+        seen = replace(seen, raw_text=None, received=plain if lane == "agent" else None)
     found = judge(case_of(corpus(kind)), seen, plain=plain, rendered_prompt_tokens=100)
     assert found.status == Status.PASS, seen_as(found)
     assert found.scores.case
@@ -478,6 +478,8 @@ def test_defect_of_the_model(calls, make, expected):
 def plant_in(lane, kind, plant):
     plain = delivered(corpus(kind))
     seen = plant(delivered(corpus(kind), lane=lane))
+    if lane == "agent":
+        seen = replace(seen, received=plain)
     return judge(case_of(corpus(kind)), replace(seen, raw_text=None), plain=plain)
 
 
@@ -509,7 +511,7 @@ CLIENT = [
 )
 def test_defect_of_a_client(kind, plant, expected):
     found = plant_in("agent", kind, plant)
-    verdict = next(v for v in found.verdicts if v.check == "faithful")
+    verdict = next(v for v in found.verdicts if v.check == "client")
     assert (verdict.kind, verdict.layer) == (expected, Layer.CLIENT), seen_as(found)
     assert found.cause.layer in (Layer.CLIENT, Layer.PARSER)
 

@@ -8,7 +8,8 @@ from scripted_server import TOOLS, Scripted, call, completion, make_case, respon
 from evals.engines import ports
 from evals.engines.server import Server
 from evals.lanes.agent import ask, history
-from evals.observation import Call, Usage
+from evals.observation import Call, Observation, Usage
+from evals.request import request_text
 
 
 def calling(*calls: dict[str, Any], finish: str = "tool_calls") -> bytes:
@@ -151,6 +152,13 @@ def test_a_tools_result_knows_its_tool() -> None:
     [
         ([*MESSAGES[:2], {"role": "assistant", "content": "hi"}], "needs a last message"),
         ([{"role": "developer", "content": "hi"}], "has no role 'developer'"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "has text alone in messages"),
+        ([{"role": "user", "content": [5]}], "has text alone in messages"),
+        ([{"content": "hi"}], "has no role None"),
+        (
+            [{"role": "assistant", "tool_calls": [{"id": "a"}]}, {"role": "user", "content": "hi"}],
+            "needs a function with a name in each earlier call",
+        ),
     ],
 )
 def test_histories_that_the_lane_cannot_send(
@@ -158,4 +166,75 @@ def test_histories_that_the_lane_cannot_send(
 ) -> None:
     seen = ask(scripted.server, make_case(messages=messages), timeout=5)
     assert words in (seen.error or "")
+    assert seen.unasked
     assert scripted.bodies == []
+
+
+EVIDENCE = {
+    "logprobs": {"content": [{"id": 65, "logprob": -0.1}, {"id": 66, "logprob": -0.2}]},
+}
+
+
+def with_ids(body: bytes) -> bytes:
+    """A response with token ids as mlx_lm sends them, which the library would refuse."""
+    content = json.loads(body)
+    content["choices"][0].update(EVIDENCE)
+    return json.dumps(content).encode()
+
+
+def test_the_response_is_kept_as_it_came_and_the_request_as_it_went(scripted: Scripted) -> None:
+    scripted.answer = respond(with_ids(calling(call("todoread", "{ }", id="a"))))
+    case = make_case(tools=TOOLS)
+    seen = ask(scripted.server, case, timeout=10, decode=lambda ids: "".join(map(chr, ids)))
+    assert seen.calls == (Call("todoread", "{}"),)
+    assert seen.refused is None
+    assert seen.received is not None
+    assert seen.received.calls == (Call("todoread", "{ }", "a"),)
+    assert (seen.received.token_ids, seen.received.raw_text) == ((65, 66), "AB")
+    assert seen.received.finish_reason == "tool_calls"
+    assert seen.request is not None
+    assert seen.request["logprobs"] is True
+    assert request_text(seen.request).encode() == scripted.wire[0]
+    assert Observation.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
+
+
+NAN = completion({"role": "assistant", "content": "hi"}).replace(b"9", b"NaN", 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": {"message": "context is full"}}', "context is full"),
+        (b'{"object": "error", "message": "no"}', "has no choices"),
+        (b'{"id": "1", "choices": []}', "has no choices"),
+        (b"<html>Bad gateway</html>", "is not JSON: <html>"),
+        (b"", "the body is empty"),
+        (NAN, "`prompt_tokens` is NaN"),
+        (calling(call("todoread", {}, id="a")), "`arguments` is {}"),  # type: ignore[arg-type]
+        (b"[" * 100_000, "is not JSON"),
+    ],
+)
+def test_what_is_no_completion_is_an_error_whatever_the_library_makes_of_it(
+    body: bytes, words: str, scripted: Scripted
+) -> None:
+    scripted.answer = respond(body)
+    seen = ask(scripted.server, make_case(tools=TOOLS), timeout=10)
+    assert words in (seen.error or "")
+    assert (seen.status, seen.received, seen.refused, seen.unasked) == (200, None, None, False)
+
+
+def test_arguments_nested_too_deep_are_refused_not_raised(scripted: Scripted) -> None:
+    deep = '{"city": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    scripted.answer = respond(calling(call("get_weather", deep, id="a")))
+    seen = ask(scripted.server, make_case(tools=TOOLS), timeout=20)
+    assert seen.refused
+    assert (seen.error, seen.calls) == (None, ())
+    assert seen.received is not None
+    assert seen.received.calls[0].arguments == deep
+
+
+def test_token_ids_that_no_tokenizer_has_are_no_evidence(scripted: Scripted) -> None:
+    scripted.answer = respond(with_ids(completion({"role": "assistant", "content": "hi"})))
+    seen = ask(scripted.server, make_case(), timeout=10, decode=lambda ids: None)
+    assert seen.received is not None
+    assert (seen.received.token_ids, seen.received.raw_text) == ((65, 66), None)

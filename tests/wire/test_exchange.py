@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.wire.exchange import Exchange, ExchangeError, encode, fetch, retry_seconds
+from evals.request import request_text
+from evals.wire.exchange import Exchange, ExchangeError, fetch, retry_seconds
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 Listen = Callable[..., str]
@@ -215,4 +216,4 @@ def test_dates_of_retry_after() -> None:
 
 
 def test_a_body_is_utf_8_with_half_surrogates_as_escapes() -> None:
-    assert encode({"a": "ü\ud800"}) == b'{"a":"\xc3\xbc\\ud800"}'
+    assert request_text({"a": "ü\ud800"}).encode() == b'{"a":"\xc3\xbc\\ud800"}'

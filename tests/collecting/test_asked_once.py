@@ -1,0 +1,134 @@
+"""xdist: each question is asked once, by as many requests at a time as without it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_server import Scripted, call, completion, respond, serve
+
+from evals.results import read_records
+
+_CASE = "  - {{id: c{0}, ask: Look at number {0}., expect: {{call: {{name: look}}}}}}\n"
+PROJECT = {
+    "cases/a.yaml": "defaults: {tools: [look]}\ncases:\n"
+    + "".join(_CASE.format(number) for number in range(20)),
+    "pyproject.toml": "[tool.pytest.ini_options]\n",
+}
+BUSY_SECONDS = 0.5
+
+
+class Counted:
+    """Answers with a call of `look` after a moment, and counts questions and those in flight."""
+
+    def __init__(self, scripted: Scripted) -> None:
+        self.url = scripted.server.url
+        self.asked = Counter[str]()
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+        self._bodies = scripted.bodies
+
+    def answer(self, handler: Any) -> None:
+        with self._lock:
+            text = json.dumps(self._bodies[-1]["messages"])
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(BUSY_SECONDS)
+        with self._lock:
+            self._now -= 1
+        if "Look" in text:  # not the probe of a server that is attached
+            message = {"role": "assistant", "tool_calls": [call("look", "{}", id="1")]}
+            respond(completion(message, "tool_calls"))(handler)
+        else:
+            respond(completion({"role": "assistant", "content": "Hello."}))(handler)
+
+
+@pytest.fixture
+def counted() -> Iterator[Counted]:
+    with serve() as scripted:
+        counted = Counted(scripted)
+        scripted.answer = counted.answer
+        yield counted
+
+
+def _run(project: Path, url: str, *options: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "cases", "-q", "--attach", url, *options],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def _questions(scripted_bodies: list[dict[str, Any]]) -> Counter[str]:
+    texts = (body["messages"][-1]["content"] for body in scripted_bodies)
+    return Counter(text for text in texts if "Look" in text)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-n", "2", "--lanes", "server"),
+        ("-n", "4", "--lanes", "server"),
+        ("-n", "2", "--lanes", "server", "--dist", "worksteal"),
+    ],
+)
+def test_each_question_is_asked_once_and_four_at_a_time(
+    project: Path, counted: Counted, options: tuple[str, ...]
+) -> None:
+    code, output = _run(project, counted.url, *options)
+    assert code == 0, output
+    assert _questions(counted._bodies) == {f"Look at number {n}.": 1 for n in range(20)}
+    # A worker may be late where the machine is busy.
+    assert 3 <= counted.most <= 4
+    records = list(read_records(project / "reports" / "latest" / "records.jsonl"))
+    assert len({record.key for record in records}) == len(records) == 20
+
+
+def test_lanes_of_a_case_share_the_plain_answer(project: Path, counted: Counted) -> None:
+    _run(project, counted.url, "-n", "2", "--lanes", "server,stream", "-k", "c1 or c2")
+    plain = [body for body in counted._bodies if not body.get("stream")]
+    # What comes is no stream, so there is nothing to ask again, alone.
+    assert set(_questions(plain).values()) == {1}
+
+
+def test_a_worker_that_died_leaves_its_part_to_another(project: Path, counted: Counted) -> None:
+    (project / "conftest.py").write_text(
+        'pytest_plugins = ["evals.plugin"]\n'
+        "import os\n"
+        "def pytest_runtest_logstart(nodeid):\n"
+        '    if "::c5[" in nodeid and os.environ.get("PYTEST_XDIST_WORKER") in ("gw0", "gw1"):\n'
+        "        os._exit(1)\n"
+    )
+    _, output = _run(project, counted.url, "-n", "2", "--lanes", "server")
+    records = list(read_records(project / "reports" / "latest" / "records.jsonl"))
+    assert {record.case.id for record in records} >= {f"c{n}" for n in range(20) if n != 5}, output
+
+
+def test_what_asks_a_question_more_than_once_is_refused_in_one_line(
+    project: Path, counted: Counted
+) -> None:
+    code, output = _run(project, counted.url, "-n", "2", "--dist", "each")
+    assert code not in (0, 1)
+    assert "--dist each: every worker would ask every question" in output
+    assert "Traceback" not in output
+    assert counted._bodies == []
+
+
+def test_a_case_file_under_two_names_is_refused(project: Path, counted: Counted) -> None:
+    (project / "cases" / "b.yaml").symlink_to("a.yaml")
+    for more in ((), ("-n", "2")):
+        code, output = _run(project, counted.url, *more)
+        assert code not in (0, 1)
+        assert "cases/a.yaml:3: id: 'c0' is taken by the same case: its file is read" in output
+        assert "Traceback" not in output
