@@ -25,7 +25,9 @@ ALL = (*RESPONSE_ALONE, *ALIKE, *HARMLESS)
 
 
 def judged(right: mutations.Right, mutant: Observation) -> Judgement:
-    return builders.judge(right.case, mutant, call_format=right.call_format)
+    # The prompt is rendered here, so it is known that it opens no thought.
+    prompt = Prompt(opens_thought=False)
+    return builders.judge(right.case, mutant, call_format=right.call_format, prompt=prompt)
 
 
 def blamed(judgement: Judgement) -> tuple[bool, bool]:

@@ -14,6 +14,7 @@ from evals.lanes import lane as lanes
 from evals.lanes.lane import Ask, Lane, Setup
 from evals.observation import Observation, Traits
 from evals.results import Layer, Record, Status
+from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
 from evals.running.runner import Runner
@@ -49,7 +50,10 @@ def asked(scripted: Scripted, tmp_path: Path) -> Callable[..., dict[str, Record]
             "default", config, names, tmp_path, cache_folder(), lambda text: None
         )
         with opening as opened:
-            runner = Runner(opened, [Question(case, name) for name in names], in_flight=2)
+            life = Life(opened, timeout=config.timeout, in_flight=2, note=lambda death: None)
+            questions = [Question(case, name) for name in names]
+            saved: list[Record] = []
+            runner = Runner(opened, questions, in_flight=2, life=life, save=saved.append)
             records = {name: runner.record(Question(case, name)) for name in names}
             runner.close()
         return records
