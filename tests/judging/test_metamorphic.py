@@ -14,7 +14,7 @@ import pytest
 from mutations import ALIKE, HARMLESS, RESPONSE_ALONE, Mutation, rights
 
 from evals.observation import STREAM, Observation
-from evals.results import Judgement, Kind, Layer, Status
+from evals.results import Judgement, Kind, Layer, Prompt, Status
 
 LEAST = 7_000
 EVERY = int(os.environ.get("METAMORPHIC_EVERY", "4"))
