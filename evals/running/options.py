@@ -62,7 +62,7 @@ class RunOptions:
         return case.model_copy(update={k: v for k, v in chosen.items() if v is not None})
 
     def applied_to(self, config: Config) -> Config:
-        """`config` with the chosen time limit, and model, URL or port for these profiles' targets."""
+        """`config` with the chosen time limit, and these profiles with the model, URL or port."""
         for profile in (name for name in self.profiles if name not in self.implied):
             config = with_options(
                 config, profile, model=self.model, url=self.attach, port=self.port
