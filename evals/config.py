@@ -140,6 +140,10 @@ class Gate(Thresholds):
     """More thresholds, each for the cases of one category."""
 
 
+EVERY_CASE = Gate(case=1.0, on="value")
+"""What holds where no gate is configured: a gate that was forgotten cannot pass a failed case."""
+
+
 class Config(_Table):
     """Everything that a run takes from the configuration file.
 
@@ -162,8 +166,11 @@ class Config(_Table):
     """Targets by name; without any, one named `default`."""
     profiles: dict[str, Profile] = Field(default_factory=lambda: {"default": Profile()})
     """Profiles by name; without any, one named `default`."""
-    gates: dict[str, Gate] = Field(default_factory=lambda: {"default": Gate()})
-    """Gates by the name of their profile; `default` is for profiles without one."""
+    gates: dict[str, Gate] = Field(default_factory=lambda: {"default": EVERY_CASE})
+    """Gates by the name of their profile; `default` is for profiles without one.
+
+    Without either a profile passes only if every case passes.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -172,12 +179,12 @@ class Config(_Table):
             return table
         own = table.get("profiles")
         own = own if isinstance(own, dict) else {}
-        gates = {name: _REPLAY_GATE for name in replay_profiles() if name not in own}
+        gates = {name: EVERY_CASE for name in replay_profiles() if name not in own}
         merged: dict[str, Any] = {}
         for key, default, implied in (
             ("targets", Target(), replay_targets()),
             ("profiles", Profile(), replay_profiles()),
-            ("gates", Gate(), gates),
+            ("gates", EVERY_CASE, gates),
         ):
             given = table.get(key, {"default": default})
             if isinstance(given, dict):
@@ -216,11 +223,8 @@ class Config(_Table):
         return self.targets[self.profile(profile).target]
 
     def gate(self, profile: str) -> Gate:
-        """The gate of this profile; the default profile's gate where it has none of its own."""
-        return self.gates.get(profile) or self.gates.get("default") or Gate()
-
-
-_REPLAY_GATE = Gate(case=1.0, on="value")
+        """The gate of this profile, else that named `default`, else every case has to pass."""
+        return self.gates.get(profile) or self.gates.get("default") or EVERY_CASE
 
 
 def _replay_name(template: str) -> str:

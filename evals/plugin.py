@@ -35,6 +35,7 @@ _SETTINGS = (
     "repeat",
     "temperature",
     "max_tokens",
+    "ask_timeout",
 )
 
 
@@ -58,6 +59,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--repeat", type=int, metavar="K", help="ask each case this often")
     group.addoption("--temperature", type=float, metavar="T", help="for all cases")
     group.addoption("--max-tokens", type=int, metavar="N", help="for all cases: longest answer")
+    # Not --timeout: that is an option of pytest-timeout, for a whole test.
+    group.addoption(
+        "--ask-timeout", type=float, metavar="SECONDS", help="longest wait for the answer to a case"
+    )
     group.addoption("--shard", metavar="I/N", help="ask one of N equal parts; see `evals merge`")
     group.addoption("--progress", action="store_true", help="one line of progress, no dots")
 

@@ -8,7 +8,7 @@ from typing import Any
 import builders
 
 from evals.case import Case, Tool
-from evals.config import Config
+from evals.config import Config, Gate
 from evals.judging.scoring import RATES, Rate
 from evals.observation import Call, Observation, Usage
 from evals.report.summarize import summarize
@@ -113,7 +113,7 @@ def write_run(
     """A finished run in `folder`, as a session leaves it, without a report; its summary."""
     folder.mkdir(parents=True)
     run = replace(RUN, id=folder.name, started=started, asked=Asked(profiles=tuple(profiles)))
-    summary = summarize(records, Config(), replace(PRINT, **print_of), run)
+    summary = summarize(records, Config(gates={"default": Gate()}), replace(PRINT, **print_of), run)
     write_records(records, folder / "records.jsonl")
     write_summary(summary, folder)
     write_fingerprint(summary.fingerprint, folder)

@@ -51,23 +51,10 @@ def test_the_help_of_run_has_the_options_of_the_plugin_and_asks_nothing():
     assert "-v prints each failure in full" in " ".join(output.split())
 
 
-@pytest.mark.parametrize("place", ["cases", "cases/a.yaml", "./cases/a.yaml::x", "{root}/cases/b"])
-def test_named_cases_are_asked_and_no_others(tmp_path, monkeypatch, place):
-    monkeypatch.chdir(tmp_path)
-    place = place.format(root=tmp_path)
-    assert pytest_arguments([place])[-1] == place
-
-
-@pytest.mark.parametrize("given", [["-k", "todo"], [], ["--run-dir", "reports/cases"]])
-def test_without_named_cases_all_are_asked(tmp_path, monkeypatch, given):
-    monkeypatch.chdir(tmp_path)
-    assert pytest_arguments(given)[-1] == "cases"
-
-
 @pytest.mark.parametrize("option", ["-v", "-vv", "--verbose"])
 def test_failures_are_printed_in_full_if_asked_for(option):
-    assert "--tb=no" in pytest_arguments([])
-    assert "--tb=no" not in pytest_arguments([option])
+    assert "--tb=no" in pytest_arguments([], [])
+    assert "--tb=no" not in pytest_arguments([option], [])
 
 
 def test_runs_of_different_suites_are_compared_if_asked_for_also_by_the_old_name(tmp_path):

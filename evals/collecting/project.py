@@ -1,6 +1,6 @@
 """The project whose cases pytest was asked for: its root, its case folders, and what was named."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,15 @@ def find_project(config: pytest.Config) -> Project:
     """
     root = _root(config)
     folders = case_folders(read_config(root), root)
-    places = [place for place in _named(config) if is_case_place(place, folders)]
-    return Project(root, tuple(folders), tuple(places))
+    places = (place for named in _named(config) for place in _places(named, folders))
+    return Project(root, tuple(folders), tuple(dict.fromkeys(places)))
+
+
+def _places(named: Path, folders: Sequence[Path]) -> list[Path]:
+    """What an argument of pytest names of `folders`: a place in one, or those that lie below it."""
+    if is_case_place(named, folders):
+        return [named]
+    return [folder for folder in folders if folder.is_dir() and is_case_place(folder, [named])]
 
 
 def _root(config: pytest.Config) -> Path:

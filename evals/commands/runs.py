@@ -1,7 +1,9 @@
 """Commands that ask and judge: run, merge, rejudge, compare, accept."""
 
+import glob
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +12,11 @@ from typing import Annotated
 import typer
 
 from evals.commands.terminal import (
-    CASES,
     LATEST,
     AllowMismatch,
     RunFolder,
     Unlike,
+    configured_cases,
     or_exit,
     say,
 )
@@ -37,24 +39,25 @@ def run(context: typer.Context) -> None:
 
     from evals.report.github.commands import commands_stopped
 
+    folders = or_exit(lambda: configured_cases(Path.cwd()))
     with commands_stopped(os.environ, say):
-        code = pytest.main(pytest_arguments(context.args))
+        code = pytest.main(pytest_arguments(context.args, folders))
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        say(f"no case was asked; case files are in {', '.join(map(str, folders))}")
     raise typer.Exit(code)
 
 
-def pytest_arguments(given: Sequence[str]) -> list[str]:
-    """What pytest is given for `evals run GIVEN`: a quiet run, of all cases if none are named."""
+def pytest_arguments(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """What pytest is given for `evals run GIVEN`: a quiet run, of all cases if none are named.
+
+    Only pytest can tell a place from an option's value: `folders` are its `testpaths`, which it
+    takes where no place is named, in its root. That does not move to a `--run-dir` elsewhere.
+    """
     always = ["--no-header", "-rN", "-o", "console_output_style=classic"]
     in_full = any(re.fullmatch("-v+|--verbose", word) for word in given)
     quiet = [] if in_full else ["-q", "--progress", "--tb=no"]
-    cases = CASES.resolve()
-    named = [
-        word
-        for word in given
-        if not word.startswith("-")
-        and Path(word.partition("::")[0]).resolve().is_relative_to(cases)
-    ]
-    return [*always, *quiet, *given, *([] if named else [str(CASES)])]
+    unnamed = shlex.join(glob.escape(str(folder)) for folder in folders)
+    return [*always, *quiet, f"--rootdir={Path.cwd()}", "-o", f"testpaths={unnamed}", *given]
 
 
 def merge(
@@ -89,7 +92,7 @@ def rejudge(run: RunFolder = LATEST, baseline: _OtherBaseline = None) -> None:
     summary = or_exit(lambda: rejudge_run(run.resolve(), Path.cwd(), baseline))
     with commands_stopped(os.environ, say):
         print_summary(summary, list(read_records(run / RECORDS)), Console(width=120))
-    raise typer.Exit(0 if summary.gate.passed else 1)
+    raise typer.Exit(0 if summary.passed else 1)
 
 
 def compare(

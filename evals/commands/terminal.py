@@ -1,5 +1,6 @@
 """What commands share: where things lie, how an error ends one, names that a slow module knows."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from evals.errors import EvalsError, cannot_write, unknown_name
+from evals.errors import ConfigError, EvalsError, cannot_write, unknown_name
 
 CASES = Path("cases")
 LATEST = Path("reports/latest")
@@ -56,6 +57,25 @@ def or_exit(work: Callable[[], T]) -> T:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(cannot_write(error))
+
+
+def configured_cases(root: Path) -> list[Path]:
+    """The folders of case files that the configuration in `root` names, as seen from there.
+
+    Raises:
+        ConfigError: one of them is not a folder, or the configuration is not usable.
+    """
+    from evals.config import read_config
+    from evals.running.places import case_folders
+
+    folders = case_folders(read_config(root), root)
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(
+                f"{folder} is not a folder; run this in the root of a project, or name the "
+                "folders of case files in its configuration: cases = ['evals/cases']"
+            )
+    return [Path(os.path.relpath(folder, root)) for folder in folders]
 
 
 def write_or_check(path: Path, text: str, *, check: bool, stale: str) -> None:

@@ -271,6 +271,33 @@ class Summary:
     comparison: tuple[str, ...] | None = None
     """The comparison with the baseline, in lines; null where there was none."""
 
+    @property
+    def is_gated(self) -> bool:
+        """Whether the gate says anything: not of a part that was chosen and came to its end.
+
+        Joined shards are a part only where some are missing, and that is a failure.
+        """
+        run = self.run
+        return bool(run.whole or run.merged or run.missing or run.ended)
+
+    @property
+    def gate_text(self) -> str:
+        """`passed`, `FAILED`, or of a part that is not judged, what would judge it."""
+        if self.is_gated:
+            return "passed" if self.gate.passed else "FAILED"
+        shard = self.run.shard
+        part = f"shard {shard.part}; `evals merge` judges all" if shard else "a part of the suite"
+        return f"not judged ({part})"
+
+    @property
+    def passed(self) -> bool:
+        """What the exit code says: the gate, or of a part that is not judged, its cases."""
+        if self.is_gated:
+            return self.gate.passed
+        lanes = (of for profile in self.profiles.values() for of in profile.cases.values())
+        outcomes = {outcome for of in lanes for outcome in of.values()}
+        return outcomes.isdisjoint({Status.FAIL, Status.ERROR})
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineRun:

@@ -106,8 +106,8 @@ def print_summary(summary: Summary, records: Sequence[Record], console: Console)
         console.print(Text(line), soft_wrap=True)
     for line in _deaths(summary.run.deaths):
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"gate: {'passed' if summary.gate.passed else 'FAILED'}", "bold"))
-    for reason in summary.gate.reasons:
+    console.print(Text(f"gate: {summary.gate_text}", "bold"))
+    for reason in summary.gate.reasons if summary.is_gated else ():
         console.print(Text(f"  {reason}"), soft_wrap=True)
 
 

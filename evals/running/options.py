@@ -16,12 +16,15 @@ from evals.report.summary import Asked
 from evals.report.summary_file import read_run
 from evals.running.shard import Shard, parse_shard
 
+_FIELDS: Mapping[str, str] = {"ask_timeout": "timeout"}
+"""Names of options in the file, where they are others."""
 _LIMITS: Mapping[str, type[BaseModel]] = {
     "repeat": CaseSettings,
     "temperature": CaseSettings,
     "max_tokens": CaseSettings,
     "in_flight": Config,
     "port": Target,
+    "ask_timeout": Config,
 }
 """Numbers of the command line, and where a file may say the same: the limits are those."""
 
@@ -39,6 +42,8 @@ class RunOptions:
     max_tokens: int | None = None
     in_flight: int = 4
     """Cases asked at a time."""
+    ask_timeout: float | None = None
+    """Seconds for each question, in place of the configuration's."""
     shard: Shard | None = None
     baseline: Path | None = None
     """A run's folder or a baseline file that the gate compares with."""
@@ -57,11 +62,13 @@ class RunOptions:
         return case.model_copy(update={k: v for k, v in chosen.items() if v is not None})
 
     def applied_to(self, config: Config) -> Config:
-        """`config` with the chosen model, URL or port for the targets of these profiles."""
+        """`config` with the chosen time limit, and these profiles with the model, URL or port."""
         for profile in (name for name in self.profiles if name not in self.implied):
             config = with_options(
                 config, profile, model=self.model, url=self.attach, port=self.port
             )
+        if self.ask_timeout is not None:
+            config = config.model_copy(update={"timeout": self.ask_timeout})
         return config
 
     def as_asked(self, answered: Collection[str]) -> Asked:
@@ -103,6 +110,7 @@ def read_options(settings: Mapping[str, Any], config: Config) -> RunOptions:
         temperature=temperature,
         max_tokens=settings.get("max_tokens"),
         in_flight=settings.get("in_flight", config.in_flight),
+        ask_timeout=settings.get("ask_timeout"),
         shard=parse_shard(settings["shard"]) if "shard" in settings else None,
         baseline=baseline,
         model=settings.get("model"),
@@ -155,7 +163,7 @@ def _check_limits(settings: Mapping[str, Any]) -> None:
         if name not in settings:
             continue
         try:
-            table.model_validate({name: settings[name]})
+            table.model_validate({_FIELDS.get(name, name): settings[name]})
         except ValidationError as error:
             option = f"--{name.replace('_', '-')}"
             what = error.errors()[0]["msg"].replace("Input should be", "it should be")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_runs import PRINT, RUN
 
 from evals.case import Case, Expect, KnownDefect, Tool
-from evals.config import Config, cache_folder
+from evals.config import Config, Gate, cache_folder
 from evals.lanes.tokens import decoder, load_tokenizer, token_texts
 from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.replay.build import cached_replay
@@ -67,7 +67,7 @@ RECORDS = {
 
 
 def summary_of(records, **run):
-    return summarize(records, Config(), PRINT, replace(RUN, **run))
+    return summarize(records, Config(gates={"default": Gate()}), PRINT, replace(RUN, **run))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from evals.cli import app
-from evals.config import Config
+from evals.config import Config, Gate
 from evals.observation import STREAM, Observation
 from evals.report.comparison import compare
 from evals.report.github.commands import annotations, commands_stopped, escape_data, escape_property
@@ -61,7 +61,9 @@ def broken(name="broken", error="the connection was closed"):
 
 def summary_of(records, whole=True, **run):
     print_of = replace(PRINT, versions={"mlx-lm": "1"})
-    return summarize(records, Config(), print_of, replace(RUN, whole=whole, **run))
+    return summarize(
+        records, Config(gates={"default": Gate()}), print_of, replace(RUN, whole=whole, **run)
+    )
 
 
 def tokens(page):

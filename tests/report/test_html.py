@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from evals.cli import app
-from evals.config import Config
+from evals.config import Config, Gate
 from evals.errors import ConfigError
 from evals.observation import STREAM, Observation
 from evals.report.github.markdown import job_summary
@@ -221,7 +221,9 @@ def test_a_failed_case_has_one_line_in_the_terminal_and_violations_come_first():
     lost = answer_of(case_of("lost"), called(BIG - 1))
     records = [miss, replace(miss, traits=STREAM), replace(miss, profile="other"), lost]
     console = Console(width=200, record=True, file=io.StringIO())
-    print_summary(summarize(records, Config(), PRINT, RUN), records, console)
+    print_summary(
+        summarize(records, Config(gates={"default": Gate()}), PRINT, RUN), records, console
+    )
     lines = [line for line in console.export_text().splitlines() if line.startswith("fail ")]
     assert [line.partition(": ")[0] for line in lines] == [
         "fail cases/messages.yaml::lost[default-server]",

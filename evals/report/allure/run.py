@@ -49,8 +49,11 @@ def _category(name: str, status: str, beginning: str) -> dict[str, Any]:
 
 def environment(summary: Summary) -> str:
     """`environment.properties`: the gate and the fingerprint."""
-    gate = "passed" if summary.gate.passed else "FAILED"
-    pairs = [("gate", gate), ("run", summary.run.id), *_flat("", asdict(summary.fingerprint))]
+    pairs = [
+        ("gate", summary.gate_text),
+        ("run", summary.run.id),
+        *_flat("", asdict(summary.fingerprint)),
+    ]
     return "".join(f"{_property(name)} = {_property(str(value))}\n" for name, value in pairs)
 
 

@@ -8,7 +8,7 @@ from evals.errors import ConfigError
 from evals.report.comparison import Comparison, compare
 from evals.report.github.commands import annotations
 from evals.report.github.issue import issue_text
-from evals.report.github.markdown import is_gated, job_summary
+from evals.report.github.markdown import job_summary
 from evals.report.problems import problems
 from evals.report.summary import Summary
 from evals.report.summary_file import read_run, read_summary
@@ -44,7 +44,7 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
         with Path(step).open("a", encoding="utf-8") as file:
             file.write(page)
     (run / ISSUE).unlink(missing_ok=True)
-    if is_gated(summary) and not summary.gate.passed:
+    if summary.is_gated and not summary.gate.passed:
         text = issue_text(summary, records, variables, comparison)
         replace_file(run / ISSUE, text)
     found = list(annotations(problems(records, comparison)))

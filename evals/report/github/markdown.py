@@ -72,17 +72,8 @@ def job_summary(
     return "\n".join(lines)
 
 
-def is_gated(summary: Summary) -> bool:
-    """Whether the gate says anything: not of a part that was chosen and came to its end.
-
-    Joined shards are a part only where some are missing, and that is a failure.
-    """
-    run = summary.run
-    return bool(run.whole or run.merged or run.missing or run.ended)
-
-
 def _headline(summary: Summary) -> str:
-    if not is_gated(summary):
+    if not summary.is_gated:
         return "Tool calling: a part of the suite, without a gate"
     return f"Tool calling: gate {'passed' if summary.gate.passed else 'FAILED'}"
 

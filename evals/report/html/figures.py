@@ -39,7 +39,9 @@ def figures(
     return {
         "run": summary.run,
         "started": started(summary),
-        "gate": summary.gate,
+        "gate_text": summary.gate_text,
+        "passed": summary.passed,
+        "reasons": summary.gate.reasons if summary.is_gated else (),
         "counts": Counter(list_entry(record)["outcome"] for record in records),
         "rate_names": list(RATES),
         "profiles": [
