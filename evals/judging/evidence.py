@@ -19,6 +19,7 @@ from evals.judging.checks import (
     show,
 )
 from evals.judging.matching import match
+from evals.judging.request_keys import stopped
 from evals.observation import Call, Observation, Traits
 from evals.results import Difference, Kind, Layer
 
@@ -27,6 +28,8 @@ LAYERS = {
     Kind.FINISH_REASON: Layer.SERVER,
     Kind.STREAM_MISMATCH: Layer.SERVER,
     Kind.TOOL_CHOICE_IGNORED: Layer.SERVER,
+    Kind.REQUEST_IGNORED: Layer.SERVER,
+    Kind.STOPPED: Layer.HARNESS,
     Kind.PROMPT_DRIFT: Layer.TEMPLATE,
     Kind.SERVER_ERROR: Layer.SERVER,
     Kind.HARNESS_ERROR: Layer.HARNESS,
@@ -75,6 +78,9 @@ class Evidence:
             return None
         if self.truncated and (not reading.read or any(m.cut for m in reading.malformed)):
             return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
+        if word := stopped(self.case, reading):
+            reason = f"the case's stop word {show(word)} cut the call off"
+            return Blame(Kind.STOPPED, Layer.HARNESS, reason)
         if reading.malformed:
             first = reading.malformed[0]
             reason = f"malformed call, {first.reason}: {show(first.text)}"
@@ -215,6 +221,8 @@ def _compare_arguments(case: Case, item: ReadCall, delivered: Call) -> list[Find
 
 def _compare_text(case: Case, reading: Reading, response: Observation) -> Finding | None:
     written, delivered = reading.text.strip(), _text(response)
+    for word in case.stop:  # it ends the answer, and is not part of it
+        written = written.partition(word)[0].strip()
     # The opening <think> may be in the prompt: then the raw text does not show where thought ends.
     whole = "".join(f"{response.reasoning or ''}{delivered}".split())
     if written == delivered or (response.reasoning and "".join(written.split()) == whole):
