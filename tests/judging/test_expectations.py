@@ -349,7 +349,7 @@ FILES: dict[str, tuple[str, tuple[str, list], list[tuple[str, list, str]]]] = {
 """,
         ("", [("mcp.read", {"path": "a.txt"})]),
         [
-            ("", [("mcp_read", {"path": "a.txt"})], "wrong_tool"),
+            ("", [("openai_read", {"path": "a.txt"})], "wrong_tool"),
             ("", [("anthropic_read", {"path": "a.txt"})], "wrong_tool"),
             ("", [("mcp.read", {"path": "b.txt"})], "wrong_value"),
         ],

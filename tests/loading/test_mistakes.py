@@ -203,8 +203,7 @@ MISTAKES = [
         "contains: [hello]",
         "regex: '(hello'",
         [
-            "8: words: expect: answer: regex: '(hello' is not a regular expression: missing ), "
-            "unterminated subpattern at position 0"
+            "8: words: expect: answer: regex: '(hello' is not a regular expression: missing ) at position 6"
         ],
     ),
     (
@@ -313,8 +312,7 @@ MISTAKES = [
         "arguments: {city: Oslo}}}\n  - id: words",
         "arguments: {city: {$regex: '('}}}}\n  - id: words",
         [
-            "5: weather: expect: get_weather: $.city: $regex: missing ), unterminated subpattern at "
-            "position 0"
+            "5: weather: expect: get_weather: $.city: $regex: missing ) at position 1"
         ],
     ),
     (
