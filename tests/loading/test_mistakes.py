@@ -311,9 +311,7 @@ MISTAKES = [
         "a matcher's pattern that is none",
         "arguments: {city: Oslo}}}\n  - id: words",
         "arguments: {city: {$regex: '('}}}}\n  - id: words",
-        [
-            "5: weather: expect: get_weather: $.city: $regex: missing ) at position 1"
-        ],
+        ["5: weather: expect: get_weather: $.city: $regex: missing ) at position 1"],
     ),
     (
         "a matcher with an unknown option",
