@@ -12,17 +12,30 @@ def validate(
     places: Annotated[list[Path], typer.Argument(help="case files or folders")] = [CASES],  # noqa: B006
 ) -> None:
     """Check case files without asking anything."""
+    from evals.config import has_config, read_config
     from evals.loading.casefile import find_case_files, read_cases
+    from evals.loading.tools import notes
 
-    cases = or_exit(lambda: read_cases(find_case_files(places), Path.cwd()))
+    profiles = read_config(Path.cwd()).profiles if has_config(Path.cwd()) else None
+    cases = or_exit(lambda: read_cases(find_case_files(places), Path.cwd(), profiles=profiles))
+    for note in notes(cases):
+        print(f"note: {note}")
     tools = {tool.name for case in cases for tool in case.tools}
     print(f"{len(cases)} cases over {len(tools)} tools are valid")
 
 
 def schema(check: Check = False) -> None:
-    """Write the JSON Schema of case files for editors: cases/schema.json."""
-    from evals.loading.casefile import SCHEMA_FILE, json_schema
+    """Write the JSON Schemas for editors: cases/schema.json, of tools and of evals.toml."""
+    from evals import config
+    from evals.loading.casefile import SCHEMA_FILE
+    from evals.loading.entries import json_schema, tools_json_schema
 
-    path = CASES / SCHEMA_FILE
-    stale = f"{path} is not what the code says; `evals schema` writes it again"
-    write_or_check(path, json_schema(), check=check, stale=stale)
+    texts = {
+        SCHEMA_FILE: json_schema(),
+        "tools.schema.json": tools_json_schema(),
+        "evals.schema.json": config.json_schema(),
+    }
+    for name, text in texts.items():
+        path = CASES / name
+        stale = f"{path} is not what the code says; `evals schema` writes it again"
+        write_or_check(path, text, check=check, stale=stale)

@@ -97,9 +97,10 @@ async def _answer(
             if isinstance(node, End):
                 raise ValueError("the agent ended without asking the model")
             usage = node.model_response.usage
+            beside = node.model_response.text
             after = await run.next(node)
     return {
-        "content": str(after.data.output) if isinstance(after, End) else None,
+        "content": str(after.data.output) if isinstance(after, End) else beside,
         "refused": _refusals(getattr(after, "request", None)),
         "usage": Usage(usage.input_tokens, usage.output_tokens, usage.cache_read_tokens),
     }
@@ -107,9 +108,10 @@ async def _answer(
 
 def _settings(case: Case) -> ModelSettings:
     settings = ModelSettings(temperature=case.temperature, max_tokens=case.max_tokens)
-    if case.tool_choice != "auto":
-        # As a setting, `required` is refused for a whole agent run; here it is for one request.
-        settings["extra_body"] = {"tool_choice": case.tool_choice}
+    # As a setting, `required` is refused for a whole agent run; here it is for one request.
+    choice = {} if case.tool_choice == "auto" else {"tool_choice": case.tool_choice}
+    if body := {**choice, **case.request_keys}:
+        settings["extra_body"] = body
     return settings
 
 
@@ -120,7 +122,12 @@ def _tool(tool: cases.Tool, calls: list[Call]) -> Tool[None]:
         calls.append(Call(tool.name, json.dumps(arguments, ensure_ascii=False)))
         return tool.result
 
-    return Tool.from_schema(scripted, tool.name, tool.description or None, tool.parameters)
+    made: Tool[None] = Tool.from_schema(
+        scripted, tool.name, tool.description or None, tool.parameters
+    )
+    if tool.strict is not None:
+        made.strict = tool.strict
+    return made
 
 
 def _refusals(request: ModelRequest | None) -> str | None:
