@@ -82,9 +82,9 @@ ROWS: dict[str, Row] = {
         {"calls": [OSLO, READ], "order": "given", "extra": True},
         ("", [("delete", {}), SAID, ("delete", {}), TODO]),
         [
-            ("", [TODO, SAID], "wrong_tool"),
+            ("", [TODO, SAID], "another_order"),
             ("", [SAID], "missing_call"),
-            ("", [TODO, ("delete", {}), SAID], "wrong_tool"),
+            ("", [TODO, ("delete", {}), SAID], "another_order"),
         ],
     ),
     "only some arguments": (
