@@ -2,17 +2,27 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+from evals.expect import Expect, ExpectedAnswer, ExpectedCall, Value
+
+__all__ = [
+    "Case",
+    "Expect",
+    "ExpectedAnswer",
+    "ExpectedCall",
+    "KnownDefect",
+    "ReplayScript",
+    "Tool",
+]
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+PASSED_ON = ("top_p", "parallel_tool_calls", "stop", "response_format", "chat_template_kwargs")
+"""Keys of a case that stand in its request under the same name, where they are set."""
 ToolChoice = Literal["auto", "none", "required"]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tool(_Value):
+class Tool(Value):
     """An available tool. `parameters` is a JSON Schema of type object; none means no parameters."""
 
     name: str = Field(min_length=1)
@@ -21,65 +31,12 @@ class Tool(_Value):
     """What the model is told about it."""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
     """A JSON Schema of type object."""
+    strict: bool | None = None
+    """OpenAI's `strict`, passed on: calls must then satisfy the schema."""
     result: str = Field(default="ok", description="What the tool returns in the agent lane.")
 
 
-class ExpectedCall(_Value):
-    """A call that is expected. Argument values may be matchers such as `$any_of`."""
-
-    name: str
-    """Name of an available tool."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """All of its arguments, as values or matchers; one more or one less fails."""
-
-
-class ExpectedAnswer(_Value):
-    """What a direct answer must satisfy, beyond being one: text without a call or markup."""
-
-    contains: tuple[str, ...] = ()
-    """Each must occur in the answer, letter case ignored."""
-    not_contains: tuple[str, ...] = ()
-    """None may occur in the answer, letter case ignored."""
-    any_of: tuple[str, ...] = ()
-    """At least one must occur in the answer, letter case ignored."""
-
-
-class Expect(_Value):
-    """Exactly one of: a call, calls, one of several alternatives, or an answer without a call."""
-
-    call: ExpectedCall | None = None
-    """One call, and no other."""
-    calls: tuple[ExpectedCall, ...] | None = None
-    """These calls, and no other."""
-    any_of: tuple[tuple[ExpectedCall, ...], ...] | None = None
-    """One of these sets of calls."""
-    answer: ExpectedAnswer | None = None
-    """Words and no call; `{}` where any words will do."""
-    order: Literal["any", "given"] = "any"
-    """Whether several calls must come in the order given."""
-
-    @model_validator(mode="after")
-    def _one_form(self) -> "Expect":
-        given = [n for n in ("call", "calls", "any_of", "answer") if getattr(self, n) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"expect needs exactly one of call, calls, any_of, answer; it has {given or 'none'}"
-            )
-        if self.calls == () or self.any_of == () or any(not calls for calls in self.any_of or ()):
-            raise ValueError("expect.calls and each of expect.any_of need at least one call")
-        return self
-
-    @property
-    def alternatives(self) -> tuple[tuple[ExpectedCall, ...], ...]:
-        """The sets of calls of which one must come; empty where an answer is expected."""
-        if self.call is not None:
-            return ((self.call,),)
-        if self.calls is not None:
-            return (self.calls,)
-        return self.any_of or ()
-
-
-class KnownDefect(_Value):
+class KnownDefect(Value):
     """A defect that makes this case fail under a profile, with the public link that tells of it."""
 
     profiles: tuple[str, ...]
@@ -96,7 +53,7 @@ class KnownDefect(_Value):
     )
 
 
-class ReplayScript(_Value):
+class ReplayScript(Value):
     """What the replay model writes in answer to a case: a text, or token ids exactly."""
 
     text: str | None = None
@@ -113,7 +70,7 @@ class ReplayScript(_Value):
         return self
 
 
-class Case(_Value):
+class Case(Value):
     """One question. `path` and `line` say where it stands; `node` is its name in reports."""
 
     id: Identifier
@@ -127,6 +84,12 @@ class Case(_Value):
     tool_choice: ToolChoice | dict[str, Any] = "auto"
     max_tokens: int = Field(default=256, ge=1, le=8192)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    parallel_tool_calls: bool | None = None
+    stop: tuple[str, ...] = ()
+    response_format: dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    extra_body: dict[str, Any] | None = None
     repeat: int = Field(default=1, ge=1)
     tags: tuple[Identifier, ...] = ()
     tier: Literal["smoke", "full"] = "full"
@@ -140,6 +103,15 @@ class Case(_Value):
     def node(self) -> str:
         """`cases/zero_param/todo.yaml::todoread-pending`: the same as pytest's node id."""
         return f"{self.path}::{self.id}"
+
+    @property
+    def request_keys(self) -> dict[str, Any]:
+        """Keys of the request beyond its usual ones, as the case sets them; `extra_body` last."""
+        keys = {name: getattr(self, name) for name in PASSED_ON}
+        given = {name: value for name, value in keys.items() if value is not None and value != ()}
+        if self.stop:
+            given["stop"] = list(self.stop)
+        return {**given, **(self.extra_body or {})}
 
     @property
     def question(self) -> str:

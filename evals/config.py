@@ -22,6 +22,7 @@ categories.zero-param.tool_name = 0.9
 ```
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Callable, Sequence
@@ -79,7 +80,9 @@ def _server_url(url: str) -> str:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
 
 class Target(_Table):
@@ -244,6 +247,13 @@ def replay_profiles() -> dict[str, Profile]:
         for format_ in replayed_formats()
         if format_.template and (name := _replay_name(format_.template))
     }
+
+
+def json_schema() -> str:
+    """The JSON Schema of evals.toml, as the text of `cases/evals.schema.json`."""
+    schema = Config.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 def has_config(folder: Path) -> bool:

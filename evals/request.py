@@ -12,6 +12,10 @@ MODEL = "default_model"
 """mlx_lm.server's name for the model it was started with; any other name makes it load another."""
 
 
+OWN_KEYS = ("model", "messages", "tools", "tool_choice", "max_tokens", "temperature", "stream")
+"""Keys that `build_request` sets, and that a case's `extra_body` may not."""
+
+
 def build_request(case: Case, *, stream: bool = False) -> dict[str, Any]:
     """The body for `POST /v1/chat/completions`.
 
@@ -34,7 +38,7 @@ def build_request(case: Case, *, stream: bool = False) -> dict[str, Any]:
         body["stream_options"] = {"include_usage": True}
     else:
         body["logprobs"] = True
-    return body
+    return {**body, **case.request_keys}
 
 
 def build_messages(case: Case) -> list[dict[str, Any]]:
@@ -69,6 +73,8 @@ def tool_schema(tool: Tool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name, "parameters": tool.parameters}
     if tool.description:
         function["description"] = tool.description
+    if tool.strict is not None:
+        function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 

@@ -89,6 +89,18 @@ Validator: Any = extend(  # type: ignore[no-untyped-call]
 )
 """JSON Schema 2020-12; unlike jsonschema's, `multipleOf: 0.01` takes 19.99, and patterns end."""
 
+FORMATS: Any = Draft202012Validator.FORMAT_CHECKER
+"""Checks of `format`, those that jsonschema has without more packages: date, email, ipv4, …"""
+
+
+def is_valid(value: Any, schema: Any, root: Any) -> bool:
+    """Whether a part of a schema allows a value; one that cannot be used allows none."""
+    validator = Validator(root if isinstance(root, Mapping) else {}, format_checker=FORMATS)
+    try:
+        return bool(validator.evolve(schema=schema).is_valid(value))
+    except Exception:  # jsonschema's own errors of an unusable schema have no common type
+        return False
+
 
 def resolve(schema: Any, root: Any) -> Any:
     """`schema` with its local `$ref` (`#/$defs/…`) followed; `{}` where that leads nowhere.

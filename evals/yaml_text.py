@@ -111,7 +111,7 @@ def read_yaml(file: Path, root: Path, problems: Problems) -> Document | None:
     aliases stand for are bounded. The document's `path` is relative to `root`; a file that a link
     brings in from outside of `root` is not read.
     """
-    path = one_line(_relative(file, root))
+    path = one_line(shown_path(file, root))
     before = len(problems.lines)
     try:
         loader = Loader(_read_text(file, root))
@@ -123,7 +123,7 @@ def read_yaml(file: Path, root: Path, problems: Problems) -> Document | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = "" if isinstance(error, TooMuch) else "not YAML: "
-        problems.add(path, mark.line + 1 if mark else 1, f"{what}{error.problem}")
+        problems.add(path, mark.line + 1 if mark else 1, f"{what}{error.problem}{_hint(error)}")
         return None
     except (OSError, ValueError, yaml.YAMLError) as error:
         problems.add(path, 1, f"cannot be read: {one_line(excerpt(str(error)))}")
@@ -150,6 +150,16 @@ def _read_text(file: Path, root: Path) -> str:
     if len(content) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB; split it")
     return content.decode("utf-8")
+
+
+def _hint(error: yaml.MarkedYAMLError) -> str:
+    """What helps against YAML's own traps."""
+    problem = str(error.problem)
+    if "mapping values are not allowed" in problem or "expected ',' or" in problem:
+        return "; put a value in quotes that has ': ', ' #', ',', '?', '[' or '{' in it"
+    if "cannot start any token" in problem or "for the tag" in problem:
+        return "; put a value in quotes that begins with '@', '`', '%', '!' or a tab"
+    return ""
 
 
 @dataclass
@@ -200,7 +210,9 @@ def _plain(node: yaml.Node, loader: Loader, place: tuple[str | int, ...], walk: 
         line = key_node.start_mark.line + 1
         key = loader.construct_object(key_node)
         if not isinstance(key, str):
-            problems.add(path, line, f"{_shown(place)}key {key!r} is not text; put it in quotes")
+            braces = isinstance(key_node, yaml.MappingNode)
+            hint = 'put {{name}} in quotes: "{{name}}"' if braces else "put it in quotes"
+            problems.add(path, line, f"{_shown(place)}key {key!r} is not text; {hint}")
             continue
         if key in result:
             problems.add(path, line, f"{_shown(place)}duplicate key {key!r}; remove one of the two")
@@ -215,7 +227,8 @@ def _shown(place: Sequence[str | int]) -> str:
     return f"{text}: " if text else ""
 
 
-def _relative(file: Path, root: Path) -> str:
+def shown_path(file: Path, root: Path) -> str:
+    """The file's path as mistakes and reports name it: relative to `root` where it lies there."""
     try:
         return file.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:

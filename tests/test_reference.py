@@ -39,6 +39,8 @@ CASES = [
     case_of({"answer": {"contains": ["yes"]}}),
     case_of({"calls": [{"name": "todoread"}, OSLO]}),
     case_of({"answer": {}}, tool_choice="none"),
+    case_of({"not_call": ["get_weather"]}),
+    case_of({"call": OSLO}, stop=("city",), parallel_tool_calls=False),
 ]
 WRITTEN = [
     None,

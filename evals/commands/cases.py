@@ -14,20 +14,36 @@ def validate(
     ] = None,
 ) -> None:
     """Check case files without asking anything."""
+    from evals.config import has_config, read_config
     from evals.loading.casefile import find_case_files, read_cases
+    from evals.loading.tools import notes
 
     root = Path.cwd()
+    profiles = or_exit(lambda: read_config(root)).profiles if has_config(root) else None
     cases = or_exit(
-        lambda: read_cases(find_case_files(places or configured_cases(root)), root),
+        lambda: read_cases(
+            find_case_files(places or configured_cases(root)), root, profiles=profiles
+        )
     )
+    for note in notes(cases):
+        print(f"note: {note}")
     tools = {tool.name for case in cases for tool in case.tools}
     print(f"{len(cases)} cases over {len(tools)} tools are valid")
 
 
 def schema(check: Check = False) -> None:
-    """Write the JSON Schema of case files for editors: schema.json in the first folder of cases."""
-    from evals.loading.casefile import SCHEMA_FILE, json_schema
+    """Write the JSON Schemas for editors, of cases, tools and evals.toml, beside the cases."""
+    from evals import config
+    from evals.loading.casefile import SCHEMA_FILE
+    from evals.loading.entries import json_schema, tools_json_schema
 
-    path = or_exit(lambda: configured_cases(Path.cwd()))[0] / SCHEMA_FILE
-    stale = f"{path} is not what the code says; `evals schema` writes it again"
-    write_or_check(path, json_schema(), check=check, stale=stale)
+    folder = or_exit(lambda: configured_cases(Path.cwd()))[0]
+    texts = {
+        SCHEMA_FILE: json_schema(),
+        "tools.schema.json": tools_json_schema(),
+        "evals.schema.json": config.json_schema(),
+    }
+    for name, text in texts.items():
+        path = folder / name
+        stale = f"{path} is not what the code says; `evals schema` writes it again"
+        write_or_check(path, text, check=check, stale=stale)

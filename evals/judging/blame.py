@@ -114,7 +114,7 @@ def _own_kind(kind: Kind) -> Kind:
 def hidden_call(evidence: Evidence) -> Finding | None:
     """A call where an answer was expected, which did not come out as a call."""
     case, response = evidence.case, evidence.response
-    if case.expect.alternatives or response.calls:
+    if not case.expect.needs_answer or response.calls:
         return None
     if evidence.reading is None:
         if response.finish_reason == "tool_calls":

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from evals.case import ExpectedCall, Tool
 from evals.json_text import to_text
-from evals.judging.assignment import assign
+from evals.judging.assignment import assign, assign_in_order
 from evals.judging.comparison import NOTHING, Leaf, Match
 from evals.judging.matching import match_arguments
 
@@ -30,10 +30,14 @@ class CallMatch:
 
 @dataclass(frozen=True)
 class CallsMatch:
-    """All expected calls in their order, and the indices of calls that nobody expected."""
+    """All expected calls in their order, and the indices of calls that nobody expected.
+
+    Where other calls may come beside those expected, they are `allowed` and not `extra`.
+    """
 
     calls: tuple[CallMatch, ...]
     extra: tuple[int, ...]
+    allowed: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -55,10 +59,12 @@ def match_calls(
     tools: Sequence[Tool] = (),
     *,
     matchers: bool = True,
+    others: bool = False,
 ) -> CallsMatch:
     """Pair expected calls with those that came, each as (name, parsed arguments or ValueError).
 
-    Order `given` pairs them one by one. Order `any` takes the assignment with the fewest wrong
+    Order `given` pairs them one by one; where `others` may stand between them, it takes the best
+    pairing that keeps the order. Order `any` takes the assignment with the fewest wrong
     names, and among those the fewest wrong leaves. A pair may have different names: that reads
     better than one call missing and another extra.
     """
@@ -67,20 +73,21 @@ def match_calls(
         [_match_arguments(call, arguments, schema, matchers) for _, arguments in got]
         for call in expected
     ]
-    if order == "given":
-        pairs = {i: i for i in range(min(len(expected), len(got)))}
+    # Among equals the order as it came: the places count less than any one fault.
+    fault = len(expected) * len(got) + 1
+    costs = [
+        [
+            fault * _faults(call, name, cell) + abs(i - j)
+            for j, ((name, _), cell) in enumerate(zip(got, row, strict=True))
+        ]
+        for i, (call, row) in enumerate(zip(expected, table, strict=True))
+    ]
+    if order == "any":
+        pairs = assign(costs)
+    elif others and len(got) > len(expected):
+        pairs = assign_in_order(costs)
     else:
-        # Among equals the order as it came: the places count less than any one fault.
-        fault = len(expected) * len(got) + 1
-        pairs = assign(
-            [
-                [
-                    fault * _faults(call, name, cell) + abs(i - j)
-                    for j, ((name, _), cell) in enumerate(zip(got, row, strict=True))
-                ]
-                for i, (call, row) in enumerate(zip(expected, table, strict=True))
-            ]
-        )
+        pairs = {i: i for i in range(min(len(expected), len(got)))}
     calls = []
     for i, call in enumerate(expected):
         index = pairs.get(i)

@@ -7,17 +7,19 @@ to what the model wrote, so that the two can be told apart; see `evals.judging.r
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from jsonschema.exceptions import SchemaError
 
 from evals import schema as schemas
-from evals.case import Case, ExpectedCall, Tool
+from evals.case import Case, ExpectedAnswer, ExpectedCall, Tool
+from evals.expect import Alternative
 from evals.formats.model_text import read_model_text
 from evals.formats.naming import CodeMarks, is_named
 from evals.formats.registry import find_format, syntax
 from evals.json_text import parse_strict, to_text
+from evals.judging import answers
 from evals.judging.call_matching import CallsMatch, match_calls
 from evals.judging.looks import apart, cut, one_line
 from evals.observation import Call, Observation
@@ -42,6 +44,8 @@ class Said:
 
     calls: tuple[Call, ...]
     text: str
+    _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was found once for a case, for the checks that ask for it again."""
 
     @classmethod
     def of(cls, observation: Observation) -> "Said":
@@ -56,12 +60,45 @@ def match_expected(
 
     `order` takes the place of the case's own.
     """
+    return nearest(case, said, order)[1]
+
+
+def nearest(
+    case: Case, said: Said, order: Literal["any", "given"] | None = None
+) -> tuple[Alternative, CallsMatch]:
+    """The alternative with calls that is nearest to those that came, and how they match it.
+
+    Where calls are right and none is named, it is one of no calls, with all others allowed.
+    """
+    order = order or case.expect.order
+    of, found = said._kept.get(order, (None, None))
+    if of is not case or found is None:
+        found = _nearest(case, said, order)
+        said._kept[order] = (case, found)
+    way, match = found
+    return way, match
+
+
+def _nearest(
+    case: Case, said: Said, order: Literal["any", "given"]
+) -> tuple[Alternative, CallsMatch]:
     got = [(call.name, parse_arguments(call)) for call in said.calls]
-    matches = [
-        match_calls(calls, got, order or case.expect.order, case.tools)
-        for calls in case.expect.alternatives
-    ]
-    return min(matches, key=lambda match: (not match.ok, match.faults))
+    ways = [way for way in case.expect.ways if way.wanted] or [Alternative.model_construct()]
+    return min(
+        [(way, _match_way(case, way, got, order)) for way in ways],
+        key=lambda pair: (
+            not pair[1].ok,
+            pair[1].faults,
+            pair[0].answer is not None and answers.problem(pair[0].answer, said.text) is not None,
+        ),
+    )
+
+
+def _match_way(
+    case: Case, way: Alternative, got: list[tuple[str, Any]], order: Literal["any", "given"]
+) -> CallsMatch:
+    match = match_calls(way.wanted, got, order, case.tools, others=case.expect.extra)
+    return replace(match, extra=(), allowed=match.extra) if case.expect.allows_others else match
 
 
 def parse_arguments(call: Call) -> Any:
@@ -76,37 +113,44 @@ def parse_arguments(call: Call) -> Any:
 
 
 def check_call_or_answer(case: Case, said: Said) -> Finding | None:
-    """A call where calls are expected, none where an answer is."""
-    if case.expect.alternatives and not said.calls:
+    """A call where one must come, none where an answer must."""
+    if case.expect.needs_call and not said.calls:
         came = f"not: {show(said.text)}" if said.text else "and nothing came"
         return Finding(Kind.MISSING_CALL, f"a call was expected, {came}")
-    if not case.expect.alternatives and said.calls:
+    if case.expect.needs_answer and said.calls:
         names = ", ".join(show(call.name) for call in said.calls)
         return Finding(Kind.SPURIOUS_CALL, f"an answer was expected, not a call of {names}")
     return None
 
 
+def answers_wanted(case: Case, said: Said) -> tuple[ExpectedAnswer, ...]:
+    """What the text may be: an answer by itself, or the text beside the calls that came."""
+    if not said.calls:
+        return case.expect.answers
+    if not case.expect.alternatives:
+        return ()
+    beside = nearest(case, said)[0].answer
+    return (beside,) if beside else ()
+
+
 def check_answer(case: Case, said: Said) -> Finding | None:
-    """Text that is not empty and has what the case wants in it; letter case is ignored."""
-    if not said.text.strip():
-        return Finding(Kind.WRONG_ANSWER, "the answer is empty")
-    expected = case.expect.answer
-    text = said.text.casefold()
-    for part in expected.contains if expected else ():
-        if part.casefold() not in text:
-            return Finding(Kind.WRONG_ANSWER, f"{show(part)} is not in: {show(said.text)}")
-    options = expected.any_of if expected else ()
-    if options and not any(option.casefold() in text for option in options):
-        reason = f"none of {show(list(options))} is in: {show(said.text)}"
-        return Finding(Kind.WRONG_ANSWER, reason)
-    for part in expected.not_contains if expected else ():
-        if part.casefold() in text:
-            return Finding(Kind.WRONG_ANSWER, f"{show(part)} is in: {show(said.text)}")
-    return None
+    """Text that is not empty and has what one of the expected answers wants in it."""
+    problems = [answers.problem(each, said.text) for each in answers_wanted(case, said)]
+    if not problems or None in problems:
+        return None
+    missing = [problem for problem in problems if problem]
+    reason = "; nor: ".join(missing)
+    if not said.calls and case.expect.alternatives:
+        reason = f"neither a call nor the answer that is expected: {reason}"
+    return Finding(Kind.WRONG_ANSWER, reason)
 
 
 def check_tool_name(case: Case, said: Said) -> Finding | None:
-    """Exactly the expected names, byte for byte, each of an available tool."""
+    """Exactly the expected names, byte for byte, each of an available tool, none forbidden."""
+    forbidden = [call.name for call in said.calls if call.name in (case.expect.not_call or ())]
+    if forbidden:
+        reason = f"{', '.join(map(show, forbidden))} must not be called"
+        return Finding(Kind.FORBIDDEN_CALL, reason)
     for call in said.calls:
         if case.tool(call.name) is None:
             kind = Kind.CORRUPT_NAME if _STRANGE.search(call.name) else Kind.WRONG_TOOL
@@ -120,7 +164,7 @@ def check_tool_name(case: Case, said: Said) -> Finding | None:
         return Finding(Kind.ANOTHER_ORDER, reason)
     match = match_expected(case, said)
     expected = [call.expected.name for call in match.calls]
-    got = [call.name for call in said.calls]
+    got = [call.name for i, call in enumerate(said.calls) if i not in match.allowed]
     if sorted(expected) == sorted(got) and all(call.name_ok for call in match.calls):
         return None
     return Finding(
@@ -199,7 +243,9 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
     Without `whole` some are left out, and only what is wrong with the others counts.
     """
     try:
-        found = schemas.Validator(tool.parameters).iter_errors(arguments)
+        found = schemas.Validator(tool.parameters, format_checker=schemas.FORMATS).iter_errors(
+            arguments
+        )
         errors = sorted((e for e in found if whole or e.path), key=lambda e: e.json_path)
     except PatternTimeout:
         raise
@@ -215,7 +261,7 @@ def check_markup(case: Case, observation: Observation) -> Finding | None:
     text = observation.content or ""
     for mark in leaked_marks(case, text):
         return Finding(Kind.LEAKED_MARKUP, f"{mark} is in the text: {show(text)}")
-    examples = not case.expect.alternatives
+    examples = case.expect.needs_answer
     reading = read_model_text(text, case.tools, told=case.told, examples=examples)
     if reading.format and find_format(reading.format).whole:
         return Finding(Kind.LEAKED_MARKUP, f"a call is in the text: {show(text)}")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from evals import schema as schemas
 from evals.json_text import parse_strict, to_text
+from evals.judging.schema_values import Found, Where
 
 How = Literal["exact", "matcher", "default", "coerced", "nfc", "wrong", "missing", "extra"]
 GOOD: frozenset[str] = frozenset({"exact", "matcher", "default"})
@@ -25,13 +26,14 @@ class Leaf:
     """One compared place. `how` is good (`exact`, `matcher`, `default`) or says what is wrong.
 
     `coerced` would match after a change of type, `nfc` after Unicode normalisation; both fail.
-    `expected` and `got` are JSON text.
+    `expected` and `got` are JSON text; `by` is the matcher that took it.
     """
 
     path: str
     how: How
     expected: str
     got: str
+    by: str = ""
 
     @property
     def ok(self) -> bool:
@@ -62,9 +64,9 @@ class Matcher:
 
     `compare` yields the leaves of an expected mapping against what came. `problems` says what is
     wrong with the mapping itself, a line each that begins with the path; `check` does so for values
-    inside it. `examples` are all values that it accepts, or none where it does not show any;
+    inside it. `examples` are values that it accepts at a place of a schema, or the proof of none;
     `inner` gives those of values inside it. `optional`: an absent argument matches, too, and so it
-    may stand only as the value of an argument.
+    may stand only as the value of an argument. `whole`: it may stand for all arguments of a call.
     """
 
     name: str
@@ -74,13 +76,25 @@ class Matcher:
     """What it accepts, for the reference."""
     compare: Callable[[Mapping[str, Any], Any, "Place"], Iterator[Leaf]]
     problems: Callable[[Mapping[str, Any], str, "Check"], list[str]]
-    examples: Callable[[Mapping[str, Any], "Examples"], list[Any]] = lambda _expected, _inner: []
+    examples: Callable[[Mapping[str, Any], Where, "Examples"], Found] = (
+        lambda _expected, _where, _inner: Found()
+    )
     options: tuple[str, ...] = ()
     optional: bool = False
+    whole: bool = False
 
 
 Check = Callable[[Any, str], list[str]]
-Examples = Callable[[Any], list[Any]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a matcher's examples are made with."""
+
+    of: Callable[[Any, Where], Found]
+    """Examples of a value inside the matcher."""
+    accepts: Callable[[Any], bool]
+    """Whether the matcher itself takes a value."""
 
 
 def matcher_name(value: Any) -> str | None:
@@ -125,13 +139,32 @@ def compare(expected: Any, got: Any, place: Place) -> Iterator[Leaf]:
         if matcher is None:
             yield place.leaf("wrong", expected, got)
         else:
-            yield from matcher.compare(expected, got, place)
+            for leaf in matcher.compare(expected, got, place):
+                by_this = leaf.how == "matcher" and not leaf.by
+                yield replace(leaf, by=matcher.name) if by_this else leaf
     elif isinstance(expected, Mapping) and isinstance(got, Mapping):
         yield from compare_objects(expected, got, place)
     elif isinstance(expected, list | tuple) and isinstance(got, list | tuple):
         yield from _compare_arrays(expected, got, place)
     else:
         yield place.leaf(_compare_scalars(expected, got), expected, got)
+
+
+def compare_whole(
+    expected: Mapping[str, Any], got: Mapping[str, Any], place: Place
+) -> Iterator[Leaf]:
+    """As `compare_objects`, where a matcher such as `$partial` may stand for all of it."""
+    name = whole_matcher(expected)
+    matcher = place.matcher(name)
+    if matcher is not None and matcher.whole:
+        yield from compare(expected, got, place)
+    else:
+        yield from compare_objects(expected, got, place)
+
+
+def whole_matcher(arguments: Mapping[str, Any]) -> str | None:
+    """The `$`-key that stands alone, so that it may be a matcher of all arguments."""
+    return matcher_name(arguments) if len(arguments) == 1 else None
 
 
 def compare_objects(

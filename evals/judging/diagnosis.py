@@ -40,7 +40,14 @@ from evals.formats.reading import Reading
 from evals.formats.registry import OTHER
 from evals.judging import registry
 from evals.judging.blame import Held, by_kind, verdict
-from evals.judging.checks import Finding, Said, check_markup, match_expected, show
+from evals.judging.checks import (
+    Finding,
+    Said,
+    check_markup,
+    check_tool_name,
+    match_expected,
+    show,
+)
 from evals.judging.contract import check_contract
 from evals.judging.evidence import Evidence, attempted_call, changed_behind, changed_by_client
 from evals.judging.usage import distrusted
@@ -164,7 +171,7 @@ def _read(answer: Answer, raw: str) -> Reading | None:
     if answer.call_format == OTHER.name and answer.traits.over_http:
         return None
     case = answer.case
-    return read_model_text(raw, case.tools, told=case.told, examples=not case.expect.alternatives)
+    return read_model_text(raw, case.tools, told=case.told, examples=case.expect.needs_answer)
 
 
 def _without_answer(answer: Answer, broken: Finding) -> Judgement:
@@ -201,14 +208,21 @@ def _with_known_defect(answer: Answer, verdicts: tuple[Verdict, ...], scores: Sc
 def _scores(held: Held) -> Scores:
     """Scores without `case`, which needs all verdicts."""
     case, evidence, said = held.case, held.evidence, held.said
-    if not case.expect.alternatives:
+    if case.expect.needs_answer:
         claimed = bool(said.calls) or evidence.response.finish_reason == "tool_calls"
         attempted = evidence.reading is not None and attempted_call(case, evidence.reading)
         marked = bool(check_markup(case, replace(evidence.response, content=said.text)))
         return Scores(not (claimed or attempted or marked), None, None, False)
+    # Where both are right, there is nothing to tell apart.
+    chosen = bool(said.calls) if case.expect.needs_call else None
     if not said.calls:
-        return Scores(False, False, False, False)
+        asked = False if chosen is False else None
+        return Scores(chosen, asked, asked, False)
+    right = check_tool_name(case, said) is None
+    if not case.expect.alternatives:
+        return Scores(chosen, right, None, False)
     found = match_expected(case, said)
-    names = sorted(call.name for call in said.calls)
+    names = sorted(call.name for i, call in enumerate(said.calls) if i not in found.allowed)
     same = names == sorted(call.expected.name for call in found.calls)
-    return Scores(True, same, found.ok, False)
+    barred = any(call.name in (case.expect.not_call or ()) for call in said.calls)
+    return Scores(chosen, same and not barred, found.ok, False)

@@ -23,6 +23,7 @@ from evals.judging.checks import (
 from evals.judging.ending import is_cut_off
 from evals.judging.looks import apart, cut, one_line
 from evals.judging.matching import match
+from evals.judging.request_keys import stopped
 from evals.judging.thoughts import changed_reasoning, moved_answer
 from evals.observation import Call, Observation, Traits
 from evals.results import Difference, Kind, Layer
@@ -34,6 +35,8 @@ LAYERS = {
     Kind.TOOL_CHOICE_IGNORED: Layer.SERVER,
     Kind.API_CONTRACT: Layer.SERVER,
     Kind.USAGE: Layer.SERVER,
+    Kind.REQUEST_IGNORED: Layer.SERVER,
+    Kind.STOPPED: Layer.HARNESS,
     Kind.PROMPT_DRIFT: Layer.TEMPLATE,
     Kind.TOOLS_NOT_IN_PROMPT: Layer.TEMPLATE,
     Kind.TEMPLATE_ERROR: Layer.TEMPLATE,
@@ -95,6 +98,9 @@ class Evidence:
             return None
         if self.truncated and (not reading.read or any(m.cut for m in reading.malformed)):
             return Blame(Kind.TRUNCATED, Layer.MODEL, "the answer was cut off at max_tokens")
+        if word := stopped(self.case, reading):
+            reason = f"the case's stop word {show(word)} cut the call off"
+            return Blame(Kind.STOPPED, Layer.HARNESS, reason)
         if reading.malformed:
             first = reading.malformed[0]
             reason = f"malformed call, {first.reason}: {one_line(first.text)}"
@@ -285,6 +291,8 @@ def _dense(text: str) -> str:
 
 def _compare_text(case: Case, reading: Reading, response: Observation) -> Finding | None:
     written, delivered = reading.text.strip(), _text(response)
+    for word in case.stop:  # it ends the answer, and is not part of it
+        written = written.partition(word)[0].strip()
     # The opening <think> may be in the prompt: then the raw text does not show where thought ends.
     if delivered in (written, _THOUGHT.sub("", written).strip()):
         return None

@@ -3,12 +3,14 @@
 A new one is its `Matcher` and a place in the tuple.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evals import patterns
 from evals import schema as schemas
 from evals.json_text import parse_strict, to_text
+from evals.judging import matcher_examples as examples_of
 from evals.judging.assignment import assign
 from evals.judging.comparison import (
     NOTHING,
@@ -21,10 +23,22 @@ from evals.judging.comparison import (
     came_by_default,
     coerces,
     compare,
+    compare_objects,
     matcher_name,
+    whole_matcher,
 )
+from evals.judging.schema_values import Found, Where
 
 _MISMATCH = 10_000
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the matchers in a call's arguments: a line each, with its path."""
+    matcher = find(whole_matcher(arguments))
+    if matcher is not None and matcher.whole:
+        return check_matchers(arguments, "$")
+    items = arguments.items()
+    return [p for key, value in items for p in check_matchers(value, f"$.{key}", argument=True)]
 
 
 def check_matchers(expected: Any, path: str = "$", *, argument: bool = False) -> list[str]:
@@ -43,12 +57,55 @@ def check_matchers(expected: Any, path: str = "$", *, argument: bool = False) ->
     matcher = find(name)
     if matcher is None:
         known = ", ".join(each.name for each in MATCHERS)
-        return [f"{path}: unknown matcher {name} (choose from {known})"]
+        return [
+            f"{path}: unknown matcher {name} (choose from {known}); where {name} is a key of the "
+            f"value itself, write {{$literal: {{{name}: …}}}}"
+        ]
     others = set(expected) - {name, *matcher.options}
     problems = [f"{path}: {name} takes no {key!r}" for key in sorted(map(str, others))]
     if matcher.optional and not argument:
         problems.append(f"{path}: {name} may only stand as the value of an argument")
     return problems + matcher.problems(expected, path, check_matchers)
+
+
+def examples(expected: Any, where: Where) -> Found:
+    """Values that an expected value accepts and the schema allows, or the proof of none."""
+    if (name := matcher_name(expected)) is not None:
+        matcher = find(name)
+        if matcher is None:
+            return Found()
+        return matcher.examples(expected, where, Examples(examples, _accepts(expected)))
+    if isinstance(expected, Mapping):
+        return object_examples(expected, where)
+    if isinstance(expected, list | tuple):
+        each = [examples(item, where.at(i)) for i, item in enumerate(expected)]
+        return _combined(each, list)
+    return Found((expected,), known=True)
+
+
+def _accepts(expected: Any) -> Callable[[Any], bool]:
+    place = Place("$", None, None, MATCHERS)
+    return lambda value: all(leaf.ok for leaf in compare(expected, value, place))
+
+
+def object_examples(expected: Mapping[str, Any], where: Where) -> Found:
+    """As `examples`, of a mapping whose own keys are names and no matchers."""
+    keys = list(expected)
+    each = [examples(value, where.at(key)) for key, value in expected.items()]
+    return _combined(each, lambda values: dict(zip(keys, values, strict=True)))
+
+
+def _combined(each: Sequence[Found], make: Callable[[list[Any]], Any]) -> Found:
+    """Whole values: the first of each part, and each other option once."""
+    if any(not found.values for found in each):
+        return Found(known=any(found.impossible for found in each))
+    first = [found.values[0] for found in each]
+    others = (
+        make([*first[:i], other, *first[i + 1 :]])
+        for i, found in enumerate(each)
+        for other in found.values[1:]
+    )
+    return Found((make(first), *others), all(found.known for found in each))
 
 
 def find(name: str | None) -> Matcher | None:
@@ -83,18 +140,14 @@ def _any_of(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Lea
     yield place.leaf(how, expected, got)
 
 
-def _any_of_examples(expected: Mapping[str, Any], inner: Examples) -> list[Any]:
-    return [example for option in expected["$any_of"] for example in inner(option)]
-
-
 def _regex(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Leaf]:
     text = got if isinstance(got, str) else to_text(got)
-    found = _matches(expected["$regex"], text)
+    found = pattern_found(expected["$regex"], text)
     good: How = "matcher" if isinstance(got, str) else "coerced"
     yield place.leaf(good if found else "wrong", expected, got)
 
 
-def _matches(pattern: str, text: str) -> bool:
+def pattern_found(pattern: str, text: str) -> bool:
     """Whether the pattern is found; its `$` is the end, where Python's forgives a newline."""
     end = patterns.search(pattern, text)
     if end is None or not text.endswith("\n") or end == len(text):
@@ -125,8 +178,7 @@ def _approx(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Lea
         yield place.leaf("wrong", expected, got)
         return
     wanted = schemas.exact(expected["$approx"])
-    relative = expected.get("rel", 0 if "abs" in expected else 1e-6)
-    allowed = max(schemas.exact(expected.get("abs", 0)), schemas.exact(relative) * abs(wanted))
+    allowed = examples_of.tolerance(expected)
     near = abs(schemas.exact(value) - wanted) <= allowed
     yield Leaf(place.path, _named(how) if near else "wrong", to_text(expected), to_text(got))
 
@@ -137,7 +189,9 @@ def _named(how: str) -> How:
 
 def _approx_problems(expected: Mapping[str, Any], path: str, _check: Check) -> list[str]:
     parts = {key: expected[key] for key in ("$approx", "abs", "rel") if key in expected}
-    return [f"{path}: {key} needs a finite number" for key in parts if not _finite(parts[key])]
+    problems = [f"{path}: {key} needs a finite number" for key in parts if not _finite(parts[key])]
+    below = [key for key in ("abs", "rel") if _finite(parts.get(key)) and parts[key] < 0]
+    return problems + [f"{path}: {key} must be at least 0" for key in below]
 
 
 def _finite(value: Any) -> bool:
@@ -194,6 +248,54 @@ def _ignore_problems(expected: Mapping[str, Any], path: str, _check: Check) -> l
     return [] if expected["$ignore"] is True else [f"{path}: write {{$ignore: true}}"]
 
 
+def _text(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Leaf]:
+    wanted, ignored = expected["$text"], examples_of.ignored_of(expected)
+    if not isinstance(got, str):
+        yield place.leaf("coerced" if coerces(wanted, got) else "wrong", expected, got)
+        return
+    same = examples_of.folded(got, ignored) == examples_of.folded(wanted, ignored)
+    yield place.leaf("matcher" if same else "wrong", expected, got)
+
+
+def _text_problems(expected: Mapping[str, Any], path: str, _check: Check) -> list[str]:
+    ignored = expected.get("ignore", "case")
+    names = [ignored] if isinstance(ignored, str) else ignored
+    problems = []
+    if not isinstance(expected["$text"], str):
+        problems.append(f"{path}: $text needs a text; quote it if it is one")
+    if (
+        not isinstance(names, list)
+        or not names
+        or not {"case", "space"}.issuperset(map(str, names))
+    ):
+        problems.append(f"{path}: ignore takes case, space, or a list of both")
+    return problems
+
+
+def _partial(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Leaf]:
+    named = expected["$partial"]
+    if not isinstance(got, Mapping):
+        yield place.leaf("coerced" if coerces(named, got) else "wrong", expected, got)
+        return
+    yield from compare_objects(named, {k: v for k, v in got.items() if k in named}, place)
+    for key in got:
+        if key not in named:
+            yield Leaf(place.at(key).path, "matcher", NOTHING, to_text(got[key]))
+
+
+def _partial_problems(expected: Mapping[str, Any], path: str, check: Check) -> list[str]:
+    named = expected["$partial"]
+    if not isinstance(named, Mapping):
+        return [f"{path}: $partial needs a mapping with the arguments that matter"]
+    # Names of arguments may begin with `$`, as they may outside.
+    return [p for k, v in named.items() for p in check_matchers(v, f"{path}.{k}", argument=True)]
+
+
+def _literal(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Leaf]:
+    for leaf in compare(expected["$literal"], got, replace(place, matchers=())):
+        yield _by_matcher(leaf)
+
+
 MATCHERS: tuple[Matcher, ...] = (
     Matcher(
         "$any_of",
@@ -201,7 +303,7 @@ MATCHERS: tuple[Matcher, ...] = (
         doc="one of these (each may be a matcher)",
         compare=_any_of,
         problems=_check_items("$any_of", empty=False),
-        examples=_any_of_examples,
+        examples=examples_of.any_of,
     ),
     Matcher(
         "$regex",
@@ -210,6 +312,7 @@ MATCHERS: tuple[Matcher, ...] = (
         "not before its last newline",
         compare=_regex,
         problems=_regex_problems,
+        examples=examples_of.regex,
     ),
     Matcher(
         "$approx",
@@ -217,7 +320,7 @@ MATCHERS: tuple[Matcher, ...] = (
         doc="a number that near; rel is 1e-6 where neither is given",
         compare=_approx,
         problems=_approx_problems,
-        examples=lambda expected, inner: inner(expected["$approx"]),
+        examples=examples_of.approx,
         options=("abs", "rel"),
     ),
     Matcher(
@@ -226,7 +329,7 @@ MATCHERS: tuple[Matcher, ...] = (
         doc="an array with these items in any order",
         compare=_unordered,
         problems=_check_items("$unordered", empty=True),
-        examples=lambda expected, inner: inner(expected["$unordered"]),
+        examples=examples_of.unordered,
     ),
     Matcher(
         "$contains",
@@ -234,6 +337,7 @@ MATCHERS: tuple[Matcher, ...] = (
         doc="text with this part, or an array with this item",
         compare=_contains,
         problems=_check_inner("$contains"),
+        examples=examples_of.contains,
     ),
     Matcher(
         "$optional",
@@ -241,7 +345,7 @@ MATCHERS: tuple[Matcher, ...] = (
         doc="may be absent; if present it must match",
         compare=_optional,
         problems=_check_inner("$optional"),
-        examples=lambda expected, inner: inner(expected["$optional"]),
+        examples=examples_of.optional,
         optional=True,
     ),
     Matcher(
@@ -250,6 +354,35 @@ MATCHERS: tuple[Matcher, ...] = (
         doc="must be present, may be anything",
         compare=_ignore,
         problems=_ignore_problems,
+        examples=examples_of.anything,
+    ),
+    Matcher(
+        "$text",
+        form="{$text: New York, ignore: [case, space]}",
+        doc="this text, letter case or white space ignored; both where ignore is not given; any "
+        "white space counts as one space, none at the ends",
+        compare=_text,
+        problems=_text_problems,
+        examples=examples_of.text,
+        options=("ignore",),
+    ),
+    Matcher(
+        "$partial",
+        form="{$partial: {city: Oslo}}",
+        doc="an object with these properties, all others free; it may stand for all arguments",
+        compare=_partial,
+        problems=_partial_problems,
+        examples=examples_of.partial,
+        whole=True,
+    ),
+    Matcher(
+        "$literal",
+        form="{$literal: {age: {$gt: 1}}}",
+        doc="exactly this value, its `$`-keys taken as they are; it may stand for all arguments",
+        compare=_literal,
+        problems=lambda _expected, _path, _check: [],
+        examples=examples_of.literal,
+        whole=True,
     ),
 )
 """All matchers; adding one is adding it here."""

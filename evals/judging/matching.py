@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evals.judging import matchers as registry
-from evals.judging.comparison import Match, Place, compare, compare_objects
+from evals.judging.comparison import Match, Place, compare, compare_whole
 
 
 def match(
@@ -30,8 +30,11 @@ def match_arguments(
     schema: Any = None,
     matchers: bool = True,
 ) -> Match:
-    """Compare a call's arguments: a name may begin with `$`, and only the values are matchers."""
-    return Match(tuple(compare_objects(expected, got, _place("$", schema, matchers))))
+    """Compare a call's arguments: a name may begin with `$`, and only the values are matchers.
+
+    But for a matcher that stands for all of them, such as `$partial`.
+    """
+    return Match(tuple(compare_whole(expected, got, _place("$", schema, matchers))))
 
 
 def _place(path: str, schema: Any, matchers: bool) -> Place:

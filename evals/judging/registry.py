@@ -22,6 +22,7 @@ from evals.judging.blame import (
 from evals.judging.checks import (
     Finding,
     Said,
+    answers_wanted,
     check_answer,
     check_arguments,
     check_call_or_answer,
@@ -34,6 +35,8 @@ from evals.judging.checks import (
 from evals.judging.contract import check_contract
 from evals.judging.ending import check_finish_reason, late_finish
 from evals.judging.evidence import Blame, same_calls
+from evals.judging.matched import how_answered, how_chosen, how_matched, how_named
+from evals.judging.request_keys import asks, check_request_keys
 from evals.judging.usage import check_prompt, check_usage
 from evals.observation import Observation, Traits
 from evals.results import Answer, Kind, Layer, Verdict
@@ -101,6 +104,8 @@ def _expected(
     doc: str,
     applies: Callable[[Case, Said], bool],
     find: Callable[[Case, Said], Finding | None],
+    note: Callable[[Case, Said], str] = lambda _case, _said: "",
+    *,
     of_choice: bool = False,
 ) -> Check:
     expected = Expected(name, doc, applies, find, of_choice)
@@ -115,6 +120,7 @@ def _expected(
         lambda held: held.of_model and applies(held.case, held.said),
         finding,
         lambda held, found: blame_expected(expected, held, found),
+        note=lambda held: note(held.case, held.said),
     )
 
 
@@ -123,15 +129,18 @@ def _always(case: Case, said: Said) -> bool:
 
 
 def _answers(case: Case, said: Said) -> bool:
-    return not case.expect.alternatives and not said.calls
+    return bool(answers_wanted(case, said))
 
 
 def _calls(case: Case, said: Said) -> bool:
-    return bool(case.expect.alternatives and said.calls)
+    return bool(not case.expect.needs_answer and said.calls)
 
 
 def _calls_rightly(case: Case, said: Said) -> bool:
-    return _calls(case, said) and any(c.name_ok for c in match_expected(case, said).calls)
+    if not _calls(case, said):
+        return False
+    match = match_expected(case, said)
+    return bool(match.allowed) or any(c.name_ok for c in match.calls)
 
 
 def _shows_protocol(held: Held) -> bool:
@@ -252,16 +261,33 @@ CHECKS: tuple[Check, ...] = (
     ),
     _expected(
         "call_or_answer",
-        "There is a call where calls are expected, and none where an answer is.",
+        "There is a call where one must come, and none where an answer must.",
         _always,
         check_call_or_answer,
+        how_chosen,
         of_choice=True,
     ),
     _expected(
-        "answer", "The answer has the text that it must have, and no other.", _answers, check_answer
+        "answer",
+        "The answer has the text that it must have, and no other.",
+        _answers,
+        check_answer,
+        how_answered,
     ),
-    _expected("tool_name", "The tools called are those expected.", _calls, check_tool_name),
-    _expected("arguments", "All arguments are those expected.", _calls_rightly, check_arguments),
+    _expected(
+        "tool_name",
+        "The tools called are those expected, and none that must not be.",
+        _calls,
+        check_tool_name,
+        how_named,
+    ),
+    _expected(
+        "arguments",
+        "All arguments are those expected.",
+        _calls_rightly,
+        check_arguments,
+        how_matched,
+    ),
     _expected(
         "schema", "The arguments satisfy the schema of the tool.", _calls_rightly, check_schema
     ),
@@ -336,6 +362,14 @@ CHECKS: tuple[Check, ...] = (
         lambda held: held.ignored if _shows_protocol(held) else None,
         counts=False,
         note=_note_choice,
+    ),
+    Check(
+        "request",
+        "The response is what `parallel_tool_calls`, `stop`, `response_format` and `strict` ask "
+        "for.",
+        lambda held: held.answer.traits.over_http and asks(held.case),
+        lambda held: check_request_keys(held.case, held.said),
+        counts=False,
     ),
 )
 """Every check, in the order of a record's verdicts."""

@@ -136,10 +136,11 @@ async def _answer(
                 node = await run.next(node)
             if isinstance(node, End):
                 raise CannotAskError("the agent ended without asking the model")
+            beside = node.model_response.text
             after = await run.next(node)
     return {
         **_OK,
-        "content": str(after.data.output) if isinstance(after, End) else None,
+        "content": str(after.data.output) if isinstance(after, End) else beside,
         "refused": _refusals(getattr(after, "request", None)),
     }
 
@@ -147,7 +148,7 @@ async def _answer(
 def _settings(case: Case) -> ModelSettings:
     # As a setting, `required` is refused for a whole agent run; here it is for one request. And
     # with logprobs the stock server returns the id of every generated token.
-    body: dict[str, Any] = {"logprobs": True}
+    body: dict[str, Any] = {"logprobs": True, **case.request_keys}
     if case.tool_choice != "auto":
         body["tool_choice"] = case.tool_choice
     return ModelSettings(temperature=case.temperature, max_tokens=case.max_tokens, extra_body=body)
@@ -160,7 +161,12 @@ def _tool(tool: cases.Tool, calls: list[Call]) -> Tool[None]:
         calls.append(Call(tool.name, json.dumps(arguments, ensure_ascii=False)))
         return tool.result
 
-    return Tool.from_schema(scripted, tool.name, tool.description or None, tool.parameters)
+    made: Tool[None] = Tool.from_schema(
+        scripted, tool.name, tool.description or None, tool.parameters
+    )
+    if tool.strict is not None:
+        made.strict = tool.strict
+    return made
 
 
 def _refusals(request: ModelRequest | None) -> str | None:

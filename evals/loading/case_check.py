@@ -3,17 +3,32 @@
 A case that its own perfect answer would fail blames every model for the mistake of its author.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evals import patterns
 from evals.case import Case, ExpectedAnswer, ExpectedCall, Tool
+from evals.expect import Alternative
 from evals.json_text import to_text
-from evals.judging.checks import schema_problem
-from evals.judging.comparison import matcher_name
-from evals.judging.diagnosis import judge
-from evals.judging.matchers import check_matchers, find
-from evals.observation import PLAIN, Call, Observation
-from evals.results import Answer
+from evals.judging.checks import (
+    Finding,
+    Said,
+    check_answer,
+    check_arguments,
+    check_call_or_answer,
+    check_markup,
+    check_schema,
+    check_tool_name,
+    schema_problem,
+)
+from evals.judging.comparison import whole_matcher
+from evals.judging.matchers import check_arguments as check_matchers_of
+from evals.judging.matchers import examples, find, object_examples
+from evals.judging.pattern_words import NotKnownError, word
+from evals.judging.request_keys import check_request_keys
+from evals.judging.schema_values import Found, Where, sample
+from evals.observation import Call, Observation
 
 _MORE_PROPERTIES = ("additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref")
 """Keywords beside `properties` that may declare a parameter."""
@@ -21,18 +36,27 @@ _MORE_PROPERTIES = ("additionalProperties", "patternProperties", "allOf", "anyOf
 
 def check_case(case: Case) -> Iterator[str]:
     """What is wrong with `case`, a sentence each, with the remedy."""
-    problems = [*_check_request(case)]
+    try:
+        with patterns.time_limit():
+            found = list(_problems(case))
+    except patterns.PatternTimeout as error:
+        found = [f"expect: {error}"]
+    yield from found
+
+
+def _problems(case: Case) -> Iterator[str]:
+    problems = [*_check_request(case), *_check_expect(case)]
     for calls in case.expect.alternatives:
         for call in calls:
             problems += _check_call(case, call)
     yield from problems
-    if not problems and (imperfect := _check_perfect(case)):
-        yield imperfect
+    if not problems:
+        yield from _check_perfect(case)
 
 
 def _check_request(case: Case) -> Iterator[str]:
     names = [tool.name for tool in case.tools]
-    for name in {name for name in names if names.count(name) > 1}:
+    for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"tools: {name!r} is given twice; remove one"
     if case.repeat > 1 and case.temperature == 0:
         yield f"repeat: {case.repeat} answers at temperature 0 are one answer; set temperature"
@@ -43,87 +67,174 @@ def _check_request(case: Case) -> Iterator[str]:
                 "tool_choice: a mapping names a tool of the case: {type: function, function: "
                 f"{{name: {names[0] if names else 'NAME'}}}}}"
             )
-    for number, message in enumerate(case.messages):
-        if message.get("role") == "user" and not message.get("content"):
-            yield f"messages[{number}]: a message of the user needs content"
+
+
+def _check_expect(case: Case) -> Iterator[str]:
+    expect = case.expect
+    for name in expect.not_call or ():
+        if case.tool(name) is None:
+            yield f"expect: not_call: {_unavailable(case, name)}"
+    allowed = {tool.name for tool in case.tools} - set(expect.not_call or ())
+    if expect.some_call and not allowed:
+        yield "expect: some_call: no tool is left to call; add one to tools"
+    named = {call.name for calls in expect.alternatives for call in calls}
+    for name in sorted(named & set(expect.not_call or ())):
+        yield f"expect: {name!r} is expected and in not_call; remove one of the two"
+    for answer in [way.answer for way in expect.ways if way.answer]:
+        if answer.regex is not None and (problem := _regex_problem(answer.regex)):
+            yield f"expect: answer: regex: {problem}"
+
+
+def _regex_problem(pattern: str) -> str | None:
+    try:
+        patterns.check(pattern)
+    except patterns.PatternError as error:
+        return f"{pattern!r} is not a regular expression: {error}"
+    return None
+
+
+def _unavailable(case: Case, name: str) -> str:
+    offered = ", ".join(tool.name for tool in case.tools) or "none"
+    return f"{name!r} is not an available tool; tools of this case: {offered}"
 
 
 def _check_call(case: Case, call: ExpectedCall) -> Iterator[str]:
     tool = case.tool(call.name)
     if tool is None:
-        offered = ", ".join(tool.name for tool in case.tools) or "none"
-        yield f"expect: {call.name!r} is not an available tool; tools of this case: {offered}"
+        yield f"expect: {_unavailable(case, call.name)}"
         return
-    problems = [
-        problem
-        for key, value in call.arguments.items()
-        for problem in check_matchers(value, f"$.{key}", argument=True)
-    ]
+    problems = check_matchers_of(call.arguments)
     yield from (f"expect: {call.name}: {problem}" for problem in problems)
-    if not problems and (problem := _against_schema(tool, call)):
-        yield f"expect: {call.name}: not what the tool's own schema allows: {problem}"
+    if not problems:
+        yield from (f"expect: {call.name}: {problem}" for problem in _check_values(tool, call))
+    if any(tool.parameters.get(keyword) for keyword in _MORE_PROPERTIES):
+        return
     known = tool.parameters.get("properties", {})
-    if not any(tool.parameters.get(keyword) for keyword in _MORE_PROPERTIES):
-        for key in call.arguments.keys() - known.keys():
-            yield f"expect: {call.name}: it has no parameter {key!r}; it has: {', '.join(known)}"
+    for key in _named(call.arguments).keys() - known.keys():
+        yield f"expect: {call.name}: it has no parameter {key!r}; it has: {', '.join(known)}"
 
 
-def _against_schema(tool: Tool, call: ExpectedCall) -> str | None:
-    """How a value that is expected breaks the tool's schema; every example of a matcher counts."""
-    shown = {key: value for key, value in call.arguments.items() if _examples(value)}
-    whole = len(shown) == len(call.arguments)
-    problems = (schema_problem(tool, e, whole=whole) for e in _arguments(shown))
-    return next((problem for problem in problems if problem), None)
+def _named(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments by name, also those within a matcher that stands for all of them."""
+    matcher = find(whole_matcher(arguments))
+    inside = arguments[matcher.name] if matcher is not None and matcher.whole else arguments
+    return inside if isinstance(inside, Mapping) else {}
 
 
-def _arguments(expected: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Objects that `expected` accepts, which is no matcher itself: each option stands in one."""
-    each = {key: _examples(value) for key, value in expected.items()}
-    if not all(each.values()):
-        return []
-    first = {key: values[0] for key, values in each.items()}
-    return [first, *({**first, key: other} for key in each for other in each[key][1:])]
+def _check_values(tool: Tool, call: ExpectedCall) -> Iterator[str]:
+    """Matchers that nothing can satisfy, and values that the schema forbids."""
+    found = argument_examples(tool, call)
+    if found.values:
+        # Every example counts: each option of a matcher stands in one.
+        problems = (schema_problem(tool, each) for each in found.values)
+        shown = next((problem for problem in problems if problem), None)
+        yield from [f"not what the tool's own schema allows: {shown}"] if shown else []
+        return
+    where = Where(tool.parameters, tool.parameters)
+    each = {key: examples(value, where.at(key)) for key, value in _named(call.arguments).items()}
+    impossible = [key for key, found in each.items() if found.impossible]
+    for key in impossible:
+        yield (
+            f"$.{key}: no value that the schema allows can match "
+            f"{to_text(_named(call.arguments)[key])}; the schema says "
+            f"{to_text(where.at(key).schema)}: change one of the two"
+        )
+    known = {key: found.values[0] for key, found in each.items() if found.values}
+    if not impossible and (problem := schema_problem(tool, known, whole=False)):
+        yield f"not what the tool's own schema allows: {problem}"
 
 
-def _examples(expected: Any) -> list[Any]:
-    """Values that `expected` accepts: all options, or none where a matcher does not show any."""
-    if (name := matcher_name(expected)) is not None:
-        matcher = find(name)
-        return matcher.examples(expected, _examples) if matcher else []
-    if isinstance(expected, Mapping):
-        return list(_arguments(expected))
-    if isinstance(expected, list):
-        numbered = {str(number): item for number, item in enumerate(expected)}
-        return [list(items.values()) for items in _arguments(numbered)]
-    return [expected]
+def argument_examples(tool: Tool, call: ExpectedCall) -> Found:
+    """Arguments that an expected call accepts; each option of a matcher stands in one."""
+    where = Where(tool.parameters, tool.parameters)
+    matcher = find(whole_matcher(call.arguments))
+    if matcher is not None and matcher.whole:
+        return examples(call.arguments, where)
+    return object_examples(call.arguments, where)
 
 
 def perfect_answer(case: Case) -> Observation | None:
-    """The plain answer that this case asks for; None where its matchers do not show one."""
-    if not case.expect.alternatives:
-        wanted = case.expect.answer or ExpectedAnswer()
-        words = (*wanted.contains, *wanted.any_of[:1])
-        # Three dots are words that no case forbids.
-        return Observation(
-            "server", status=200, content=" ".join(words) or "...", finish_reason="stop"
-        )
-    calls = case.expect.alternatives[0]
-    arguments = [_arguments(call.arguments) for call in calls]
-    if not all(arguments):
-        return None
+    """The plain answer that this case asks for first; None where it cannot be made."""
+    return next(perfect_answers(case), None)
+
+
+def perfect_answers(case: Case) -> Iterator[Observation]:
+    """A plain answer for each alternative of the case; none where one cannot be made."""
+    expect = case.expect
+    if expect.some_call:
+        barred = expect.not_call or ()
+        tools = (tool for tool in case.tools if tool.name not in barred)
+        ways = (Alternative(call=ExpectedCall(name=t.name, arguments={})) for t in tools)
+        for way in ways:
+            found = sample(Where(_parameters(case, way), _parameters(case, way)))
+            if found.values:
+                yield _observed([(way.wanted[0].name, found.values[0])], None)
+                return
+    for way in (
+        expect.ways or () if expect.some_call else expect.ways or (Alternative(answer=_ANY),)
+    ):
+        text = _text(way.answer) if way.answer else None
+        found_calls = [_made(case, call) for call in way.wanted]
+        if (way.answer and text is None) or any(made is None for made in found_calls):
+            continue
+        yield _observed([made for made in found_calls if made], text)
+
+
+_ANY = ExpectedAnswer()
+
+
+def _parameters(case: Case, way: Alternative) -> Any:
+    tool = case.tool(way.wanted[0].name)
+    return tool.parameters if tool else {}
+
+
+def _made(case: Case, call: ExpectedCall) -> tuple[str, Any] | None:
+    tool = case.tool(call.name)
+    values = argument_examples(tool, call).values if tool else ()
+    return (call.name, values[0]) if values else None
+
+
+def _observed(calls: list[tuple[str, Any]], text: str | None) -> Observation:
     made = tuple(
-        Call(call.name, to_text(examples[0]), id=f"call_{number}")
-        for number, (call, examples) in enumerate(zip(calls, arguments, strict=True))
+        Call(name, to_text(arguments), id=f"call_{number}")
+        for number, (name, arguments) in enumerate(calls)
     )
-    return Observation("server", status=200, calls=made, finish_reason="tool_calls")
+    finish = "tool_calls" if made else "stop"
+    return Observation("server", status=200, calls=made, content=text, finish_reason=finish)
 
 
-def _check_perfect(case: Case) -> str | None:
-    answer = perfect_answer(case)
-    if answer is None:
+def _text(answer: ExpectedAnswer) -> str | None:
+    """A text that the answer accepts; None where its pattern does not show one."""
+    parts = [*answer.contains, *(answer.any_of or ())[:1], *map(str, answer.numbers)]
+    if answer.regex is None:
+        # Three dots are words that no case forbids.
+        return " ".join(parts) or "..."
+    wanted = [answer.regex, *(f"(?i){re.escape(part)}" for part in answer.contains)]
+    if answer.any_of:
+        wanted.append(f"(?i){'|'.join(map(re.escape, answer.any_of))}")
+    wanted += [rf"(^|\s){re.escape(str(number))}($|\s)" for number in answer.numbers]
+    try:
+        found = word([*wanted, r"\S"])
+    except NotKnownError:
         return None
-    asked = Answer(case=case, profile="", traits=PLAIN, request={}, observation=answer)
-    failed = judge(asked).failed
-    if not failed:
-        return None
-    return f"expect: even its own perfect answer fails: {failed[0].reason}"
+    if found is None and not answer.numbers:
+        return " ".join(parts) or "..."
+    barred = any(part.casefold() in (found or "").casefold() for part in answer.not_contains)
+    return None if barred else found
+
+
+def _check_perfect(case: Case) -> Iterator[str]:
+    for answer in perfect_answers(case):
+        if found := next(_faults(case, answer), None):
+            yield f"expect: even its own perfect answer fails: {found.reason}"
+            return
+
+
+def _faults(case: Case, answer: Observation) -> Iterator[Finding]:
+    """What any judgement of the answer would find, whatever the lane and the model."""
+    said = Said.of(answer)
+    checks = [check_call_or_answer, check_answer]
+    if said.calls:
+        checks += [check_tool_name, check_arguments, check_schema]
+    found = [*(check(case, said) for check in checks), check_request_keys(case, said)]
+    yield from (finding for finding in [*found, check_markup(case, answer)] if finding)

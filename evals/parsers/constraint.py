@@ -9,7 +9,7 @@ import functools
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -178,22 +178,49 @@ def _constraint(
 ) -> Constraint | None:
     """The processor for an answer; None, or a looser one, where the count's problem says why."""
     reason = ""
-    for loose in (False, True):
+    for choose in (_no_tools, _unsupported, _all_tools):
+        loose: Collection[str] = ()
         try:
+            loose = choose(wanted, vocabulary)
             matcher = _matcher(wanted, vocabulary, thinking=thinking, loose=loose)
         except Exception as error:
             # Whatever a request holds: raised here, it would end the server's generating thread.
-            reason = reason or next(iter(str(error).splitlines()), repr(error))
+            reason = reason or _first_line(error)
             continue
         if loose:
-            wanted.count.problem = f"held loosely: {reason}"
+            wanted.count.problem = f"held loosely: {', '.join(loose)}: {reason}"
         return Constraint(matcher, wanted.count) if matcher is not None else None
     wanted.count.problem = f"not constrained: {reason}"
     return None
 
 
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), repr(error))
+
+
+def _no_tools(wanted: _Wanted, vocabulary: tuple[Any, Marks]) -> Collection[str]:
+    return ()
+
+
+def _all_tools(wanted: _Wanted, vocabulary: tuple[Any, Marks]) -> Collection[str]:
+    return [tool.name for tool in declared_tools(wanted.tools)]
+
+
+def _unsupported(wanted: _Wanted, vocabulary: tuple[Any, Marks]) -> Collection[str]:
+    """The tools whose own grammar cannot be made; one of them must not loosen the others."""
+    tokenizer, marks = vocabulary
+    names = []
+    for tool in declared_tools(wanted.tools):
+        try:
+            lark = grammar([tool], None, marks)
+            _prepared(tokenizer, lark or "")
+        except Exception:  # as above
+            names.append(tool.name)
+    return names
+
+
 def _matcher(
-    wanted: _Wanted, vocabulary: tuple[Any, Marks], *, thinking: bool, loose: bool
+    wanted: _Wanted, vocabulary: tuple[Any, Marks], *, thinking: bool, loose: Collection[str]
 ) -> Any | None:
     """The matcher of an answer's grammar; None where nothing is to be constrained.
 
@@ -212,7 +239,7 @@ def _matcher(
     return None if lark is None else _prepared(tokenizer, lark).deep_copy()
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=128)
 def _prepared(tokenizer: Any, lark: str) -> Any:
     """A matcher to copy: twenty tools take 0.4 s to prepare, and a copy takes no time."""
     import llguidance

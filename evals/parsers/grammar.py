@@ -11,7 +11,7 @@ which the adaptive parser would read, is forbidden: it could hold anything.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,14 +46,15 @@ def grammar(
     *,
     one_call: bool = False,
     thinking: bool = False,
-    loose: bool = False,
+    loose: Collection[str] = (),
 ) -> str | None:
     """The Lark grammar of an answer, or None where nothing is to be constrained.
 
     `tool_choice` is OpenAI's: "auto" or None, "required", "none", or a function by name; anything
     else counts as "auto". `one_call` is `parallel_tool_calls: false`. `thinking`: the prompt ends
-    within a thought. `loose` leaves out what llguidance may not know of a schema: patterns, and
-    keywords that it does not support; names, required parameters and types still hold.
+    within a thought. `loose` names tools of whose schema is left out what llguidance may not know:
+    patterns, and keywords that it does not support; names, required parameters and types still
+    hold.
 
     Raises:
         ValueError: the choice names a tool that is not declared, or a tool's parameters depend on
@@ -74,7 +75,7 @@ def grammar(
         *_free_thought(marks),
     ]
     for i, tool in enumerate(offered):
-        rules += _tool_rules(f"tool_{i}", tool, loose=loose)
+        rules += _tool_rules(f"tool_{i}", tool, loose=tool.name in loose)
     return "\n".join(rules) + "\n"
 
 

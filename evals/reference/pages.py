@@ -14,10 +14,11 @@ from evals.case import (
     ReplayScript,
     Tool,
 )
+from evals.expect import Alternative
 from evals.formats import registry as formats
 from evals.judging import matchers, matching, registry
 from evals.judging.scoring import Rate
-from evals.loading import casefile
+from evals.loading import casefile, entries
 from evals.parsers.constraint import GrammarCounts
 from evals.parsers.names import parser_names
 from evals.reference.commands import command_line
@@ -43,6 +44,7 @@ BLAMED: Mapping[Kind, Sequence[Layer]] = {
     Kind.WRONG_TOOL: (Layer.MODEL, Layer.UNKNOWN),
     Kind.MISSING_CALL: (Layer.MODEL, Layer.UNKNOWN),
     Kind.SPURIOUS_CALL: (Layer.MODEL, Layer.UNKNOWN),
+    Kind.FORBIDDEN_CALL: (Layer.MODEL, Layer.UNKNOWN),
     Kind.WRONG_VALUE: (Layer.MODEL, Layer.UNKNOWN),
     Kind.WRONG_TYPE: (Layer.MODEL, Layer.UNKNOWN),
     Kind.SCHEMA: (Layer.MODEL, Layer.UNKNOWN),
@@ -66,6 +68,8 @@ BLAMED: Mapping[Kind, Sequence[Layer]] = {
     Kind.TOOLS_NOT_IN_PROMPT: (Layer.TEMPLATE,),
     Kind.TEMPLATE_ERROR: (Layer.TEMPLATE,),
     Kind.TOOL_CHOICE_IGNORED: (Layer.SERVER,),
+    Kind.REQUEST_IGNORED: (Layer.SERVER,),
+    Kind.STOPPED: (Layer.HARNESS,),
     Kind.SERVER_ERROR: (Layer.SERVER,),
     Kind.HARNESS_ERROR: (Layer.HARNESS,),
 }
@@ -109,14 +113,22 @@ def pages() -> dict[str, str]:
 
 def _case_format() -> Iterator[str]:
     yield from _title("Case format", casefile)
-    yield "A name has lower-case letters, digits and dashes. Dates stay text, and a key may stand"
+    yield "A name has lower-case letters, digits, `-` and `_`. Dates stay text, and a key may stand"
     yield "once. Editors complete the keys with `cases/schema.json`."
     real = {name: field.default for name, field in Case.model_fields.items()}
-    yield from model_keys(casefile.CaseFile)
-    yield from model_keys(casefile.CaseEntry, leave=casefile.CaseSettings.model_fields)
+    yield from model_keys(entries.CaseFile)
+    yield from model_keys(entries.CaseEntry, leave=entries.CaseSettings.model_fields)
     yield "\nA case may also have every key of [CaseSettings](#casesettings)."
-    yield from model_keys(casefile.CaseSettings, defaults=real)
-    for model in (Tool, Expect, ExpectedCall, ExpectedAnswer, KnownDefect, ReplayScript):
+    yield from model_keys(entries.CaseSettings, defaults=real)
+    for model in (
+        Tool,
+        Expect,
+        ExpectedCall,
+        ExpectedAnswer,
+        Alternative,
+        KnownDefect,
+        ReplayScript,
+    ):
         yield from model_keys(model)
     yield "\n## Arguments\n"
     yield doc(matching)

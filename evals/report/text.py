@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evals.case import ExpectedAnswer
 from evals.escaping import escape_controls
+from evals.expect import Alternative
 from evals.json_text import to_text
 from evals.judging.scoring import RATES, Rate
 from evals.observation import Observation
@@ -59,22 +59,36 @@ def _blame(verdict: Verdict) -> str:
 def expected_text(record: Record) -> str:
     """What the case expects, in one line per alternative."""
     expect = record.case.expect
-    if not expect.alternatives:
-        return "an answer without a call" + _expected_words(expect.answer or ExpectedAnswer())
-    lines = [
-        ", ".join(f"{call.name}({to_text(call.arguments)})" for call in calls)
-        for calls in expect.alternatives
-    ]
-    return "\nor ".join(lines)
+    lines = [_way_text(way) for way in expect.ways]
+    if expect.some_call:
+        lines = ["some call, whichever"]
+    text = "\nor ".join(lines)
+    if expect.extra:
+        text += "\nother calls may come beside it"
+    if expect.not_call:
+        text += f"\nno call of {', '.join(expect.not_call)}"
+    return text.lstrip("\n")
 
 
-def _expected_words(expected: ExpectedAnswer) -> str:
-    parts = [
-        f" that contains {to_text(expected.contains)}" if expected.contains else "",
-        f" with one of {to_text(expected.any_of)}" if expected.any_of else "",
-        f" without {to_text(expected.not_contains)}" if expected.not_contains else "",
-    ]
-    return ",".join(part for part in parts if part)
+def _way_text(way: Alternative) -> str:
+    calls = ", ".join(f"{call.name}({to_text(call.arguments)})" for call in way.wanted)
+    if way.answer is None:
+        return calls
+    said = way.answer.model_dump(exclude_defaults=True)
+    parts = [f"{_ANSWER_KEYS[key]} {to_text(value)}" for key, value in said.items()]
+    wanted = " and ".join(parts)
+    if calls:
+        return f"{calls}, and text beside it" + (f" that {wanted}" if wanted else "")
+    return "an answer without a call" + (f" that {wanted}" if wanted else "")
+
+
+_ANSWER_KEYS = {
+    "contains": "contains",
+    "not_contains": "does not contain",
+    "any_of": "contains one of",
+    "regex": "matches",
+    "numbers": "has the numbers",
+}
 
 
 def response_text(observation: Observation) -> str:

@@ -11,7 +11,7 @@ from evals.case import Case
 from evals.config import Config, Target
 from evals.errors import ConfigError
 from evals.lanes.lane import check_lanes
-from evals.loading.casefile import CaseSettings
+from evals.loading.entries import CaseSettings
 from evals.report.summary import Asked
 from evals.report.summary_file import read_run
 from evals.running.shard import Shard, parse_shard

@@ -107,7 +107,10 @@ def rights() -> tuple[Right, ...]:
         if case.tool_choice != "auto":
             continue
         case = case.model_copy(update={"known_defects": (), "profiles": ()})
-        found += _right_calls(case, number) if case.expect.alternatives else _right_words(case)
+        if case.expect.needs_answer:
+            found += _right_words(case)
+        elif case.expect.needs_call and case.expect.alternatives and not case.expect.extra:
+            found += _right_calls(case, number)
     return tuple(found)
 
 

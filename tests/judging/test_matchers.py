@@ -10,8 +10,10 @@ from evals.judging import matchers
 from evals.judging.comparison import Matcher, compare
 from evals.judging.matchers import check_matchers
 from evals.judging.matching import match
+from evals.judging.schema_values import Found
 from evals.loading.case_check import perfect_answer
-from evals.loading.casefile import json_schema, read_cases
+from evals.loading.casefile import read_cases
+from evals.loading.entries import json_schema
 from evals.reference.pages import pages
 
 CASES = """
@@ -44,7 +46,9 @@ NOT = Matcher(
     doc="anything else",
     compare=_compare_not,
     problems=lambda expected, path, check: check(expected["$not"], f"{path}.$not"),
-    examples=lambda expected, inner: inner(expected["but"]) if "but" in expected else [],
+    examples=lambda expected, where, inner: (
+        inner.of(expected["but"], where) if "but" in expected else Found()
+    ),
     options=("but",),
 )
 
@@ -56,7 +60,9 @@ def with_not(monkeypatch):
 
 def test_without_it_the_name_is_unknown(tmp_path):
     assert not match({"$not": "Paris"}, "Lyon").ok
-    with pytest.raises(CaseFileError, match=r"unknown matcher \$not \(choose from .*\$ignore\)$"):
+    with pytest.raises(
+        CaseFileError, match=r"unknown matcher \$not .*choose from \$any_of.*\$literal: "
+    ):
         read(tmp_path, "{$not: Paris}")
 
 
@@ -73,7 +79,7 @@ def test_comparison_knows_a_new_matcher():
 def test_checks_of_case_files_know_a_new_matcher(tmp_path):
     assert check_matchers({"$not": {"$regex": "("}})[0].startswith("$.$not: $regex:")
     assert check_matchers({"$not": "Paris", "or": 1}) == ["$: $not takes no 'or'"]
-    assert check_matchers({"$nor": 1})[0].endswith("$ignore, $not)")
+    assert "$literal, $not)" in check_matchers({"$nor": 1})[0]
     (case,) = read(tmp_path, "{$not: Paris}")
     assert perfect_answer(case) is None
 

@@ -3,7 +3,8 @@
 import pytest
 
 from evals.errors import CaseFileError
-from evals.loading.casefile import find_case_files, json_schema, read_cases
+from evals.loading.casefile import find_case_files, read_cases
+from evals.loading.entries import json_schema
 
 TOOLS = """\
 get_weather:
@@ -70,18 +71,18 @@ def test_numbers_and_words_of_json_are_what_they_are(project, text, value):
 MISTAKES = [
     ("    ask: Hello\n", "    ask: Hello\n    ask: Again\n", 9, "duplicate key 'ask'"),
     ("id: words", "id: weather", 6, "'weather' is taken by the case in line 3"),
-    ("id: words", "id: Words!", 6, "should match pattern"),
+    ("id: words", "id: Words!", 6, "lower-case letters, digits, - and _"),
     ("ask: Hello", "question: Hello", 8, "unknown key; allowed here: "),
     ("    ask: Hello\n", "", 6, "exactly one of ask and messages"),
-    ("{answer: {}}", "{}", 9, "exactly one of call, calls, any_of, answer"),
+    ("{answer: {}}", "{}", 9, "exactly one of call, calls, any_of, some_call"),
     ("{answer: {}}", "{answer: {contain: [x]}}", 9, "contains, not_contains"),
     ("tools: []", "tools: [get_wether]", 7, "did you mean get_weather?"),
-    ("tools: []", "max_tokens: '5'", 7, "valid integer, not '5'"),
+    ("tools: []", "max_tokens: '5'", 7, "a whole number, not '5'"),
     ("city: Oslo}", "city: 5}", 5, "not what the tool's own schema allows"),
     ("arguments: {city: Oslo}", "arguments: {city: Oslo, day: 1}", 5, "it has no parameter 'day'"),
     ("arguments: {city: Oslo}", "arguments: {city: {$regx: Oslo}}", 5, "$regx"),
     ("name: get_weather,", "name: get_time,", 5, "'get_time' is not an available tool"),
-    ("cases:", "casess:", 2, "unknown key; allowed here: "),
+    ("cases:", "casess:", 2, "unknown key; did you mean cases? allowed here: "),
     ("city: Oslo}", "city: {$any_of: [Oslo, 5]}}", 5, "5 is not of type 'string'"),
     ("city: Oslo}", "city: {$ignore: true}, days: x}", 5, "'x' is not of type 'integer'"),
     ("    ask: Hello\n", "    <<: {ask: Hello}\n", 8, "unknown key; allowed here: "),
@@ -89,7 +90,7 @@ MISTAKES = [
     ("ask: Hello", "ask: !!binary SGVsbG8=", 8, "is no JSON; write the value without a tag"),
     ("tools: []", "tools: &a [*a]", 7, "write it out"),
     ("tools: []", "tool_choice: {type: function, function: t}", 7, "names a tool of the case"),
-    ("ask: Hello", "messages: [{role: user}]", 8, "messages[0]: a message of the user needs"),
+    ("ask: Hello", "messages: [{role: user}]", 8, "a message of role user needs content"),
 ]
 
 

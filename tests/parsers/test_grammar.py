@@ -24,6 +24,7 @@ from evals.parsers.constraint import (
     Count,
     GrammarCounts,
     _constraint,
+    _unsupported,
     _vocabulary,
     _Wanted,
     read_counts,
@@ -336,10 +337,25 @@ def test_what_no_grammar_can_hold_is_held_loosely_and_told(
     assert problem in asked.count.problem
 
 
+def test_one_tool_that_is_held_loosely_leaves_the_others_strict(vocabulary: Any) -> None:
+    names = {"type": "object", "propertyNames": {"pattern": "a"}}
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": name, "parameters": {"properties": {"x": schema}}},
+        }
+        for name, schema in (("open", names), ("closed", {"type": "string", "pattern": "^a$"}))
+    ]
+    asked = _Wanted(tools, None, False, Count())
+    assert _unsupported(asked, vocabulary) == ["open"]
+    assert _constraint(asked, vocabulary, thinking=False) is not None
+    assert (asked.count.problem or "").startswith("held loosely: open: ")
+
+
 def test_parameters_that_depend_on_each_other_are_held_loosely(vocabulary: Any) -> None:
     asked = wanted({"properties": {"x": {}}, "anyOf": [{"properties": {"y": {}}}]})
     assert _constraint(asked, vocabulary, thinking=False) is not None
-    assert asked.count.problem == "held loosely: the parameters of 'do' depend on each other"
+    assert asked.count.problem == "held loosely: do: the parameters of 'do' depend on each other"
 
 
 def test_a_choice_that_cannot_be_kept_leaves_the_answer_free(vocabulary: Any) -> None:

@@ -138,8 +138,9 @@ def _confusions(profile: str, records: Iterable[Record]) -> Iterator[dict[str, A
     for record in records:
         if record.status == Status.FAIL and record.scores and record.scores.tool_name is False:
             sets = record.case.expect.alternatives
-            expected = " or ".join(", ".join(call.name for call in calls) for calls in sets)
-            first[expected] = sets[0][0].name
+            named = (", ".join(call.name for call in calls) for calls in sets)
+            expected = " or ".join(named) or "another tool"
+            first[expected] = sets[0][0].name if sets else ""
             got = ", ".join(call.name for call in record.observation.calls) or "no call"
             counts[expected, one_line(got, 80)] += 1
     for (expected, got), count in counts.most_common(_LISTED):

@@ -76,8 +76,8 @@ def one_line(text: str, limit: int = _TITLE) -> str:
 
 
 def expected_form(case: Case) -> str:
-    """`call` or `answer`."""
-    return "call" if case.expect.alternatives else "answer"
+    """`call` or `answer`; `call` where both are right."""
+    return "answer" if case.expect.needs_answer else "call"
 
 
 def got_form(record: Record) -> str:

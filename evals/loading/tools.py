@@ -1,0 +1,198 @@
+"""Tools in OpenAI's, MCP's, Anthropic's or this suite's spelling, each as it is."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from pydantic import ValidationError
+
+from evals.case import Case, Tool
+from evals.json_text import parse_strict, to_text
+from evals.loading.wording import add_validation
+from evals.yaml_text import Document, Problems, read_yaml, shown_path
+
+TOOLS_FOLDER = "tools"
+YAML = (".yaml", ".yml")
+
+_SCHEMAS = ("parameters", "inputSchema", "input_schema")
+_OF_OTHERS = ("title", "annotations", "outputSchema", "icons", "execution", "_meta")
+"""Keys of MCP that say nothing to a model."""
+_OF_ANTHROPIC = ("cache_control", "defer_loading", "input_examples", "allowed_callers")
+_ACCEPTED = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+Shelf = dict[str, Tool]
+
+
+def is_yaml(path: Path) -> bool:
+    """Whether its name says that it is a YAML file."""
+    return path.suffix in YAML
+
+
+def plain_tool(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool of any spelling in this suite's: name, description, parameters, strict, result."""
+    function = value.get("function")
+    if value.get("type") == "function" and isinstance(function, Mapping):
+        value = {**function, **{k: v for k, v in value.items() if k not in ("type", "function")}}
+    elif value.get("type") in ("function", "custom", None):
+        value = {key: item for key, item in value.items() if key != "type"}
+    foreign = any(key in value for key in _SCHEMAS[1:])
+    tool = {
+        key: item
+        for key, item in value.items()
+        if key not in _SCHEMAS and not (key in _OF_OTHERS or (foreign and key in _OF_ANTHROPIC))
+    }
+    given = next((value[key] for key in _SCHEMAS if key in value), None)
+    tool["parameters"] = _parameters(given)
+    return {k: v for k, v in tool.items() if not (v is None and k in ("strict", "description"))}
+
+
+def _parameters(given: Any) -> Any:
+    """No schema, null and one without a type are an object's."""
+    if given is None or given == {}:
+        return {"type": "object", "properties": {}}
+    if isinstance(given, Mapping) and "type" not in given:
+        return {"type": "object", **given}
+    return given
+
+
+def tools_folder(file: Path) -> Path:
+    """The folder of shared tools that is nearest to a case file."""
+    for folder in file.parents:
+        if (folder / TOOLS_FOLDER).is_dir():
+            return folder / TOOLS_FOLDER
+    return file.parent / TOOLS_FOLDER
+
+
+class Shelves:
+    """Tools by the folder or file that they stand in; each is read and checked once."""
+
+    def __init__(self, root: Path, problems: Problems) -> None:
+        self._root, self._problems = root, problems
+
+    def folder(self, folder: Path) -> Shelf:
+        """The shared tools of a folder."""
+        files = sorted(path for path in folder.glob("*") if is_yaml(path) or _is_json(path))
+        return self._read(files)
+
+    def file(self, file: Path) -> Shelf:
+        """The tools of one file."""
+        return self._read([file])
+
+    def _read(self, files: list[Path]) -> Shelf:
+        stamps = tuple((file, *_stamp(file)) for file in files)
+        shelf, mistakes = _read_shelf(stamps, self._root)
+        self._problems.lines += [line for line in mistakes if line not in self._problems.lines]
+        return shelf
+
+    def check(
+        self, tool: Tool, document: Document, place: tuple[str | int, ...], problems: Problems
+    ) -> None:
+        """Note what is wrong with a tool's parameters."""
+        if problem := _schema_mistake(to_text(tool.parameters)):
+            problems.add_at(document, place, problem)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """What changes when a file does."""
+    try:
+        state = file.stat()
+    except OSError:
+        return (0, 0)
+    return (state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read_shelf(
+    stamps: tuple[tuple[Path, int, int], ...], root: Path
+) -> tuple[Shelf, tuple[str, ...]]:
+    """The tools of some files, and their mistakes; read again only where a file has changed."""
+    shelf: Shelf = {}
+    problems = Problems()
+    for file, _, _ in stamps:
+        _fill(shelf, file, root, problems)
+    return shelf, tuple(problems.lines)
+
+
+def _fill(shelf: Shelf, file: Path, root: Path, problems: Problems) -> None:
+    document = (
+        _read_json(file, root, problems) if _is_json(file) else read_yaml(file, root, problems)
+    )
+    if document is None:
+        return
+    entries = _entries(document.data)
+    if entries is None:
+        said = "a tool file is a mapping from name to tool, a list of tools, or {tools: […]}"
+        problems.add(document.path, 1, said)
+        return
+    for place, name, value in entries:
+        if not isinstance(value, dict):
+            problems.add_at(document, place, "a tool is a mapping")
+            continue
+        try:
+            tool = Tool.model_validate({**({"name": name} if name else {}), **plain_tool(value)})
+        except ValidationError as error:
+            add_validation(error, document, place, Tool, problems)
+            continue
+        if tool.name in shelf:
+            problems.add(document.path, document.line(place), f"second tool named {tool.name!r}")
+        shelf[tool.name] = tool
+        if problem := _schema_mistake(to_text(tool.parameters)):
+            problems.add_at(document, (*place, "parameters"), problem)
+
+
+def _read_json(file: Path, root: Path, problems: Problems) -> Document | None:
+    path = shown_path(file, root)
+    try:
+        return Document(path, parse_strict(file.read_text(encoding="utf-8-sig")), {(): 1})
+    except (OSError, ValueError) as error:
+        problems.add(path, getattr(error, "lineno", 1), f"not JSON: {error}")
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _schema_mistake(text: str) -> str | None:
+    """What is wrong with parameters, as JSON text."""
+    parameters = parse_strict(text)
+    if not isinstance(parameters, dict) or parameters.get("type") != "object":
+        return "a tool's parameters are of type object"
+    try:
+        Draft202012Validator.check_schema(parameters)
+    except SchemaError as error:
+        return f"not a JSON Schema: {error.message}"
+    return None
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix == ".json"
+
+
+def _entries(data: Any) -> list[tuple[tuple[str | int, ...], str | None, Any]] | None:
+    """Each tool of a file with its place, and its name where that is the key."""
+    prefix: tuple[str, ...] = ()
+    if isinstance(data, dict) and isinstance(data.get("result"), dict):  # JSON-RPC's own envelope
+        prefix, data = ("result",), data["result"]
+    if isinstance(data, dict) and isinstance(data.get("tools"), list):
+        prefix, data = (*prefix, "tools"), data["tools"]
+    if isinstance(data, list):
+        return [((*prefix, i), None, value) for i, value in enumerate(data)]
+    if isinstance(data, dict) and not prefix:
+        return [((name,), name, {} if value is None else value) for name, value in data.items()]
+    return None
+
+
+def notes(cases: list[Case]) -> Iterator[str]:
+    """What is no mistake and yet worth knowing of the tools of some cases."""
+    seen: dict[str, str] = {}
+    for case in cases:
+        for tool in case.tools:
+            seen.setdefault(tool.name, case.path)
+    for name, path in seen.items():
+        if not _ACCEPTED.fullmatch(name):
+            yield (
+                f"{path}: tool {name!r}: OpenAI, Anthropic and servers like them take letters, "
+                "digits, _ and -, at most 64, and answer this with HTTP 400"
+            )
