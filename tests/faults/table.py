@@ -7,6 +7,7 @@ harmless, and the right answer passes. Where the lanes differ, the row says how.
 from dataclasses import dataclass
 
 from faults.peer import (
+    COUNTS,
     DEFLATE,
     DONE,
     FIRST,
@@ -345,7 +346,9 @@ _FRAMING = (
 )
 # In a plain response the same things stand in JSON, or nothing is wrong with it.
 _EVENTS = (
-    fault("comments between events", _stream(b": hi\n\n" + FIRST + b": 1/1\n" + LAST + DONE)),
+    fault(
+        "comments between events", _stream(b": hi\n\n" + FIRST + b": 1/1\n" + LAST + COUNTS + DONE)
+    ),
     fault("lines end with CR", _stream(STREAM.replace(b"\n", b"\r"), PLAIN.replace(b", ", b",\r"))),
     fault(
         "lines end with CR LF",
@@ -360,7 +363,7 @@ _EVENTS = (
                 + b"".join(
                     b"1\r\n%c\r\n" % byte
                     for byte in (
-                        event("Paris. 日本🗼") + LAST + DONE
+                        event("Paris. 日本🗼") + LAST + COUNTS + DONE
                         if p.streamed
                         else completion("Paris. 日🗼")
                     )
