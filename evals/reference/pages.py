@@ -81,6 +81,7 @@ _SUMMARY: Sequence[type] = (
     summary.RunInfo,
     summary.Asked,
     summary.ShardPart,
+    summary.ServerDeath,
     summary.GateOutcome,
     summary.Fingerprint,
     summary.Machine,
