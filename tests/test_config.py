@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.config import Config, Gate, Profile, Target, read_config
+from evals.config import EVERY_CASE, Config, Gate, Profile, Target, read_config
 from evals.errors import ConfigError
 from evals.parsers.names import parser_names
 from evals.replay.build import templates
@@ -137,7 +137,7 @@ def test_tables_of_the_file_come_first(tmp_path):
 def test_without_tables_there_is_a_default_beside_those_implied():
     config = Config()
     assert set(config.profiles) == {"default"} | config.implied
-    assert config.gate("default") == Gate()
+    assert config.gate("default") == EVERY_CASE
 
 
 def test_all_names_implied_profiles_too_but_does_not_insist_on_them():

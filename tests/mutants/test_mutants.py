@@ -18,6 +18,7 @@ from evals.lanes.tokens import decoder, load_tokenizer
 from evals.loading.casefile import find_case_files, read_cases
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.results import Kind, Layer, Record, Status
+from evals.running.life import Life
 from evals.running.profile import Opened
 from evals.running.questions import Question
 from evals.running.runner import Runner
@@ -56,7 +57,7 @@ KILLED_BY: list[tuple[str, str, Kind, Layer, str]] = [
     ("arguments-lost", CONTROL, ARGS, PARSER, "todoread-canonical"),
     ("second-call-lost", "two-wrappers", LOST, PARSER, CONTROL),
     ("first-call-lost", "two-wrappers", LOST, PARSER, CONTROL),
-    ("calls-reversed", "two-wrappers", ARGS, PARSER, CONTROL),
+    ("calls-reversed", "two-wrappers", Kind.ANOTHER_ORDER, PARSER, CONTROL),
     ("functions-merged", "two-functions", LOST, PARSER, "two-wrappers"),
     ("call-twice", "todoread-canonical", Kind.INVENTED_CALL, PARSER, "bracket-inside"),
     ("end-tag-left-in-text", CONTROL, Kind.LEAKED_MARKUP, PARSER, "bracket-inside"),
@@ -88,10 +89,12 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     with boot(
         model, log=log, cache=cache_folder(), arguments=ARGUMENTS, launcher=LAUNCHER
     ) as server:
-        setup = Setup(timeout=60, server=server, decode=decoder(tokenizer))
+        decode = decoder(tokenizer)
+        setup = Setup(timeout=60, server=server, decode=decode)
         with lane_named("server").open(setup) as plain, lane_named("stream").open(setup) as stream:
             asks = {"server": plain, "stream": stream}
-            yield Opened("mutants", Profile(), server, model, tokenizer, asks)
+            read = "qwen3-coder-xml"
+            yield Opened("mutants", Profile(), server, model, tokenizer, decode, asks, read)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,8 @@ def play(opened: Opened) -> Play:
     def play(parser: str, cases: Sequence[Case], clients: int) -> dict[tuple[str, str], Record]:
         told = [through(parser, case) for case in cases]
         questions = [Question(case, lane) for case in told for lane in opened.lanes]
-        runner = Runner(opened, questions, in_flight=clients)
+        life = Life(opened, timeout=60, in_flight=clients, note=lambda death: None)
+        runner = Runner(opened, questions, in_flight=clients, life=life, save=lambda record: None)
         try:
             return {(q.case.id, q.lane): runner.record(q) for q in questions}
         finally:
