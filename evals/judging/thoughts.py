@@ -32,9 +32,14 @@ def moved_answer(
     thought = "".join((response.reasoning or "").split())
     written = "".join(reading.text.split())
     delivered = "".join((response.content or "").split())
-    if not written or written == delivered or not written.endswith(delivered):
+    if written.endswith(delivered):
+        moved = written.removesuffix(delivered)
+    elif written.startswith(delivered):
+        moved = written.removeprefix(delivered)
+    else:
         return None
-    moved = written.removesuffix(delivered)
+    if not moved:
+        return None
     if not thought.endswith(moved):
         return None
     difference = Difference(

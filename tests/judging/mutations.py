@@ -353,7 +353,10 @@ def answer_moved_to_reasoning(right: Right) -> Iterator[Mutant]:
     if not seen.calls and text:
         yield replace(seen, content=None, reasoning=text)
         yield replace(seen, content="", reasoning=text)
-        yield replace(seen, content=text[: len(text) // 2], reasoning=text[len(text) // 2 :])
+        begin, end = text[: len(text) // 2], text[len(text) // 2 :]
+        if begin.strip() and end.strip():
+            yield replace(seen, content=begin, reasoning=end)
+            yield replace(seen, content=end, reasoning=begin)
 
 
 def reasoning_invented(right: Right) -> Iterator[Mutant]:
