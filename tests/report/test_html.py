@@ -136,8 +136,9 @@ def test_a_page_has_two_scripts_a_policy_and_nothing_from_elsewhere(report):
 
 def test_only_web_addresses_become_links(tmp_path):
     case = case_of("linked").model_copy(update={"link": "javascript:alert(1)"})
-    write_run(tmp_path / "run", [answer_of(case, called())])
-    assert data_of(report_run(tmp_path / "run"))["records"][0]["links"] == []
+    write_run(tmp_path / "run", [answer_of(case, called()), answer_of(case_of("x"), called())])
+    with pytest.raises(ConfigError, match="link"):
+        report_run(tmp_path / "run")
 
 
 # --- the run it is compared with ----------------------------------------------------------------
