@@ -181,7 +181,7 @@ def test_tools_without_descriptions_are_no_accident(problems, data):
 
 def _audit(*arguments):
     return subprocess.run(
-        [Path(sys.executable).with_name("evals"), "audit", *arguments],
+        [Path(sys.executable).with_name("evals"), "model", "audit", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
