@@ -23,7 +23,11 @@ EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(
 # Tests that boot nothing and load no model.
 PURE := tests/judging tests/formats tests/loading
 
-.PHONY: help setup eval report test test-fast test-kills check docs format lock model train audit \
+# Tests that kill, hang or fill a disk, minutes each.
+SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
+	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py
+
+.PHONY: help setup eval report test test-fast test-kills test-reliability check docs format lock model train audit \
 	bench-formats bench-sweep mutants clean
 
 help: ## this list
@@ -45,8 +49,11 @@ report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs 
 	$(BIN)/evals report $(RUN)
 	$(BIN)/evals export allure $(RUN)
 
-test: $(READY) ## tests of evals itself
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile
+test: $(READY) ## tests of evals itself, but for the slow ones of test-reliability
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile $(SLOW:%=--ignore=%)
+
+test-reliability: $(READY) ## slow tests: dying and hanging servers, kills, full disks, runs of pytest
+	$(BIN)/python -m pytest $(SLOW)
 
 test-fast: $(READY) ## its pure tests alone: judging, formats, case files (half a minute)
 	METAMORPHIC_EVERY=24 $(BIN)/python -m pytest $(PURE) -n 2 -q
