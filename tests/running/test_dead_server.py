@@ -25,8 +25,12 @@ def events(*data):
     return respond(lines.encode())
 
 
+CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+COUNTS = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+
+
 def delta(finish_reason=None, **message):
-    return {"choices": [{"index": 0, "delta": message, "finish_reason": finish_reason}]}
+    return {**CHUNK, "choices": [{"index": 0, "delta": message, "finish_reason": finish_reason}]}
 
 
 FAULTS = {
@@ -46,7 +50,9 @@ FAULTS = {
 }
 GOOD = (
     respond(completion({"role": "assistant", "content": "Paris."})),
-    events(delta(content="Paris."), delta("stop"), "[DONE]"),
+    events(
+        delta(content="Paris."), delta("stop"), {**CHUNK, "choices": [], "usage": COUNTS}, "[DONE]"
+    ),
 )
 
 
