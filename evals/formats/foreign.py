@@ -56,8 +56,7 @@ class ForeignForm:
             calls = _json_calls(value, named, self.name, tools)
             tail = re.compile(self.tail).match(body, after)
             after = tail.end() if tail else after
-        names = {tool.name for tool in tools}
-        if not calls or any(item.call.name not in names for item in calls):
+        if not _of_available_tools(calls, tools):
             return None
         return Section([ReadCall(c.call, self.name, c.unfit, c.either) for c in calls], after)
 
@@ -66,6 +65,12 @@ class ForeignForm:
         """The form as a call format."""
         openings = tuple(Opening(tag, self.read) for tag in self.tags)
         return CallFormat(self.name, doc=self.doc, openings=openings)
+
+
+def _of_available_tools(calls: Sequence[ReadCall], tools: Sequence[Tool]) -> bool:
+    """Whether these are calls, and of available tools alone."""
+    names = {tool.name for tool in tools}
+    return bool(calls) and all(item.call.name in names for item in calls)
 
 
 def _statements(inside: str) -> list[str]:
@@ -107,10 +112,7 @@ def _read_bare(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
 def _read_python(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
     """A list of Python calls with which a text ends, on lines of its own."""
     calls = python_calls(body[start:], tools)
-    names = {tool.name for tool in tools}
-    if not calls or any(item.call.name not in names for item in calls):
-        return None
-    return Section(calls, len(body))
+    return Section(calls, len(body)) if _of_available_tools(calls, tools) else None
 
 
 def _of_invokes(tags: InvokeTags) -> CallFormat:
@@ -121,8 +123,7 @@ def _of_invokes(tags: InvokeTags) -> CallFormat:
             section = tags.read(body, start, tools)
         except Broken:
             return None
-        names = {tool.name for tool in tools}
-        known = section is not None and all(item.call.name in names for item in section.calls)
+        known = section is not None and _of_available_tools(section.calls, tools)
         return section if known else None
 
     example = f'<{tags.invoke} name="f"><{tags.parameter} name="x">1{tags.parameter_close}'

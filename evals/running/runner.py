@@ -118,8 +118,7 @@ class Runner:
 
     def _ask_group(self, group: _Group) -> dict[str, Record]:
         lanes = [question.lane for question in group]
-        answers = self._answers(group)
-        records = {lane: self._judge(group[0], lane, answers) for lane in lanes}
+        records = self._records(group)
         if differing := [lane for lane in lanes if records[lane].differs_from_plain]:
             # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
             with self._alone.exclusive():
@@ -131,11 +130,19 @@ class Runner:
                     self._keep(records[lane])
         return records
 
-    def _answers(self, group: _Group) -> dict[str, Observation]:
-        """The answers in all lanes that are needed; each is saved before the next lane is asked."""
+    def _records(self, group: _Group) -> dict[str, Record]:
+        """The judged answers; each is saved before the next lane is asked."""
         case, due = group[0].case, {question.lane for question in group}
         left = [lane.name for lane in lanes_asked(sorted(due))]
         answers: dict[str, Observation] = {}
+        records: dict[str, Record] = {}
+
+        def keep(answer: Observation) -> None:
+            answers[answer.lane] = answer
+            if answer.lane in due:
+                records[answer.lane] = self._judge(group[0], answer.lane, answers)
+                self._keep(records[answer.lane])
+
         with self._alone.shared():
             life = self._life.now()
             while left:
@@ -143,26 +150,15 @@ class Runner:
                 if answer.error and self._life.died(life):
                     self._life.suspect(life, case)
                     break
-                answers[left.pop(0)] = answer
-                self._keep_answer(group[0], answer, answers, due)
+                keep(answer)
+                left.pop(0)
         if left:  # the server died, of this case or of another that was in flight
             with self._alone.exclusive():
                 self._life.revive(life)
                 alone = self._life.ask_alone(left, case)
-            for lane, answer in alone.items():
-                answers[lane] = answer
-                self._keep_answer(group[0], answer, answers, due)
-        return answers
-
-    def _keep_answer(
-        self,
-        question: Question,
-        answer: Observation,
-        answers: Mapping[str, Observation],
-        due: set[str],
-    ) -> None:
-        if answer.lane in due:
-            self._keep(self._judge(question, answer.lane, answers))
+            for answer in alone.values():
+                keep(answer)
+        return records
 
     def _keep(self, record: Record) -> None:
         with self._saving:

@@ -96,7 +96,7 @@ class Session:
         self.open(profile)
         assert self._opened is not None
         if self._runner is None:
-            self._runner = self._run(self._opened, ())
+            self._runner = self._run(self._opened)
         kept = self._kept_answer(profile, question)
         if kept is None:
             if question not in self._runner:
@@ -107,7 +107,7 @@ class Session:
             self.folder.append(record)
         return record
 
-    def _run(self, opened: Opened, left: Sequence[Question]) -> Runner:
+    def _run(self, opened: Opened) -> Runner:
         in_flight = self.options.in_flight
         life = Life(
             opened,
@@ -115,7 +115,7 @@ class Session:
             in_flight=in_flight,
             note=self.folder.append_death,
         )
-        return Runner(opened, left, in_flight=in_flight, life=life, save=self.folder.append)
+        return Runner(opened, (), in_flight=in_flight, life=life, save=self.folder.append)
 
     def _claim_folder(self) -> None:
         """Make the folder ours, and begin with the answers that are kept."""
