@@ -195,7 +195,7 @@ def test_a_folder_with_a_run_is_not_taken_for_a_new_one(finished):
     before = (folder / "records.jsonl").read_bytes()
     code, output = run(finished[0], "cases", "--run-dir", str(folder), "--model", "/nowhere")
     assert code not in (0, 1)
-    assert f"resume it: --resume {folder}" in output
+    assert f"resume it: --resume {folder.resolve()}" in output
     assert (folder / "records.jsonl").read_bytes() == before
 
 

@@ -1,6 +1,7 @@
 """The reference pages say what the code says."""
 
 import itertools
+from dataclasses import replace
 
 import builders
 import pytest
@@ -84,12 +85,20 @@ def judgements():
         for raw in WRITTEN:
             answer = response("server", calls, content, reason, raw)
             yield judge(case, answer, rendered_prompt_tokens=6)
-        for lane, plain in itertools.product(("stream", "agent"), (CALLS[0], CALLS[1])):
+        for plain in CALLS[:2]:
             evidence = response("server", plain, "yes", "stop", OSLO_XML if plain else "yes")
-            yield judge(case, response(lane, calls, content, reason), plain=evidence)
+            streamed, heard = (
+                response(lane, calls, content, reason) for lane in ("stream", "agent")
+            )
+            yield judge(case, streamed, plain=evidence)
+            yield judge(case, heard, plain=evidence)  # as records of old have it
+            yield judge(case, replace(heard, received=evidence))
     for case, raw in itertools.product(CASES, WRITTEN):
         yield judge(case, Observation("direct", raw_text=raw, finish_reason="stop"))
     yield judge(CASES[0], Observation("server", error="connection refused"))
+    legacy = {"function_call": {"name": "get_weather", "arguments": "{}"}}
+    answer = response("server", (), None, "function_call")
+    yield judge(CASES[0], replace(answer, body={"choices": [{"message": legacy}]}))
 
 
 def test_the_layers_of_each_kind_are_those_that_are_blamed():

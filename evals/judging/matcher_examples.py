@@ -85,17 +85,10 @@ def text(expected: Mapping[str, Any], where: Where, inner: Examples) -> Found:
         if not branch.may_be("string"):
             return NONE
         found = texts([pattern], branch)
-        return Found((wanted, *found.values), found.known and not odd)
+        itself = (wanted,) if where.allows(wanted) else ()
+        return Found((*itself, *found.values), found.known and not odd)
 
-    return _proved(search(where, find, inner.accepts), where, pattern, odd=odd)
-
-
-def _proved(found: Found, where: Where, pattern: str, *, odd: bool) -> Found:
-    """The text itself is no proof that nothing else fits; the pattern's own search is."""
-    if found.values or found.known or odd:
-        return found
-    alone = search(where, lambda branch: texts([pattern], branch), lambda _: True)
-    return Found(known=alone.impossible)
+    return search(where, find, inner.accepts)
 
 
 def _loose_pattern(wanted: str, ignored: Sequence[str]) -> str:

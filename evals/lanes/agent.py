@@ -11,7 +11,8 @@ lane, so its prompt may differ from the other lanes' prompt.
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
 
@@ -72,7 +73,7 @@ def ask(
     calls: list[Call] = []
     transport = Transport(server, timeout, max_bytes, decode)
     try:
-        values = asyncio.run(_answer(server, case, messages, calls, transport))
+        values = _run(_answer(server, case, messages, calls, transport))
     except Exception as error:  # whatever the library and the client in it raise
         values = _without_answer(error, transport)
     exchange, received = transport.exchange, transport.received
@@ -87,6 +88,12 @@ def ask(
         usage=received.usage if received else None,
         **values,
     )
+
+
+def _run(answering: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """The outcome, by a loop of its own thread: the caller's may have one that runs already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, answering).result()
 
 
 def _without_answer(error: Exception, transport: Transport) -> dict[str, Any]:

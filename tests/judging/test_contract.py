@@ -325,7 +325,7 @@ DEFECTS = (
     Defect("G5", "cut, says tool_calls", cut, says_calls, CUT | FINISH, CUT | FINISH, "60 of 60"),
     Defect("G5", "cut, says stop", cut, says_stop, CUT | FINISH, CUT | FINISH, "not length"),
     Defect("G5", "cut, usage 0", cut, no_tokens, CUT | USAGE, CUT | USAGE),
-    # G6: usage and the prompt; see also tests/replay/test_templates.py
+    # G6: usage and the prompt; see also tests/replay/test_replay_templates.py
     Defect("G6", "usage 0", one, counts(prompt_tokens=0), USAGE, USAGE, "prompt has 0 tokens"),
     Defect("G6", "usage all 0", one, no_tokens, USAGE, USAGE),
     Defect("G6", "cached part left out", one, cached_left_out, USAGE, USAGE, "not cached"),

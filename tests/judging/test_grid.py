@@ -54,6 +54,7 @@ def test_a_matcher_is_refused_exactly_where_no_value_of_the_type_satisfies_it(na
 IMPOSSIBLE = [
     ({"enum": ["km", "mi"]}, {"$regex": "^met"}),
     ({"enum": ["km", "mi"]}, {"$text": "KMS"}),
+    ({"anyOf": [{"enum": ["km"]}, {"type": "string", "maxLength": 3}]}, {"$text": "mile"}),
     ({"const": 5}, {"$approx": 6}),
     ({"type": "integer"}, {"$approx": 5.5, "abs": 0.2}),
     ({"type": "integer", "minimum": 10}, {"$approx": 5, "abs": 4}),

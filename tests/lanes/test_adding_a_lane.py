@@ -19,6 +19,7 @@ from evals.lanes.server import read_response
 from evals.observation import Observation, Traits
 from evals.request import build_request
 from evals.results import Kind, Layer, Record, Status
+from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
 from evals.running.runner import Runner
@@ -60,10 +61,13 @@ def _asked(scripted: Scripted, folder: Path, *names: str) -> list[Record]:
     config = read_config(folder)
     with open_profile("default", config, config.lanes, folder, folder, lambda text: None) as opened:
         questions = [Question(CASE, name) for name in config.lanes]
-        runner = Runner(opened, questions, in_flight=2)
+        life = Life(opened, timeout=config.timeout, in_flight=2, note=lambda death: None)
+        saved: list[Record] = []
+        runner = Runner(opened, questions, in_flight=2, life=life, save=saved.append)
         records = [runner.record(question) for question in questions]
         runner.close()
     assert [Record.from_json(record.to_json()) for record in records] == records
+    assert {record.key for record in saved} == {record.key for record in records}
     return records
 
 

@@ -16,6 +16,7 @@ from evals.lanes.stream import accumulate, read_events
 from evals.observation import Observation
 from evals.request import as_curl, request_text
 from evals.results import Record, Status
+from evals.running.life import Life
 from evals.running.profile import Opened, open_profile
 from evals.running.questions import Question
 from evals.running.runner import Runner
@@ -60,7 +61,9 @@ def opened(replay_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def records(opened: Opened) -> dict[str, Record]:
     """One question in each lane, as it is read back."""
-    runner = Runner(opened, [Question(CASE, lane) for lane in LANES], in_flight=1)
+    questions = [Question(CASE, lane) for lane in LANES]
+    life = Life(opened, timeout=60, in_flight=1, note=lambda death: None)
+    runner = Runner(opened, questions, in_flight=1, life=life, save=lambda record: None)
     asked = {lane: runner.record(Question(CASE, lane)) for lane in LANES}
     runner.close()
     return {lane: Record.from_json(record.to_json()) for lane, record in asked.items()}

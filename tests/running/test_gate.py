@@ -1,6 +1,7 @@
 """A run is never green where it should be red: whole runs against a server that obeys."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -41,12 +42,15 @@ def write_cases(project, names, **changed):
 
 @pytest.fixture
 def server():
-    """It calls `look`; a question with a word of `wrong` gets words, one of `refused` a 400."""
+    """It calls `look`; a question with a word of `wrong` gets words, one of `refused` a 400, and
+    one of `slow` waits."""
     with serve() as scripted:
-        scripted.wrong, scripted.refused = (), ()
+        scripted.wrong, scripted.refused, scripted.slow = (), (), ()
 
         def answer(handler):
             text = json.dumps(scripted.bodies[-1]["messages"])
+            if any(word in text for word in scripted.slow):
+                time.sleep(1)
             if any(word in text for word in scripted.refused):
                 respond(b'{"error": "logprobs is not supported"}', status=400)(handler)
             elif any(word in text for word in scripted.wrong):
@@ -84,14 +88,15 @@ def test_a_run_with_one_miss_of_four_passes_its_gate(project, server, run):
 
 
 def test_questions_that_were_not_asked_fail_the_gate(project, server, run):
-    server.wrong = ("c2",)
+    server.wrong, server.slow = ("c2",), ("c3",)
     code, output, folder = run("-x")
     assert code == 1
     summary = read_summary(folder)
     assert summary.run.whole is False
+    # The next question may be on its way by then: what came of it is kept.
     left = [f"cases/a.yaml::{c}[default-server]" for c in ("c3", "c4")]
-    assert [*summary.run.missing] == left
-    assert "2 question(s) have no answer: cases/a.yaml::c3[default-server], " in output
+    assert [*summary.run.missing] in (left, left[1:])
+    assert f"question(s) have no answer: {summary.run.missing[0]}" in output
     assert write_github(folder, None, {}).conforms is False
     assert "gate FAILED" in (folder / "job-summary.md").read_text()
 
