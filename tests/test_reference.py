@@ -1,6 +1,7 @@
 """The reference pages say what the code says."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import builders
@@ -61,6 +62,7 @@ CALLS = [
     (Call("get_weather", "{"),),
     (Call("todoread", "{}"),),
     (Call("todoread</function", "{}"),),
+    (Call("", "{}"),),
     (Call("todoread", "{}"), Call("get_weather", '{"city": "Oslo", "days": 3}')),
 ]
 CONTENTS = [None, "yes", "no </tool_call>"]
@@ -98,7 +100,7 @@ def judgements():
     yield judge(CASES[0], Observation("server", error="connection refused"))
     legacy = {"function_call": {"name": "get_weather", "arguments": "{}"}}
     answer = response("server", (), None, "function_call")
-    yield judge(CASES[0], replace(answer, body={"choices": [{"message": legacy}]}))
+    yield judge(CASES[0], replace(answer, body=json.dumps({"choices": [{"message": legacy}]})))
 
 
 def test_the_layers_of_each_kind_are_those_that_are_blamed():

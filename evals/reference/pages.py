@@ -55,7 +55,7 @@ BLAMED: Mapping[Kind, Sequence[Layer]] = {
     Kind.CORRUPT_NAME: (Layer.PARSER, Layer.SERVER, Layer.CLIENT, Layer.UNKNOWN),
     Kind.INVALID_ARGUMENTS: (Layer.PARSER, Layer.CLIENT),
     Kind.CHANGED_ARGUMENTS: (Layer.PARSER, Layer.CLIENT),
-    Kind.LEAKED_MARKUP: (Layer.PARSER, Layer.SERVER, Layer.CLIENT, Layer.UNKNOWN),
+    Kind.LEAKED_MARKUP: (Layer.PARSER, Layer.SERVER, Layer.UNKNOWN),
     Kind.LOST_CALL: (Layer.PARSER, Layer.SERVER, Layer.CLIENT, Layer.UNKNOWN),
     Kind.INVENTED_CALL: (Layer.PARSER, Layer.CLIENT),
     Kind.CHANGED_CONTENT: (Layer.SERVER, Layer.CLIENT),
