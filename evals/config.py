@@ -256,14 +256,6 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-def has_config(folder: Path) -> bool:
-    """Whether `folder` has a configuration of evals, right or wrong."""
-    if (folder / "evals.toml").is_file():
-        return True
-    path = folder / "pyproject.toml"
-    return path.is_file() and b"[tool.evals" in path.read_bytes()
-
-
 def read_config(folder: Path) -> Config:
     """The configuration in `folder`: evals.toml if there is one, else pyproject.toml's table.
 

@@ -5,6 +5,7 @@ the controller boots the server and workers attach to it. Records go to the run'
 run of the whole suite ends with the gate's exit code.
 """
 
+import argparse
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -40,31 +41,43 @@ _SETTINGS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of `pytest cases/`; the configuration file has what is not given here."""
+    """Options of `pytest cases/`; the configuration file has what is not given here.
+
+    One that a conftest.py or another plugin has already is `--evals-NAME` instead.
+    """
     group = parser.getgroup("evals", "tool-calling evaluation")
-    group.addoption(
-        "--profiles", metavar="A,B", help="profiles; all: all of them (default: default)"
-    )
-    group.addoption("--lanes", metavar="A,B", help="lanes: server, stream, direct, agent")
-    group.addoption("--tier", choices=["smoke", "full"], default="full", help="smoke: fewer cases")
-    group.addoption(
-        "--model", metavar="M", help="model folder or hub name, in place of the target's"
-    )
-    group.addoption("--attach", metavar="URL", help="use the server at this URL; boot none")
-    group.addoption("--port", type=int, help="port of the booted server (default: a free one)")
-    group.addoption("--run-dir", metavar="DIR", help="folder of this run (default: reports/<time>)")
-    group.addoption("--resume", metavar="DIR", help="resume the run in this folder")
-    group.addoption("--baseline", metavar="FILE", help="fail the gate on a regression against it")
-    group.addoption("--in-flight", type=int, metavar="N", help="cases asked at a time")
-    group.addoption("--repeat", type=int, metavar="K", help="ask each case this often")
-    group.addoption("--temperature", type=float, metavar="T", help="for all cases")
-    group.addoption("--max-tokens", type=int, metavar="N", help="for all cases: longest answer")
+
+    def add(name: str, **settings: Any) -> None:
+        dest = _dest(name[2:].replace("-", "_"))
+        try:
+            group.addoption(name, dest=dest, **settings)
+        except (ValueError, argparse.ArgumentError):  # the project has an option of this name
+            group.addoption(f"--evals-{name[2:]}", dest=dest, **settings)
+
+    add("--profiles", metavar="A,B", help="profiles; all: all of them (default: default)")
+    add("--lanes", metavar="A,B", help="lanes: server, stream, direct, agent")
+    add("--tier", choices=["smoke", "full"], default="full", help="smoke: fewer cases")
+    add("--model", metavar="M", help="model folder or hub name, in place of the target's")
+    add("--attach", metavar="URL", help="use the server at this URL; boot none")
+    add("--port", type=int, help="port of the booted server (default: a free one)")
+    add("--run-dir", metavar="DIR", help="folder of this run (default: reports/<time>)")
+    add("--resume", metavar="DIR", help="resume the run in this folder")
+    add("--baseline", metavar="FILE", help="fail the gate on a regression against it")
+    add("--in-flight", type=int, metavar="N", help="cases asked at a time")
+    add("--repeat", type=int, metavar="K", help="ask each case this often")
+    add("--temperature", type=float, metavar="T", help="for all cases")
+    add("--max-tokens", type=int, metavar="N", help="for all cases: longest answer")
     # Not --timeout: that is an option of pytest-timeout, for a whole test.
-    group.addoption(
+    add(
         "--ask-timeout", type=float, metavar="SECONDS", help="longest wait for the answer to a case"
     )
-    group.addoption("--shard", metavar="I/N", help="ask one of N equal parts; see `evals merge`")
-    group.addoption("--progress", action="store_true", help="one line of progress, no dots")
+    add("--shard", metavar="I/N", help="ask one of N equal parts; see `evals merge`")
+    add("--progress", action="store_true", help="one line of progress, no dots")
+
+
+def _dest(name: str) -> str:
+    """Where pytest keeps an option of ours: other plugins may have one of the same name."""
+    return f"evals_{name}"
 
 
 @pytest.hookimpl(tryfirst=True)  # before allure-pytest, which reads its folder in its own hook
@@ -85,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"cannot write: {cannot_write(error)}") from error
     config.stash[PROJECT], config.stash[SESSION] = project, session
-    if config.option.progress and not workers.is_worker(config):
+    if config.getoption(_dest("progress")) and not workers.is_worker(config):
         config.pluginmanager.register(Progress(), "evals-progress")
     if getattr(config.option, "allure_report_dir", None) is None and not config.option.collectonly:
         _report_to_allure(config, session)
@@ -93,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _settings(config: pytest.Config) -> dict[str, Any]:
-    settings = {name: config.getoption(name) for name in _SETTINGS}
+    settings = {name: config.getoption(_dest(name)) for name in _SETTINGS}
     return {name: value for name, value in settings.items() if value is not None}
 
 

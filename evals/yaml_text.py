@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
 
 from evals.errors import CaseFileError
 from evals.escaping import excerpt, one_line
@@ -62,23 +63,16 @@ class TooMuch(yaml.MarkedYAMLError):
     """The text is beyond the bounds of what is read."""
 
 
-class Loader(yaml.SafeLoader):
-    """YAML as 1.2 and JSON have it: `on`, `NO`, `12:30` and `2026-01-01` are text.
+class _Bounded(Composer):
+    """Raises `TooMuch` at what is nested too deeply; `nodes` counts what is written in the file."""
 
-    Raises `TooMuch` at what is nested too deeply; `nodes` counts what is written in the file.
-    """
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 (yaml's own)
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.nodes = 0
-        self._depth = 0
+    nodes = 0
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As yaml does, within bounds."""
         if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[attr-defined]
             raise TooMuch(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
         self.nodes += 1
         self._depth += 1
@@ -86,6 +80,15 @@ class Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self._depth -= 1
+
+
+class Loader(_Bounded, yaml.SafeLoader):
+    """YAML as 1.2 and JSON have it: `on`, `NO`, `12:30` and `2026-01-01` are text."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 (yaml's own)
+
+    def __init__(self, stream: str) -> None:
+        yaml.SafeLoader.__init__(self, stream)
 
 
 for _tag, _first, _pattern in (
@@ -104,6 +107,32 @@ for _tag, _first, _pattern in (
     )
 
 
+_Libyaml: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+class _QuickLoader(_Bounded, _Libyaml):  # type: ignore[misc]
+    """As `Loader`, by libyaml where PyYAML has it: ten times as fast; its messages are other ones.
+
+    Composing is Python's in both: only there is the depth bounded.
+    """
+
+    yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
+
+    def __init__(self, stream: str) -> None:
+        _Libyaml.__init__(self, stream)
+        Composer.__init__(self)
+
+
+def _compose(text: str) -> tuple[Loader | _QuickLoader, yaml.Node | None]:
+    """The node of a text with the loader that knows its values."""
+    try:
+        quick = _QuickLoader(text)
+        return quick, quick.get_single_node()
+    except (ValueError, yaml.YAMLError):
+        loader = Loader(text)  # what is wrong, in PyYAML's own words and place
+        return loader, loader.get_single_node()
+
+
 def read_yaml(file: Path, root: Path, problems: Problems) -> Document | None:
     """The file's data, `None` where it is empty; nothing if it has mistakes, which are noted.
 
@@ -114,8 +143,7 @@ def read_yaml(file: Path, root: Path, problems: Problems) -> Document | None:
     path = one_line(shown_path(file, root))
     before = len(problems.lines)
     try:
-        loader = Loader(_read_text(file, root))
-        node = loader.get_single_node()
+        loader, node = _compose(_read_text(file, root))
         if node is None:
             return Document(path, None, {})
         lines: dict[tuple[str | int, ...], int] = {}
@@ -171,7 +199,9 @@ class _Walk:
     problems: Problems
     values: int = 0
 
-    def visit(self, node: yaml.Node, loader: Loader, place: tuple[str | int, ...]) -> int:
+    def visit(
+        self, node: yaml.Node, loader: Loader | _QuickLoader, place: tuple[str | int, ...]
+    ) -> int:
         """The line of `node`.
 
         Raises:
@@ -190,7 +220,9 @@ class _Walk:
         return line
 
 
-def _plain(node: yaml.Node, loader: Loader, place: tuple[str | int, ...], walk: _Walk) -> Any:
+def _plain(
+    node: yaml.Node, loader: Loader | _QuickLoader, place: tuple[str | int, ...], walk: _Walk
+) -> Any:
     """`node` as plain data; notes every place's line and every duplicate key."""
     path, problems, line = walk.path, walk.problems, walk.visit(node, loader, place)
     if isinstance(node, yaml.SequenceNode):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ PROJECT: Mapping[str, str] = {
     "conftest.py": 'pytest_plugins = ["evals.plugin"]\n',
     "pyproject.toml": "[tool.pytest.ini_options]\n",
 }
+
+ENTRY = () if entry_points(group="pytest11", name="evals") else ("-p", "evals.entry")
+"""Options of pytest that load the entry point where this package is not installed as it is now."""
 
 
 def case(expect: Any = None, ask: str = "Please do.", **values: Any) -> Case:

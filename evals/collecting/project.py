@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.config import has_config, read_config
+from evals.config import read_config
+from evals.root import CASES_INI, configured_root
 from evals.running.places import case_folders, is_case_file, is_case_place
 
 
@@ -38,9 +39,17 @@ def find_project(config: pytest.Config) -> Project:
         ConfigError: its configuration is not usable.
     """
     root = _root(config)
-    folders = case_folders(read_config(root), root)
+    folders = _ini_folders(config) or case_folders(read_config(root), root)
     places = (place for named in _named(config) for place in _places(named, folders))
     return Project(root, tuple(folders), tuple(dict.fromkeys(places)))
+
+
+def _ini_folders(config: pytest.Config) -> list[Path]:
+    """The case folders that pytest's own settings name, if they do."""
+    try:
+        return [config.rootpath / name for name in config.getini(CASES_INI)]
+    except ValueError:  # the plugin was named by a conftest.py, without the entry point
+        return []
 
 
 def _places(named: Path, folders: Sequence[Path]) -> list[Path]:
@@ -56,11 +65,8 @@ def _root(config: pytest.Config) -> Path:
     pytest puts its root above all paths on the command line, also above the value of an option
     such as `--run-dir`, and knows nothing of evals.toml.
     """
-    if has_config(config.rootpath):
-        return config.rootpath
-    starts = (config.invocation_params.dir, *_named(config))
-    above = (folder for start in starts for folder in (start, *start.parents))
-    return next((folder for folder in above if has_config(folder)), config.rootpath)
+    found = configured_root(config.rootpath, (config.invocation_params.dir, *_named(config)))
+    return found or config.rootpath
 
 
 def _named(config: pytest.Config) -> Iterator[Path]:

@@ -14,9 +14,10 @@ def validate(
     ] = None,
 ) -> None:
     """Check case files without asking anything."""
-    from evals.config import has_config, read_config
+    from evals.config import read_config
     from evals.loading.casefile import find_case_files, read_cases
     from evals.loading.tools import notes
+    from evals.root import has_config
 
     root = Path.cwd()
     profiles = or_exit(lambda: read_config(root)).profiles if has_config(root) else None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from evals.commands.terminal import CASES, OneOf, or_exit
+from evals.extras import need
 
 
 def _call_formats() -> Sequence[str]:
@@ -46,6 +47,7 @@ def train(
     iterations: Annotated[int | None, typer.Option(help="training steps")] = None,
 ) -> None:
     """Train an adapter again on the generated dataset, with the recorded settings and seeds."""
+    or_exit(lambda: need("train", "training"))
     from evals.config import cache_folder
     from evals.engines.blas import preload_environment
     from evals.training.recipe import train_adapter
@@ -93,6 +95,7 @@ def audit(
     validation: Annotated[Path | None, typer.Option(help="rows for validation, JSONL")] = None,
 ) -> None:
     """Check training data for leaked cases, balance, format, overlap and prompt; exit code 1."""
+    or_exit(lambda: need("train", "the audit of training data"))
     from evals.config import cache_folder
     from evals.lanes.tokens import load_tokenizer, render
     from evals.loading.casefile import find_case_files, read_cases

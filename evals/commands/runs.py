@@ -20,6 +20,7 @@ from evals.commands.terminal import (
     or_exit,
     say,
 )
+from evals.root import has_config
 
 _Baseline = Annotated[Path | None, typer.Option(help="gate on a regression, too")]
 _OtherBaseline = Annotated[
@@ -57,7 +58,11 @@ def pytest_arguments(given: Sequence[str], folders: Sequence[Path]) -> list[str]
     in_full = any(re.fullmatch("-v+|--verbose", word) for word in given)
     quiet = [] if in_full else ["-q", "--progress", "--tb=no"]
     unnamed = shlex.join(glob.escape(str(folder)) for folder in folders)
-    return [*always, *quiet, f"--rootdir={Path.cwd()}", "-o", f"testpaths={unnamed}", *given]
+    plugin = (
+        [] if has_config(Path.cwd()) else ["-p", "evals.plugin"]
+    )  # with one, the entry point loads it
+    at = [f"--rootdir={Path.cwd()}", "-o", f"testpaths={unnamed}"]
+    return [*always, *quiet, *plugin, *at, *given]
 
 
 def merge(

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from scipy.optimize import linear_sum_assignment
-
 _NEVER = 1 << 60
 
 
@@ -11,8 +9,59 @@ def assign(costs: Sequence[Sequence[int]]) -> dict[int, int]:
     """Row → column with the least total cost; surplus rows or columns stay alone."""
     if not costs or not costs[0]:
         return {}
-    rows, columns = linear_sum_assignment(costs)
-    return {int(row): int(column) for row, column in zip(rows, columns, strict=True)}
+    if len(costs) > len(costs[0]):
+        turned = [list(column) for column in zip(*costs, strict=True)]
+        return {row: column for column, row in sorted(assign(turned).items())}
+    columns = len(costs[0])
+    paired: list[int | None] = [None] * columns
+    row_prices, column_prices = [0] * len(costs), [0] * columns
+    for row in range(len(costs)):
+        _pair(row, costs, paired, row_prices, column_prices)
+    return dict(sorted((row, c) for c, row in enumerate(paired) if row is not None))
+
+
+def _pair(
+    start: int,
+    costs: Sequence[Sequence[int]],
+    paired: list[int | None],
+    row_prices: list[int],
+    column_prices: list[int],
+) -> None:
+    """Give row `start` a column, moving earlier rows along the cheapest path to a free one.
+
+    The Hungarian algorithm: with prices kept so that no cell is below the sum of its row's and its
+    column's, and every pair is at it, each step is a shortest path.
+    """
+    columns = range(len(paired))
+    left = dict.fromkeys(columns, _NEVER * _NEVER)
+    came: dict[int, int | None] = dict.fromkeys(columns)
+    reached: list[int] = []
+    row: int | None = start
+    column: int | None = None
+    while row is not None:
+        for other, least in left.items():
+            reduced = costs[row][other] - row_prices[row] - column_prices[other]
+            if reduced < least:
+                left[other], came[other] = reduced, column
+        column = min(left, key=left.__getitem__)
+        step = left.pop(column)
+        row_prices[start] += step
+        for seen in reached:
+            row_prices[_row(paired, seen)] += step
+            column_prices[seen] -= step
+        left = {other: least - step for other, least in left.items()}
+        reached.append(column)
+        row = paired[column]
+    while column is not None:
+        before = came[column]
+        paired[column] = start if before is None else paired[before]
+        column = before
+
+
+def _row(paired: Sequence[int | None], column: int) -> int:
+    row = paired[column]
+    assert row is not None
+    return row
 
 
 def assign_in_order(costs: Sequence[Sequence[int]]) -> dict[int, int]:

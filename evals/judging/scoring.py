@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from math import comb
 from statistics import fmean
 
-from scipy.stats import binomtest
-
 from evals.results import Kind, Record, Scores, Status
 
 RATES: Mapping[str, Callable[[Scores], bool | None]] = {
@@ -72,14 +70,11 @@ class GateResult:
 
 def wilson(successes: float, n: int) -> tuple[float, float]:
     """The 95% Wilson score interval of a share."""
-    if successes == int(successes):
-        interval = binomtest(int(successes), n).proportion_ci(method="wilson")
-        return float(interval.low), float(interval.high)
     z = 1.959963984540054
     share = successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (0.0 if share == 0 else middle - half), (1.0 if share == 1 else middle + half)
 
 
 def score(records: Iterable[Record], thresholds: Mapping[str, float] | None = None) -> ProfileScore:
@@ -261,9 +256,9 @@ def _check_k(n: int, k: int) -> None:
 
 def mcnemar(fixed: int, broken: int) -> float:
     """Exact two-sided p-value that `fixed` and `broken` flips come from no change at all."""
-    if fixed + broken == 0:
-        return 1.0
-    return float(binomtest(min(fixed, broken), fixed + broken, 0.5).pvalue)
+    flips = fixed + broken
+    tail = sum(comb(flips, k) for k in range(min(fixed, broken) + 1))
+    return min(1.0, 2 * tail / (1 << flips))  # of a fair coin both tails are alike
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

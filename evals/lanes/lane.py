@@ -15,6 +15,7 @@ from pathlib import Path
 from evals.case import Case
 from evals.engines.server import Server
 from evals.errors import ConfigError, unknown_name
+from evals.extras import need
 from evals.lanes.tokens import Decode
 from evals.observation import AGENT, DIRECT, PLAIN, SERVER, STREAM, Observation, Traits
 from evals.wire.bounds import MAX_RESPONSE_BYTES
@@ -84,6 +85,7 @@ def _stream(setup: Setup) -> Iterator[Ask]:
 
 @contextlib.contextmanager
 def _agent(setup: Setup) -> Iterator[Ask]:
+    need("agent", "lane agent")
     from evals.lanes import agent
 
     target = setup.server_for(AGENT)

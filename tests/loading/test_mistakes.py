@@ -716,15 +716,6 @@ MISTAKES = [
         ],
     ),
     (
-        "a question mark in braces",
-        "{role: user, content: 'Cart?'}",
-        "{role: user, content: What? now}",
-        [
-            "11: not YAML: expected ',' or '}', but got '?'; put a value in quotes that has ': ', ' #', "
-            "',', '?', '[' or '{' in it"
-        ],
-    ),
-    (
         "a bracket that is never closed",
         "contains: [hello]}}",
         "contains: [hello}}",

@@ -1,0 +1,38 @@
+"""The entry point of pytest: in a project with a configuration of evals it loads the plugin.
+
+Every run of pytest in an environment with this package loads this module, so it imports next to
+nothing, and adds no option where there is nothing to evaluate. The plugin comes after the project's
+own conftest.py, whose options keep their names.
+"""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import pytest
+
+from evals.root import CASES_INI, configured_root
+
+PLUGIN = "evals.plugin"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The folders of case files may be named where pytest's own settings are."""
+    parser.addini(CASES_INI, "folders of evals' case files, from the rootdir on", type="args")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, args: list[str]
+) -> Generator[None, None, None]:
+    """Load the plugin where the project has a configuration, or names its case folders."""
+    yield
+    starts = _starts(early_config, args)
+    if early_config.getini(CASES_INI) or configured_root(early_config.rootpath, starts):
+        early_config.pluginmanager.import_plugin(PLUGIN)
+
+
+def _starts(config: pytest.Config, args: Sequence[str]) -> list[Path]:
+    """Where pytest was called, and the places that it was given."""
+    here = config.invocation_params.dir
+    named = (here / arg.partition("::")[0] for arg in args if not arg.startswith("-"))
+    return [here, *(place for place in named if place.exists())]
