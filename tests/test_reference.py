@@ -17,7 +17,7 @@ from evals.reference.mkdocs_hook import on_page_markdown
 from evals.reference.pages import BLAMED, pages
 from evals.reference.tables import attribute_docs, table
 from evals.report.writers import WRITERS
-from evals.results import Kind, Layer
+from evals.results import Kind, Layer, Prompt
 
 WEATHER = {
     "type": "object",
@@ -98,9 +98,34 @@ def judgements():
     for case, raw in itertools.product(CASES, WRITTEN):
         yield judge(case, Observation("direct", raw_text=raw, finish_reason="stop"))
     yield judge(CASES[0], Observation("server", error="connection refused"))
-    legacy = {"function_call": {"name": "get_weather", "arguments": "{}"}}
-    answer = response("server", (), None, "function_call")
-    yield judge(CASES[0], replace(answer, body=json.dumps({"choices": [{"message": legacy}]})))
+    yield from judgements_of_serving()
+    yield from judgements_of_order()
+
+
+def judgements_of_serving():
+    """What is wrong around a call: its field, the usage, the prompt."""
+    right = response("server", CALLS[1], None, "tool_calls", OSLO_XML)
+    legacy = json.dumps({"choices": [{"message": {"function_call": {"name": "get_weather"}}}]})
+    yield judge(CASES[0], replace(right, calls=(), raw_text=None, body=legacy))
+    yield judge(CASES[0], replace(right, usage=Usage(0, 9)))
+    yield judge(CASES[0], right, rendered_prompt_tokens=9, prompt=Prompt(without_tools=5))
+    refused = replace(right, status=500, error="HTTP status 500")
+    yield judge(CASES[0], refused, prompt=Prompt(error="no template for tools"))
+
+
+def judgements_of_order():
+    """Both calls in another order than the case's, by each layer that can do that."""
+    case = case_of({"calls": [{"name": "todoread"}, OSLO], "order": "given"})
+    here = CALLS[-1]
+    read = "<tool_call>\n<function=todoread>\n</function>\n</tool_call>"
+    there, ordered, reverse = here[::-1], f"{read}\n{OSLO_XML}", f"{OSLO_XML}\n{read}"
+    yield judge(case, response("server", there, None, "tool_calls"))
+    for raw in (ordered, reverse):
+        yield judge(case, response("server", there, None, "tool_calls", raw))
+    heard = response("agent", there, None, "tool_calls")
+    yield judge(
+        case, replace(heard, received=response("server", here, None, "tool_calls", ordered))
+    )
 
 
 def test_the_layers_of_each_kind_are_those_that_are_blamed():
