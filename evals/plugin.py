@@ -142,6 +142,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         selection.note_wanted(session.config, session)
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """What `evals validate` notes of the cases that are asked."""
+    return selection.notes_of(items) if SESSION in config.stash else []
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """With xdist, the controller checks all cases and boots the server before any worker starts."""
@@ -211,7 +216,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """The table, what broke, the gate, and where everything lies."""
+    """The table, what broke, the gate, and where everything lies; mistakes in case files."""
+    if SESSION in config.stash:
+        reporting.print_mistakes(terminalreporter)
     if FINISHED in config.stash:
         reporting.print_run(terminalreporter, config)
 

@@ -122,6 +122,9 @@ def child(schema: Any, key: str | int, root: Any) -> Any:
     schema = resolve(schema, root)
     if not isinstance(schema, Mapping):
         return {}
+    own = schema.get("properties")
+    if isinstance(own, dict) and key in own:  # the first place of all, and the usual one
+        return resolve(own[key], root)
     parts = list(_parts(schema, root))
     if isinstance(key, int):
         found = [part["items"] for part in parts if isinstance(part.get("items"), Mapping)]

@@ -12,6 +12,7 @@ from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
 from evals.loading.casefile import read_cases
 from evals.report.text import failure_story
 from evals.results import Record, Status
+from evals.running.places import known_names
 from evals.running.questions import Question
 
 
@@ -21,7 +22,8 @@ class CaseFileNode(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """One item for each case, profile, lane and repeat that the session asks for."""
         session = self.config.stash[SESSION]
-        for case in read_cases([self.path], self.config.stash[PROJECT].root):
+        names = known_names(session.config)
+        for case in read_cases([self.path], self.config.stash[PROJECT].root, names):
             for profile, question in session.questions(case):
                 yield CaseItem.build(self, profile, question)
 

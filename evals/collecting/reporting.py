@@ -62,6 +62,14 @@ def _passed(finished: FinishedRun, testsfailed: int) -> bool:
     return finished.summary.gate.passed and testsfailed <= failed
 
 
+def print_mistakes(terminal: pytest.TerminalReporter) -> None:
+    """The mistakes of case files where pytest prints no tracebacks: they are none."""
+    if terminal.config.option.tbstyle == "no":
+        for report in terminal.stats.get("error", ()):
+            if isinstance(report, pytest.CollectReport):
+                terminal.write_line(str(report.longrepr))
+
+
 def print_run(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The table, what broke, the gate, and where everything lies."""
     session, finished = config.stash[SESSION], config.stash[FINISHED]

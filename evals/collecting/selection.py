@@ -9,6 +9,7 @@ from evals.collecting.items import CaseItem
 from evals.collecting.state import PROJECT, SESSION, change_plan, plan_of
 from evals.errors import CaseFileError
 from evals.loading.casefile import check_unique
+from evals.loading.tools import notes
 from evals.running.questions import share
 from evals.running.session import Session
 
@@ -40,6 +41,12 @@ def note_wanted(config: pytest.Config, session: pytest.Session) -> None:
         and not any(config.getoption(name, None) for name in _UNCOLLECTED)
     )
     change_plan(config, wanted=wanted, whole=whole)
+
+
+def notes_of(items: list[pytest.Item]) -> list[str]:
+    """What is no mistake of these cases and yet worth knowing, a line each."""
+    cases = {item.question.case.node: item.question.case for item in _case_items(items)}
+    return [f"note: {note}" for note in notes(list(cases.values()))]
 
 
 def _refuse_duplicates(items: list[pytest.Item]) -> None:

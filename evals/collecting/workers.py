@@ -13,6 +13,7 @@ import pytest
 from evals.collecting.state import PROJECT, SESSION, change_plan, end, plan_of
 from evals.errors import EvalsError
 from evals.loading.casefile import YAML, find_case_files, read_cases
+from evals.running.places import known_names
 
 _KEY = "evals"
 _PART, _COUNT = "part", "parts"
@@ -55,7 +56,8 @@ def prepare(config: pytest.Config) -> None:
     session = config.stash[SESSION]
     try:
         project = config.stash[PROJECT]
-        read_cases(find_case_files(project.places), project.root)
+        names = known_names(session.config)
+        read_cases(find_case_files(project.places), project.root, names)
         session.open(session.options.profiles[0])
     except (EvalsError, OSError) as error:
         end(config, error)

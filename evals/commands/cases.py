@@ -17,15 +17,12 @@ def validate(
     from evals.config import read_config
     from evals.loading.casefile import find_case_files, read_cases
     from evals.loading.tools import notes
-    from evals.root import has_config
+    from evals.running.places import known_names
 
     root = Path.cwd()
-    profiles = or_exit(lambda: read_config(root)).profiles if has_config(root) else None
-    cases = or_exit(
-        lambda: read_cases(
-            find_case_files(places or configured_cases(root)), root, profiles=profiles
-        )
-    )
+    names = known_names(or_exit(lambda: read_config(root)))
+    files = or_exit(lambda: find_case_files(places or configured_cases(root)))
+    cases = or_exit(lambda: read_cases(files, root, names))
     for note in notes(cases):
         print(f"note: {note}")
     tools = {tool.name for case in cases for tool in case.tools}

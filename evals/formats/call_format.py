@@ -51,9 +51,9 @@ class Unwritable(ValueError):  # noqa: N818 (a call that a format cannot hold is
     """A call that would be cut or read differently in this format."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CallFormat:
-    """How a family of models writes calls."""
+    """How a family of models writes calls; each is equal to itself alone, and quick to look up."""
 
     name: str
     doc: str

@@ -9,6 +9,8 @@ def assign(costs: Sequence[Sequence[int]]) -> dict[int, int]:
     """Row → column with the least total cost; surplus rows or columns stay alone."""
     if not costs or not costs[0]:
         return {}
+    if len(costs) == len(costs[0]) == 1:  # nothing to choose, as in most cases
+        return {0: 0}
     if len(costs) > len(costs[0]):
         turned = [list(column) for column in zip(*costs, strict=True)]
         return {row: column for column, row in sorted(assign(turned).items())}

@@ -259,6 +259,8 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
 def check_markup(case: Case, observation: Observation) -> Finding | None:
     """No markup of calls or reasoning in the text, but for what the question itself has."""
     text = observation.content or ""
+    if not text:
+        return None
     for mark in leaked_marks(case, text):
         return Finding(Kind.LEAKED_MARKUP, f"{mark} is in the text: {show(text)}")
     examples = case.expect.needs_answer

@@ -18,7 +18,6 @@ from evals.judging.checks import (
     check_arguments,
     check_call_or_answer,
     check_markup,
-    check_schema,
     check_tool_name,
     schema_problem,
 )
@@ -46,12 +45,28 @@ def check_case(case: Case) -> Iterator[str]:
 
 def _problems(case: Case) -> Iterator[str]:
     problems = [*_check_request(case), *_check_expect(case)]
+    examples = _Examples(case)
     for calls in case.expect.alternatives:
         for call in calls:
-            problems += _check_call(case, call)
+            problems += _check_call(case, call, examples)
     yield from problems
     if not problems:
-        yield from _check_perfect(case)
+        yield from _check_perfect(case, examples)
+
+
+class _Examples:
+    """Arguments that the expected calls of a case accept; looked for once for each call."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._found: dict[int, Found] = {}
+
+    def of(self, call: ExpectedCall) -> Found:
+        """As `argument_examples`; none where the call is of no available tool."""
+        if id(call) not in self._found:  # the case keeps the call alive
+            tool = self._case.tool(call.name)
+            self._found[id(call)] = argument_examples(tool, call) if tool else Found()
+        return self._found[id(call)]
 
 
 def _check_request(case: Case) -> Iterator[str]:
@@ -98,7 +113,7 @@ def _unavailable(case: Case, name: str) -> str:
     return f"{name!r} is not an available tool; tools of this case: {offered}"
 
 
-def _check_call(case: Case, call: ExpectedCall) -> Iterator[str]:
+def _check_call(case: Case, call: ExpectedCall, examples: _Examples) -> Iterator[str]:
     tool = case.tool(call.name)
     if tool is None:
         yield f"expect: {_unavailable(case, call.name)}"
@@ -106,11 +121,12 @@ def _check_call(case: Case, call: ExpectedCall) -> Iterator[str]:
     problems = check_matchers_of(call.arguments)
     yield from (f"expect: {call.name}: {problem}" for problem in problems)
     if not problems:
-        yield from (f"expect: {call.name}: {problem}" for problem in _check_values(tool, call))
+        found = _check_values(tool, call, examples.of(call))
+        yield from (f"expect: {call.name}: {problem}" for problem in found)
     if any(tool.parameters.get(keyword) for keyword in _MORE_PROPERTIES):
         return
     known = tool.parameters.get("properties", {})
-    for key in _named(call.arguments).keys() - known.keys():
+    for key in sorted(_named(call.arguments).keys() - known.keys()):
         yield f"expect: {call.name}: it has no parameter {key!r}; it has: {', '.join(known)}"
 
 
@@ -121,9 +137,8 @@ def _named(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return inside if isinstance(inside, Mapping) else {}
 
 
-def _check_values(tool: Tool, call: ExpectedCall) -> Iterator[str]:
+def _check_values(tool: Tool, call: ExpectedCall, found: Found) -> Iterator[str]:
     """Matchers that nothing can satisfy, and values that the schema forbids."""
-    found = argument_examples(tool, call)
     if found.values:
         # Every example counts: each option of a matcher stands in one.
         problems = (schema_problem(tool, each) for each in found.values)
@@ -158,9 +173,9 @@ def perfect_answer(case: Case) -> Observation | None:
     return next(perfect_answers(case), None)
 
 
-def perfect_answers(case: Case) -> Iterator[Observation]:
+def perfect_answers(case: Case, examples: _Examples | None = None) -> Iterator[Observation]:
     """A plain answer for each alternative of the case; none where one cannot be made."""
-    expect = case.expect
+    expect, examples = case.expect, examples or _Examples(case)
     if expect.some_call:
         barred = expect.not_call or ()
         tools = (tool for tool in case.tools if tool.name not in barred)
@@ -174,7 +189,7 @@ def perfect_answers(case: Case) -> Iterator[Observation]:
         expect.ways or () if expect.some_call else expect.ways or (Alternative(answer=_ANY),)
     ):
         text = _text(way.answer) if way.answer else None
-        found_calls = [_made(case, call) for call in way.wanted]
+        found_calls = [_made(call, examples) for call in way.wanted]
         if (way.answer and text is None) or any(made is None for made in found_calls):
             continue
         yield _observed([made for made in found_calls if made], text)
@@ -188,9 +203,8 @@ def _parameters(case: Case, way: Alternative) -> Any:
     return tool.parameters if tool else {}
 
 
-def _made(case: Case, call: ExpectedCall) -> tuple[str, Any] | None:
-    tool = case.tool(call.name)
-    values = argument_examples(tool, call).values if tool else ()
+def _made(call: ExpectedCall, examples: _Examples) -> tuple[str, Any] | None:
+    values = examples.of(call).values
     return (call.name, values[0]) if values else None
 
 
@@ -223,18 +237,21 @@ def _text(answer: ExpectedAnswer) -> str | None:
     return None if barred else found
 
 
-def _check_perfect(case: Case) -> Iterator[str]:
-    for answer in perfect_answers(case):
+def _check_perfect(case: Case, examples: _Examples) -> Iterator[str]:
+    for answer in perfect_answers(case, examples):
         if found := next(_faults(case, answer), None):
             yield f"expect: even its own perfect answer fails: {found.reason}"
             return
 
 
 def _faults(case: Case, answer: Observation) -> Iterator[Finding]:
-    """What any judgement of the answer would find, whatever the lane and the model."""
+    """What any judgement of the answer would find, whatever the lane and the model.
+
+    Its arguments satisfy the schema: `_check_values` and `sample` have seen to that.
+    """
     said = Said.of(answer)
     checks = [check_call_or_answer, check_answer]
     if said.calls:
-        checks += [check_tool_name, check_arguments, check_schema]
+        checks += [check_tool_name, check_arguments]
     found = [*(check(case, said) for check in checks), check_request_keys(case, said)]
     yield from (finding for finding in [*found, check_markup(case, answer)] if finding)

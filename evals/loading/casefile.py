@@ -13,16 +13,24 @@ cases:
 ```
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from evals.case import Case
 from evals.errors import CaseFileError
-from evals.loading.reader import Reader, note_id
+from evals.loading.reader import KnownNames, Reader, note_id
 from evals.loading.tools import TOOLS_FOLDER, YAML, Shelves, is_yaml
 from evals.yaml_text import Document, Problems, read_yaml
 
-__all__ = ["TOOLS_FOLDER", "YAML", "check_unique", "find_case_files", "is_yaml", "read_cases"]
+__all__ = [
+    "TOOLS_FOLDER",
+    "YAML",
+    "KnownNames",
+    "check_unique",
+    "find_case_files",
+    "is_yaml",
+    "read_cases",
+]
 
 SCHEMA_FILE = "schema.json"
 MAX_CASES = 10_000
@@ -49,12 +57,10 @@ def find_case_files(places: Iterable[Path]) -> list[Path]:
     return sorted(found)
 
 
-def read_cases(
-    files: Iterable[Path], root: Path, *, profiles: Collection[str] | None = None
-) -> list[Case]:
+def read_cases(files: Iterable[Path], root: Path, names: KnownNames | None = None) -> list[Case]:
     """The cases of `files`, in order; their `path` is relative to `root`.
 
-    With `profiles`, a case may name those alone.
+    With `names`, a case may say those profiles and lanes alone.
 
     Raises:
         CaseFileError: every mistake of every file, a line each, `file:line: field: what; remedy`.
@@ -66,7 +72,7 @@ def read_cases(
     for file in files:
         document = read_yaml(file, root, problems)
         if document is not None and _few_enough(document, problems):
-            cases += Reader(document, file, shelves, problems, profiles, taken).cases()
+            cases += Reader(document, file, shelves, problems, names, taken).cases()
     problems.check()
     return cases
 

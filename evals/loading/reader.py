@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,16 @@ _SOME_CASE = {"id": "x", "ask": "x", "expect": {"answer": {}}}
 """Stands in for what cannot be read, so that the rest can be looked at."""
 
 Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class KnownNames:
+    """Names of a configuration that a case may say; it may say no others."""
+
+    profiles: Collection[str]
+    lanes: Collection[str]
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -49,7 +59,7 @@ class Reader:
     file: Path
     shelves: Shelves
     problems: Problems
-    profiles: Collection[str] | None
+    names: KnownNames | None
     taken: dict[str, int]
     _offered: dict[str, tuple[Tool, ...]] = field(default_factory=dict)
 
@@ -78,6 +88,8 @@ class Reader:
         if given is None:
             return CaseSettings()
         read = self._valid(CaseSettings, _spelled(given), ("defaults",))
+        if read is not None:
+            self._check_keys(read, ("defaults",))
         return read or CaseSettings()
 
     @cached_property
@@ -188,17 +200,29 @@ class Reader:
         for inside, problem in check_messages(entry.messages or (), with_system=with_system):
             self.problems.add_at(self.document, (*place, "messages", *inside), problem)
 
-    def _check_keys(self, entry: CaseEntry, place: Place) -> None:
-        own = [key for key in OWN_KEYS if key in (entry.extra_body or {})]
+    def _check_keys(self, settings: CaseSettings, place: Place) -> None:
+        own = [key for key in OWN_KEYS if key in (settings.extra_body or {})]
         for key in own:
             message = f"the suite sets {key} itself; use the case's own keys, or leave it out"
             self.problems.add_at(self.document, (*place, "extra_body", key), message)
-        for number, profile in enumerate(entry.profiles or ()):
-            if self.profiles is not None and profile not in self.profiles:
-                message = (
-                    f"unknown profile {profile!r}; {meant(profile, dict.fromkeys(self.profiles))}"
-                )
-                self.problems.add_at(self.document, (*place, "profiles", number), message)
+        if self.names is None:
+            return
+        self._check_names(settings.profiles, "profile", (*place, "profiles"), self.names.profiles)
+        for number, defect in enumerate(settings.known_defects or ()):
+            inside = (*place, "known_defects", number)
+            for what, named, known in (
+                ("profile", defect.profiles, self.names.profiles),
+                ("lane", defect.lanes, self.names.lanes),
+            ):
+                self._check_names(named, what, (*inside, f"{what}s"), known)
+
+    def _check_names(
+        self, named: Sequence[str] | None, what: str, place: Place, known: Collection[str]
+    ) -> None:
+        for number, name in enumerate(named or ()):
+            if name not in known:
+                message = f"unknown {what} {name!r}; {meant(name, dict.fromkeys(known))}"
+                self.problems.add_at(self.document, (*place, number), message)
 
     def _tools(self, entry: CaseEntry, place: Place) -> tuple[Tool, ...]:
         """The available tools: those of the entry, else those of the defaults, found once."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,19 @@ def plain_tool(value: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in tool.items() if not (v is None and k in ("strict", "description"))}
 
 
+def _without_own_keys(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool of somebody else's file without the keys that only its own program knows.
+
+    A key that is likely a slip in a known one stays, and is told.
+    """
+    known = Tool.model_fields.keys()
+    return {
+        key: value
+        for key, value in tool.items()
+        if key in known or get_close_matches(key, [*known, *_SCHEMAS], n=1, cutoff=0.8)
+    }
+
+
 def _parameters(given: Any) -> Any:
     """No schema, null and one without a type are an object's."""
     if given is None or given == {}:
@@ -76,15 +90,15 @@ class Shelves:
     def folder(self, folder: Path) -> Shelf:
         """The shared tools of a folder."""
         files = sorted(path for path in folder.glob("*") if is_yaml(path) or _is_json(path))
-        return self._read(files)
+        return self._read(files, own=True)
 
     def file(self, file: Path) -> Shelf:
-        """The tools of one file."""
-        return self._read([file])
+        """The tools of one file, which may be another program's."""
+        return self._read([file], own=False)
 
-    def _read(self, files: list[Path]) -> Shelf:
+    def _read(self, files: list[Path], *, own: bool) -> Shelf:
         stamps = tuple((file, *_stamp(file)) for file in files)
-        shelf, mistakes = _read_shelf(stamps, self._root)
+        shelf, mistakes = _read_shelf(stamps, self._root, own)
         self._problems.lines += [line for line in mistakes if line not in self._problems.lines]
         return shelf
 
@@ -107,23 +121,27 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _read_shelf(
-    stamps: tuple[tuple[Path, int, int], ...], root: Path
+    stamps: tuple[tuple[Path, int, int], ...], root: Path, own: bool
 ) -> tuple[Shelf, tuple[str, ...]]:
     """The tools of some files, and their mistakes; read again only where a file has changed."""
     shelf: Shelf = {}
     problems = Problems()
     for file, _, _ in stamps:
-        _fill(shelf, file, root, problems)
+        _fill(shelf, file, root, problems, own=own)
     return shelf, tuple(problems.lines)
 
 
-def _fill(shelf: Shelf, file: Path, root: Path, problems: Problems) -> None:
+def _fill(shelf: Shelf, file: Path, root: Path, problems: Problems, *, own: bool) -> None:
     document = (
         _read_json(file, root, problems) if _is_json(file) else read_yaml(file, root, problems)
     )
     if document is None:
         return
     entries = _entries(document.data)
+    if isinstance(document.data, dict) and {"openapi", "swagger"} & document.data.keys():
+        said = "this is an OpenAPI document; write its operations as tools, or have a tool do that"
+        problems.add(document.path, 1, said)
+        return
     if entries is None:
         said = "a tool file is a mapping from name to tool, a list of tools, or {tools: […]}"
         problems.add(document.path, 1, said)
@@ -132,8 +150,9 @@ def _fill(shelf: Shelf, file: Path, root: Path, problems: Problems) -> None:
         if not isinstance(value, dict):
             problems.add_at(document, place, "a tool is a mapping")
             continue
+        plain = plain_tool(value) if own else _without_own_keys(plain_tool(value))
         try:
-            tool = Tool.model_validate({**({"name": name} if name else {}), **plain_tool(value)})
+            tool = Tool.model_validate({**({"name": name} if name else {}), **plain})
         except ValidationError as error:
             add_validation(error, document, place, Tool, problems)
             continue

@@ -20,7 +20,7 @@ from evals.running.fingerprint import suite_digest
 from evals.running.finish import gate_on_regression, grammar_counts, write_run
 from evals.running.folder import RunFolder
 from evals.running.options import RunOptions, read_options
-from evals.running.places import case_folders
+from evals.running.places import case_folders, known_names
 from evals.running.questions import questions
 
 _MISSING = 20
@@ -163,7 +163,8 @@ def _coverage(
     They are not where a case was changed or removed since the shards ran.
     """
     wanted: dict[str, Case] = {}
-    for case in read_cases(find_case_files(case_folders(config, root)), root):
+    files = find_case_files(case_folders(config, root))
+    for case in read_cases(files, root, known_names(config)):
         for profile, question in questions(case, options, config):
             wanted[question.key(profile)] = question.case
     missing = sorted(wanted.keys() - {record.key for record in records})

@@ -4,12 +4,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from evals.config import Config
-from evals.loading.casefile import TOOLS_FOLDER, is_yaml
+from evals.lanes.lane import LANES
+from evals.loading.casefile import TOOLS_FOLDER, KnownNames, is_yaml
 
 
 def case_folders(config: Config, root: Path) -> list[Path]:
     """The configured folders of case files; `root` is the folder of the configuration."""
     return [root / name for name in config.cases]
+
+
+def known_names(config: Config) -> KnownNames:
+    """The profiles and lanes that a case may name under this configuration."""
+    return KnownNames(tuple(config.profiles), tuple(lane.name for lane in LANES))
 
 
 def is_case_place(place: Path, folders: Iterable[Path]) -> bool:

@@ -57,3 +57,46 @@ def test_folders_elsewhere_on_the_command_line_move_no_case(tmp_path):
     project = make_project(tmp_path / "mine", one="cases/a.yaml")
     (tmp_path / "runs").mkdir()
     assert collected(project, "cases", "--run-dir", tmp_path / "runs") == {"a.yaml::one"}
+
+
+SLIPS = """\
+defaults: {tools: [{name: files.read}]}
+cases:
+  - {id: one, ask: Say hello., expect: {answer: {}}}
+  - {id: two, ask: Go on., profiles: [gramar], expect: {answer: {}}}
+  - {id: three, ask: Go on., expect: {answer: {}},
+     known_defects: [{profiles: [default], lanes: [steam], reason: a slip}]}
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["pytest", "cases"], ["pytest", "cases", "-n", "1"], ["evals", "run"]]
+)
+def test_a_run_refuses_what_validate_refuses(tmp_path, command):
+    project = make_project(tmp_path / "mine", one="cases/a.yaml")
+    (project / "cases" / "a.yaml").write_text(SLIPS)
+    collect = [] if "-n" in command else ["--collect-only"]
+    done = _run(project, *command, *collect)
+    assert done.returncode not in (0, 5)
+    said = done.stdout + done.stderr
+    assert "cases/a.yaml:4: cases[1].profiles[0]: unknown profile 'gramar'" in said
+    assert "cases/a.yaml:6: cases[2].known_defects[0].lanes[0]: unknown lane 'steam'" in said
+
+
+def test_a_run_notes_what_validate_notes(tmp_path):
+    project = make_project(tmp_path / "mine", one="cases/a.yaml")
+    (project / "cases" / "a.yaml").write_text("\n".join(SLIPS.splitlines()[:3]))
+    noted = "note: cases/a.yaml: tool 'files.read'"
+    assert noted in _run(project, "evals", "validate").stdout
+    assert noted in _run(project, "evals", "run", "--collect-only").stdout
+
+
+def _run(folder, *words):
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+    )

@@ -4,7 +4,7 @@
 import pytest
 
 from evals.errors import CaseFileError
-from evals.loading.casefile import find_case_files, read_cases
+from evals.loading.casefile import KnownNames, find_case_files, read_cases
 
 TOOLS = """\
 get_weather:
@@ -485,6 +485,29 @@ MISTAKES = [
         ],
     ),
     (
+        "an unknown profile of all cases",
+        "defaults: {tools",
+        "defaults: {profiles: [gramar], tools",
+        ["1: defaults.profiles[0]: unknown profile 'gramar'; did you mean grammar?"],
+    ),
+    (
+        "a known defect of an unknown profile and lane",
+        "ask: Hello",
+        "ask: Hello\n    known_defects: [{profiles: [defualt], lanes: [steam], reason: x}]",
+        [
+            "8: cases[1].known_defects[0].profiles[0]: unknown profile 'defualt'; did you mean default?",
+            "8: cases[1].known_defects[0].lanes[0]: unknown lane 'steam'; did you mean stream?",
+        ],
+    ),
+    (
+        "a key of the request that the suite sets, for all cases",
+        "defaults: {tools",
+        "defaults: {extra_body: {model: x}, tools",
+        [
+            "1: defaults.extra_body.model: the suite sets model itself; use the case's own keys, or leave it out"
+        ],
+    ),
+    (
         "a key of the request that the suite sets",
         "ask: Hello",
         "ask: Hello\n    extra_body: {stream: true}",
@@ -773,7 +796,7 @@ def read(tmp_path):
 
 def _mistakes(read, text):
     with pytest.raises(CaseFileError) as error:
-        read(text, profiles=["default", "grammar"])
+        read(text, names=KnownNames(["default", "grammar"], ["server", "stream"]))
     return [line.removeprefix("cases/a.yaml:") for line in str(error.value).splitlines()]
 
 

@@ -88,13 +88,17 @@ def test_a_template_runs_no_code_and_fills_once(read):
 
 def test_five_thousand_cases_are_checked_in_less_than_five_seconds_of_cpu(read):
     cities = ", ".join(f"town{i}" for i in range(1000))
-    text = TEMPLATE.replace("[{city: Oslo}, {city: São Paulo}, {city: Rome, id: capital}]", "[{}]")
-    text = text.replace("vars: [{}]\n    ", "").replace(
-        "{days: [1, 2]}", f"{{city: [{cities}], days: [1, 2, 3, 4, 5]}}"
+    text = TEMPLATE.replace(
+        "vars: [{city: Oslo}, {city: São Paulo}, {city: Rome, id: capital}]", ""
     )
-    start = time.process_time()
-    cases = read(text)
-    spent = time.process_time() - start
-    assert len({case.node for case in cases}) == 5000
-    # Twice the bound, for machines that do other things meanwhile.
-    assert spent < 10, spent
+    text = text.replace("{days: [1, 2]}", f"{{city: [{cities}], days: [1, 2, 3, 4, 5]}}")
+
+    def seconds() -> float:
+        start = time.process_time()
+        cases = read(text)
+        spent = time.process_time() - start
+        assert len({case.node for case in cases}) == 5000
+        return spent
+
+    # A neighbour on the same core makes each second longer: one quiet run of three is enough.
+    assert any(seconds() < 5 for _ in range(3))
