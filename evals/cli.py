@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from evals import __version__
-from evals.commands import bench, cases, model, reports, runs
+from evals.commands import bench, cases, model, probing, reports, runs
 
 _ON_TO_PYTEST: Mapping[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 _AS_PYTEST: Mapping[str, Any] = {**_ON_TO_PYTEST, "help_option_names": []}
@@ -48,6 +48,7 @@ def _group(name: str, about: str) -> typer.Typer:
 _add(app, "Ask and judge", runs.run, context_settings=_AS_PYTEST)
 _add(app, "Ask and judge", runs.rejudge, runs.merge)
 _add(app, "Look at runs", reports.report, runs.compare, runs.accept)
+_add(app, "Look before asking", probing.probe, probing.doctor)
 _add(app, "Case files", cases.validate, cases.schema)
 _add(
     _group("export", "A run for Allure, for GitHub, or as this project's findings."),
@@ -60,6 +61,7 @@ _add(
     _group("model", "The default model, and data to train models with."),
     None,
     model.build,
+    probing.copying,
     model.train,
     model.audit,
     model.convert,

@@ -9,7 +9,10 @@ cases = ["cases"]                   # folders of case files, beside this file
 [tool.evals.targets.mine]           # a server and a model
 model = "path/or/hub-name"          # "default": what `evals model build` makes; "replay": scripts
 arguments = ["--prompt-cache-size", "20"]
+# engine = "llama_cpp"              # the kind of server; mlx_lm if nothing else is said
 # url = "http://127.0.0.1:8080/v1"  # attach to a running server instead of booting one
+# served_name = "my-model"          # what requests call the model, if /v1/models does not tell
+# api_key_env = "MY_KEY"            # the environment variable with the server's key
 
 [tool.evals.profiles.mine]          # a way from model text to tool calls on a target
 target = "mine"
@@ -40,6 +43,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from evals.engines.registry import ENGINES
 from evals.errors import ConfigError, unknown_name
 from evals.formats.registry import format_names, replayed_formats
 from evals.lanes import lane as lanes
@@ -70,6 +74,11 @@ def _templates() -> list[str]:
 
 LaneName = Annotated[str, _one_of("lane", _lanes), WithJsonSchema({"enum": _lanes()})]
 TemplateName = Annotated[str, _one_of("template", _templates)]
+EngineName = Annotated[
+    str,
+    _one_of("engine", lambda: [engine.name for engine in ENGINES]),
+    WithJsonSchema({"enum": [engine.name for engine in ENGINES]}),
+]
 ParserName = Annotated[str, _one_of("parser", parser_names)]
 FormatName = Annotated[str, _one_of("call format", format_names)]
 
@@ -89,15 +98,47 @@ class Target(_Table):
     """A server and a model: a model to boot, or the URL of a server that runs already."""
 
     model: str = "default"
-    """A folder, a hub name, `default` (what `evals model build` makes) or `replay` (scripts)."""
+    """A folder, a hub name, a GGUF file, `default` (what `evals model build` makes), `replay`
+    (scripts) or `copy` (scripts, by the computed model that every engine can serve)."""
+    engine: EngineName | None = None
+    """The kind of server; without, `mlx_lm` is booted, and an attached one is recognised."""
     template: TemplateName = "qwen3-coder"
     """Chat template of the replay model; other models have their own."""
+    vocabulary: Literal["cut", "full"] = "cut"
+    """Vocabulary of the copying model: Qwen3's first 8,192 tokens, or all of them."""
+    distance: int = Field(default=1024, ge=256, le=8192)
+    """How many tokens back the copying model looks: the longest script, about."""
     url: Annotated[str, AfterValidator(_server_url)] | None = None
     """Attach to the server at this URL; without, one is booted. Without a path it gets `/v1`."""
+    served_name: str | None = Field(default=None, min_length=1)
+    """What requests call the model; without, as the engine has it, or `/v1/models` tells."""
+    api_key_env: str | None = Field(default=None, min_length=1)
+    """The environment variable with the server's key, which is sent as a bearer token."""
+    api_key_file: str | None = Field(default=None, min_length=1)
+    """A file with the key, in place of a variable."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """More headers of every request. They are no place for a key: they are not kept secret."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """More keys of every request's body; they win over those of the case."""
+    logprobs: bool = True
+    """Ask for the evidence that the engine gives; false where a server refuses that."""
+    stream_options: bool = True
+    """Ask streams for token counts; false where a server refuses that."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the booted server; without, a free one."""
     arguments: list[str] = Field(default_factory=list)
-    """More arguments for the booted `mlx_lm.server`."""
+    """More arguments for the booted server."""
+
+    @property
+    def replays(self) -> bool:
+        """Whether it plays scripts: only cases with one are asked of it."""
+        return self.model in ("replay", "copy")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> "Target":
+        if self.api_key_env and self.api_key_file:
+            raise ValueError("give one of api_key_env and api_key_file, not both")
+        return self
 
 
 class Profile(_Table):
@@ -112,6 +153,8 @@ class Profile(_Table):
     call_format: FormatName | None = None
     """The format that the server parses, where its parser does not tell; a call in another one is
     `format_mismatch`."""
+    asks: str | None = None
+    """Ask the cases of this profile here, too; known defects are still this profile's own."""
 
 
 class Thresholds(_Table):
@@ -151,8 +194,9 @@ class Config(_Table):
     """Everything that a run takes from the configuration file.
 
     For each template of the replay model a target and a profile are implied, with a gate that wants
-    every case right: `replay` for `qwen3-coder`, `replay-NAME` for every other NAME. Tables of the
-    same names in the file are taken instead.
+    every case right: `replay` for `qwen3-coder`, `replay-NAME` for every other NAME; and the same
+    again for llama.cpp, with `-llama-cpp` behind the name. Tables of the same names in the file are
+    taken instead.
     """
 
     lanes: list[LaneName] = ["server", "stream"]
@@ -203,7 +247,21 @@ class Config(_Table):
             if profile.target not in self.targets:
                 unknown = unknown_name("target", profile.target, sorted(self.targets))
                 raise ValueError(f"profiles.{name}.target: {unknown}")
+            if profile.asks is not None and profile.asks not in self.profiles:
+                unknown = unknown_name("profile", profile.asks, sorted(self.profiles))
+                raise ValueError(f"profiles.{name}.asks: {unknown}")
+            engine = self.targets[profile.target].engine
+            if engine not in (None, "mlx_lm") and (profile.parser != "stock" or profile.grammar):
+                raise ValueError(
+                    f"profiles.{name}: a parser or grammar is put into mlx_lm.server alone; "
+                    f"engine {engine!r} takes its own by arguments in targets.{profile.target}"
+                )
         return self
+
+    @property
+    def by_name_alone(self) -> frozenset[str]:
+        """Implied profiles that `all` leaves out: their engine may not be installed."""
+        return frozenset(name for name in self.implied if name.endswith(_LLAMA_CPP))
 
     @property
     def implied(self) -> frozenset[str]:
@@ -230,6 +288,11 @@ class Config(_Table):
         return self.gates.get(profile) or self.gates.get("default") or EVERY_CASE
 
 
+_LLAMA_CPP = "-llama-cpp"
+_ONE_THREAD = ["--threads", "1"]
+"""Of a model of 5 MB: more threads wait for each other longer than they compute."""
+
+
 def _replay_name(template: str) -> str:
     return "replay" if template == Target().template else f"replay-{template}"
 
@@ -237,15 +300,27 @@ def _replay_name(template: str) -> str:
 def replay_targets() -> dict[str, Target]:
     """The implied targets by name: the replay model with each of its templates."""
     templates = [format_.template for format_ in replayed_formats() if format_.template]
-    return {_replay_name(name): Target(model="replay", template=name) for name in templates}
+    plain = {_replay_name(name): Target(model="replay", template=name) for name in templates}
+    return plain | {
+        name + _LLAMA_CPP: Target(
+            model="replay", template=target.template, engine="llama_cpp", arguments=_ONE_THREAD
+        )
+        for name, target in plain.items()
+    }
 
 
 def replay_profiles() -> dict[str, Profile]:
     """The implied profiles by name: one for each call format that the replay model can play."""
-    return {
+    plain = {
         name: Profile(target=name, call_format=format_.name)
         for format_ in replayed_formats()
         if format_.template and (name := _replay_name(format_.template))
+    }
+    return plain | {
+        name + _LLAMA_CPP: Profile(
+            target=name + _LLAMA_CPP, call_format=profile.call_format, asks=name
+        )
+        for name, profile in plain.items()
     }
 
 

@@ -24,6 +24,7 @@ EXTRAS = (
     Extra("train", ("mlx", "mlx_lm", "rapidfuzz"), "train adapters, audit training data"),
     Extra("grammar", ("mlx_lm", "llguidance"), "let a model write only calls that tools allow"),
     Extra("agent", ("openai", "pydantic_ai"), "lane agent; tools from Python functions"),
+    Extra("llama-cpp", ("xllamacpp",), "boot llama.cpp's server"),
     Extra("mcp", ("mcp",), "tools from an MCP server"),
 )
 

@@ -26,7 +26,10 @@ _SETTINGS = (
     "lanes",
     "tier",
     "model",
+    "engine",
     "attach",
+    "served_name",
+    "api_key_env",
     "port",
     "run_dir",
     "resume",
@@ -58,7 +61,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--lanes", metavar="A,B", help="lanes: server, stream, direct, agent")
     add("--tier", choices=["smoke", "full"], default="full", help="smoke: fewer cases")
     add("--model", metavar="M", help="model folder or hub name, in place of the target's")
+    add("--engine", metavar="E", help="kind of server: mlx_lm, llama_cpp, vllm, …")
     add("--attach", metavar="URL", help="use the server at this URL; boot none")
+    add("--served-name", metavar="N", help="what requests call the model")
+    add("--api-key-env", metavar="VAR", help="environment variable with the server's key")
     add("--port", type=int, help="port of the booted server (default: a free one)")
     add("--run-dir", metavar="DIR", help="folder of this run (default: reports/<time>)")
     add("--resume", metavar="DIR", help="resume the run in this folder")

@@ -73,21 +73,38 @@ def github(
 def findings(
     run: Annotated[Path, typer.Argument(help="folder of a run of all replay profiles")] = LATEST,
     check: Check = False,
+    engine: Annotated[str, typer.Option(help="whose findings; each has its page")] = "mlx_lm",
 ) -> None:
-    """Write docs/findings.md, what the stock server gets wrong, from a run's records."""
+    """Write docs/findings.md, what the stock server gets wrong, from a run's records.
+
+    Of another engine the page is docs/findings/ENGINE.md.
+    """
+    from evals.config import read_config
+    from evals.engines.registry import engine_named
     from evals.loading.casefile import find_case_files, read_cases
-    from evals.report.findings import findings_page, not_asked
+    from evals.report.findings import Page, findings_page, not_asked
     from evals.report.summary_file import read_summary
     from evals.results import RECORDS, read_records
 
     cases = or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
-    version = or_exit(lambda: read_summary(run)).fingerprint.versions["mlx-lm"]
+    config, kind = or_exit(lambda: read_config(Path.cwd())), or_exit(lambda: engine_named(engine))
+    mine = frozenset(p for p in config.profiles if (config.target(p).engine or "mlx_lm") == engine)
+    first = engine == "mlx_lm"
+    path = FINDINGS if first else FINDINGS.with_suffix("") / f"{engine}.md"
+    print_of = or_exit(lambda: read_summary(run)).fingerprint
+    served = [print_of.profiles[p].engine_version for p in sorted(mine) if p in print_of.profiles]
+    version = print_of.versions["mlx-lm"] if first else next((v for v in served if v), "?")
+    page = Page(version, mine, engine, kind.title, "../" if first else "../../")
     records = or_exit(lambda: list(read_records(run / RECORDS)))
-    if missing := not_asked(cases, records):
-        profiles = sorted({name for case in missing for name in case.profiles})
+    if missing := not_asked(cases, records, mine):
+        asked = {
+            name for case in missing for defect in case.known_defects for name in defect.profiles
+        }
+        profiles = sorted(asked & mine)
         sys.exit(
             f"{run} has no answer to {len(missing)} cases with known defects, such as "
             f"{missing[0].node}; run `make eval PROFILES={','.join(profiles)}` first"
         )
-    stale = f"{FINDINGS} is not what {run} shows; `evals export findings {run}` writes it again"
-    write_or_check(FINDINGS, findings_page(records, version), check=check, stale=stale)
+    stale = f"{path} is not what {run} shows; `evals export findings {run}` writes it again"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_or_check(path, findings_page(records, page), check=check, stale=stale)

@@ -42,6 +42,20 @@ def check_model(folder: Path) -> None:
         _read_json(folder / "tokenizer.json")
 
 
+def check_gguf(file: Path) -> None:
+    """Make sure that `file` begins as a GGUF file does.
+
+    Raises:
+        ModelError: it is missing, or another kind of file.
+    """
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise ModelError(f"{file} {what}; llama.cpp serves a GGUF file: give its path as model")
+    with file.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise ModelError(f"{file} is no GGUF file; give the path of one as model")
+
+
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

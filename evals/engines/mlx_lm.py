@@ -1,4 +1,4 @@
-"""Boot `mlx_lm.server`, unmodified, as a child that is gone when the run is."""
+"""Boot a server, `mlx_lm.server` unless told otherwise, as a child that is gone with the run."""
 
 import contextlib
 import os
@@ -15,12 +15,15 @@ import psutil
 
 from evals.engines import ports, supervisor
 from evals.engines.blas import preload_environment
-from evals.engines.folder import check_model, is_hub_name
-from evals.engines.server import Server, exchange, one_token
+from evals.engines.dialect import Dialect
+from evals.engines.engine import Engine
+from evals.engines.folder import check_gguf, check_model, is_hub_name
+from evals.engines.greeting import Wishes, greet
+from evals.engines.registry import MLX_LM
+from evals.engines.server import Server, exchange
 from evals.errors import ServerError
 from evals.escaping import escape_controls
 
-LAUNCHER = (sys.executable, "-m", "mlx_lm", "server")
 _POLL = 0.1
 
 
@@ -32,39 +35,68 @@ def boot(
     cache: Path,
     port: int | None = None,
     arguments: Sequence[str] = (),
-    launcher: Sequence[str] = LAUNCHER,
+    launcher: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
     timeout: float = 180.0,
+    engine: Engine = MLX_LM,
+    wishes: Wishes | None = None,
 ) -> Iterator[Server]:
-    """A server with `model` (folder or hub name) that has answered a one-token completion.
+    """A server with `model` (folder, GGUF file or hub name) that has answered for one token.
 
     It listens on 127.0.0.1, on `port` or a free one. What it prints is appended to `log`. `cache`
-    keeps the BLAS copy. `arguments` go to the server as they are; `launcher` is the command in
-    front of them. `timeout`: seconds from start to first token. On leaving, however that happens,
-    the server is ended: SIGTERM, and SIGKILL after 1.5 s.
+    keeps the BLAS copy. `arguments` go to the server as they are; `launcher` is a command in place
+    of the engine's own. `wishes` are the target's, on how it is asked. `timeout`: seconds from
+    start to first token. On leaving, however that happens, the server is ended: SIGTERM, and after
+    1.5 s SIGKILL.
 
     Raises:
         ModelError: the folder is missing or half built.
         ServerError: the port is taken, or the server died, or did not get ready in time; the
             message ends with the last 20 lines of its log.
     """
+    check_bootable(engine, launcher)
     local = not is_hub_name(model)
     if local:
         model = Path(model).expanduser().resolve()
-        check_model(model)
+        check_gguf(model) if engine.loads == "gguf" else check_model(model)
     if port is None:
         port = ports.free_port()
     ports.check_free(port)
-    command = [*launcher, "--model", str(model), "--host", ports.HOST, "--port", str(port)]
-    variables = _environment(cache, environment, local=local)
-    with _supervised([*command, *arguments], variables, log) as child:
-        _wait_until_ready(child, port, timeout)
+    command = (
+        [*launcher, "--model", str(model), "--host", ports.HOST, "--port", str(port), *arguments]
+        if launcher
+        else engine.argv(model, port, tuple(arguments))
+    )
+    variables = _environment(cache, environment, local=local, mlx=engine.uses_mlx)
+    with _supervised(command, variables, log) as child:
+        wishes = wishes or Wishes()
+        dialect = _wait_until_ready(child, port, timeout, engine, wishes)
         url = f"http://{ports.HOST}:{port}/v1"
-        yield Server(url=url, pid=child.pid, log=log, ended=child.ended)
+        yield Server(url, child.pid, log, ended=child.ended, dialect=dialect, engine=engine.name)
 
 
-def _environment(cache: Path, environment: Mapping[str, str], *, local: bool) -> dict[str, str]:
-    variables = preload_environment(cache, environment)
+def check_bootable(engine: Engine, launcher: Sequence[str] = ()) -> None:
+    """Make sure that a server of this kind can be started here.
+
+    Raises:
+        ServerError: it is only attached to, or its program is not installed; with what to do.
+    """
+    if engine.command is None and not launcher:
+        raise ServerError(
+            f"{engine.title} is started by yourself, not here: {engine.install}; then give its "
+            "url in the target, or --attach URL"
+        )
+    if not launcher and not engine.can_boot():
+        raise ServerError(
+            f"{engine.title} is not installed here: {engine.install}; or attach to a running one "
+            "by url in the target, or --attach URL"
+        )
+
+
+def _environment(
+    cache: Path, environment: Mapping[str, str], *, local: bool, mlx: bool
+) -> dict[str, str]:
+    variables = preload_environment(cache, environment) if mlx else dict(environment)
     variables["PYTHONUNBUFFERED"] = "1"
     if local:
         variables["HF_HUB_OFFLINE"] = "1"
@@ -159,47 +191,60 @@ def _supervised(
         process.stdout.close()
 
 
-def _wait_until_ready(child: _Child, port: int, timeout: float) -> None:
+def _wait_until_ready(
+    child: _Child, port: int, timeout: float, engine: Engine, wishes: Wishes
+) -> Dialect:
     deadline = time.monotonic() + timeout
-    outcome: queue.SimpleQueue[ServerError | None] = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[ServerError | Dialect] = queue.SimpleQueue()
     asked = False
     while (left := deadline - time.monotonic()) > 0:
         if how := child.ended():
             raise child.error(f"the server {how} before it was ready")
-        if asked and _is_unhealthy(port):
+        if asked and engine.health_503 == "failed" and _is_unhealthy(port):
             raise child.error("the server could not load the model")
-        if not asked and ports.answers(port):
+        if not asked and ports.answers(port) and not _is_loading(port, engine):
             # Asked after `answers`: our own server, once it answers, is certainly seen to listen.
             if not ports.listens(child.pid, port) and not child.ended(within=0.5):
                 raise child.error(f"port {port} was taken by another program during the boot")
-            _ask_in_background(port, left, outcome)
+            _ask_in_background(port, left, outcome, engine, wishes)
             asked = True
         with contextlib.suppress(queue.Empty):
-            failure = outcome.get(timeout=_POLL)
-            if failure is None:
-                return
+            answer = outcome.get(timeout=_POLL)
+            if isinstance(answer, Dialect):
+                return answer
             if not child.ended(within=0.5) and not _is_unhealthy(port):
-                raise child.error(str(failure))
+                raise child.error(str(answer))
     raise child.error(f"the server gave no first token within {timeout:g} s")
 
 
 def _ask_in_background(
-    port: int, timeout: float, outcome: "queue.SimpleQueue[ServerError | None]"
+    port: int,
+    timeout: float,
+    outcome: "queue.SimpleQueue[ServerError | Dialect]",
+    engine: Engine,
+    wishes: Wishes,
 ) -> None:
     """Ask for a first token in a thread, so that a death meanwhile is noticed at once."""
 
     def ask() -> None:
+        url = f"http://{ports.HOST}:{port}/v1"
         try:
-            one_token(f"http://{ports.HOST}:{port}/v1", timeout)
-            outcome.put(None)
+            outcome.put(greet(url, engine, wishes, timeout=timeout, stream=False)[0])
         except ServerError as error:
             outcome.put(error)
 
     threading.Thread(target=ask, daemon=True).start()
 
 
+def _is_loading(port: int, engine: Engine) -> bool:
+    return engine.health_503 == "loading" and _is_unhealthy(port)
+
+
 def _is_unhealthy(port: int) -> bool:
-    """Whether /health says 503: mlx_lm stays alive, and says so for ever, if loading failed."""
+    """Whether /health says 503: mlx_lm stays alive, and says so for ever, if loading failed.
+
+    llama.cpp says so while it loads.
+    """
     try:
         return exchange(f"http://{ports.HOST}:{port}", "/health", timeout=5.0)[0] == 503
     except ServerError:

@@ -1,15 +1,17 @@
 """A server under test as a value, and the one question that tells whether it really answers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from evals.engines.dialect import Dialect
 from evals.errors import ServerError
 from evals.escaping import escape_controls, excerpt
-from evals.request import MODEL
 from evals.wire.exchange import ExchangeError, fetch
+
+_PLAIN = Dialect()
 
 
 class Process(Protocol):
@@ -28,7 +30,8 @@ class Server:
 
     `pid` and `log` are those of a server that this run booted; None for an attached one. So are
     `ended`, which tells within some seconds how its process ended (None: it runs), and `process`,
-    of one that can be started again; its pid then is another.
+    of one that can be started again; its pid then is another. `dialect` is how its requests are
+    worded; `lay`, how a replayed script is laid into one; `engine` is the name of its kind.
     """
 
     url: str
@@ -36,6 +39,17 @@ class Server:
     log: Path | None = None
     ended: Callable[[float], str | None] | None = field(default=None, compare=False, repr=False)
     process: Process | None = field(default=None, compare=False, repr=False)
+    dialect: Dialect = field(default_factory=Dialect)
+    lay: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    engine: str = "mlx_lm"
+
+    def worded(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A request's body as it is sent to this server.
+
+        Raises:
+            ConfigError: its replay script cannot be played by the model that is served.
+        """
+        return self.dialect.body(self.lay(body))
 
     def log_position(self) -> int:
         """Bytes in the log so far: the start of a later `log_slice`. 0 without a log."""
@@ -58,8 +72,8 @@ class Server:
         return "\n".join(self.log_slice(0).splitlines()[-n:]) if n > 0 else ""
 
 
-def one_token(url: str, timeout: float) -> None:
-    """Ask for one token of the default model. Returns only if a completion came back.
+def one_token(url: str, timeout: float, dialect: Dialect = _PLAIN) -> None:
+    """Ask for one token of the model. Returns only if a completion came back.
 
     It is the only proof of life: the stock server's /health says 200 before its model is loaded.
     `url` is the base of the API; `timeout` is in seconds.
@@ -67,30 +81,45 @@ def one_token(url: str, timeout: float) -> None:
     Raises:
         ServerError: no connection, no answer in time, or an answer that is not a completion.
     """
-    body = {
-        "model": MODEL,
-        "messages": [{"role": "user", "content": "Hello"}],
-        "max_tokens": 1,
-        "temperature": 0.0,
-    }
-    status, answer = exchange(url, "/chat/completions", timeout, json.dumps(body).encode())
-    try:
-        complete = status == 200 and bool(json.loads(answer)["choices"])
-    except (ValueError, KeyError, TypeError):
-        complete = False
-    if not complete:
-        text = excerpt(answer, 300) or "an empty body"
+    body = json.dumps(dialect.without(*dialect.evidence.body).body(ONE_TOKEN)).encode()
+    headers = dialect.all_headers()
+    status, answer = exchange(url, "/chat/completions", timeout, body, headers)
+    if not is_completion(status, answer):
+        text = dialect.hide(excerpt(answer, 300)) or "an empty body"
         raise ServerError(f"{url} answers a one-token completion with HTTP {status}: {text}")
 
 
-def exchange(url: str, path: str, timeout: float, body: bytes | None = None) -> tuple[int, bytes]:
-    """Status and body of one GET, or POST where there is a `body`; no redirect is followed.
+ONE_TOKEN: Mapping[str, Any] = {
+    "messages": [{"role": "user", "content": "Hello"}],
+    "max_tokens": 1,
+    "temperature": 0.0,
+}
+
+
+def is_completion(status: int, answer: bytes) -> bool:
+    """Whether a response is a chat completion with a choice."""
+    try:
+        return status == 200 and bool(json.loads(answer)["choices"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def exchange(
+    url: str,
+    path: str,
+    timeout: float,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """Status and body of one GET, or POST where there is a `body`.
+
+    Redirects are not followed: `headers` may hold a key, which goes to this server alone.
 
     Raises:
         ServerError: no connection, no complete response, or not in `timeout` seconds.
     """
     try:
-        return fetch(url, path, body, timeout=timeout)
+        return fetch(url, path, body, timeout=timeout, headers=headers)
     except ExchangeError as error:
         raise ServerError(str(error)) from error
 
@@ -102,7 +131,7 @@ def check_alive(server: Server, timeout: float = 30.0) -> None:
         ServerError: it does not answer; the message ends with the last lines of its log.
     """
     try:
-        one_token(server.url, timeout)
+        one_token(server.url, timeout, server.dialect)
     except ServerError as error:
         tail = escape_controls(server.log_tail())
         raise ServerError(f"{error}\n{tail}" if tail else str(error)) from error

@@ -4,6 +4,7 @@ To add one, write what it finds (beside those of `evals.judging.checks`) and put
 `CHECKS`: verdicts, scores and the reference follow.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -252,6 +253,27 @@ def _note_choice(held: Held) -> str:
     return "" if _shows_protocol(held) else untold
 
 
+def _played(held: Held) -> str | None:
+    seen = held.answer.observation.raw_text
+    return held.plain.raw_text if seen is None and held.plain else seen
+
+
+def _script_applies(held: Held) -> bool:
+    script = held.case.replay
+    return script is not None and script.text is not None and _played(held) is not None
+
+
+def _note_script(held: Held) -> str:
+    """Where the engine made the model write something else: a grammar does so by design."""
+    script, played = held.case.replay, _played(held) or ""
+    if script is None or script.text is None or script.text.startswith(played):
+        return ""
+    pairs = enumerate(zip(script.text, played, strict=False))
+    place = next((i for i, (was, now) in pairs if was != now), len(script.text))
+    was, now = (json.dumps(text[place : place + 40]) for text in (script.text, played))
+    return f"the engine changed the script at character {place}, from {was} to {now}"
+
+
 CHECKS: tuple[Check, ...] = (
     Check(
         "response",
@@ -319,6 +341,14 @@ CHECKS: tuple[Check, ...] = (
         _client_applies,
         _changed,
         _blame_client,
+    ),
+    Check(
+        "script",
+        "A replayed script was played; what the engine's grammar changed of it is said, no fault.",
+        _script_applies,
+        lambda held: None,
+        counts=False,
+        note=_note_script,
     ),
     Check(
         "format",

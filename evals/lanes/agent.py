@@ -77,7 +77,7 @@ def ask(
     except Exception as error:  # whatever the library and the client in it raise
         values = _without_answer(error, transport)
     exchange, received = transport.exchange, transport.received
-    return Observation(
+    answer = Observation(
         AGENT.name,
         calls=tuple(calls),
         seconds=exchange.seconds if exchange else time.perf_counter() - start,
@@ -88,6 +88,7 @@ def ask(
         usage=received.usage if received else None,
         **values,
     )
+    return server.dialect.hide(answer)
 
 
 def _run(answering: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
@@ -99,7 +100,8 @@ def _run(answering: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
 def _without_answer(error: Exception, transport: Transport) -> dict[str, Any]:
     """The fields of the observation where the library raised: an error, or an answer it refuses."""
     if failure := transport.failure:
-        return {"status": failure.status, "error": str(failure)}
+        unasked = transport.exchange is None
+        return {"status": failure.status, "error": str(failure), "unasked": unasked}
     # Arguments that are no object get as far as the call of the tool, where Python refuses.
     if isinstance(error, TypeError) and "must be a mapping" in str(error):
         return {**_OK, "refused": f"the arguments of a call are not an object: {error}"}

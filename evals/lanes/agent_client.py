@@ -1,12 +1,16 @@
 """The openai client of lane `agent`, on the same bounded exchange as the other lanes."""
 
+import json
+
 import httpx2
 import openai
 
 from evals.engines.server import Server
+from evals.errors import EvalsError
 from evals.lanes.server import read_response
 from evals.lanes.tokens import Decode
 from evals.observation import Observation
+from evals.request import request_text
 from evals.wire.bounds import MAX_RESPONSE_BYTES
 from evals.wire.exchange import Exchange, ExchangeError
 
@@ -37,11 +41,18 @@ class Transport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """The whole response; raises `failure` where there is none."""
-        body = await request.aread()
-        self.exchange = Exchange(self._server.url, body, self._timeout, self._max_bytes)
+        asked = json.loads(await request.aread())
+        try:
+            body = request_text(self._server.worded(asked)).encode()
+        except EvalsError as reason:
+            self.failure = ExchangeError(str(reason))
+            raise self.failure from reason
+        headers = self._server.dialect.all_headers()
+        self.exchange = Exchange(self._server.url, body, self._timeout, self._max_bytes, headers)
         try:
             content = b"".join(chunk for _, chunk in self.exchange)
-            received = read_response(content, self.exchange.seconds, self._decode)
+            evidence = self._server.dialect.evidence
+            received = read_response(content, self.exchange.seconds, self._decode, evidence)
             if received.error:
                 raise ExchangeError(received.error, received.status)
             self.received = received

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from evals.case import Case
+from evals.engines.evidence import LOGPROBS, Evidence
 from evals.engines.server import Server
+from evals.errors import EvalsError
 from evals.escaping import excerpt, one_line
 from evals.lanes.faults import reported_error
 from evals.lanes.tokens import Decode
@@ -28,18 +30,32 @@ def ask(
 
     Never raises for what a server does: without a complete response, `error` says why.
     """
-    exchange = Exchange(server.url, request_text(build_request(case)).encode(), timeout, max_bytes)
+    asked = build_request(case)
+    try:
+        sent = server.worded(asked)
+    except EvalsError as error:  # a script that cannot be laid out
+        return Observation(SERVER.name, error=str(error), unasked=True)
+    headers = server.dialect.all_headers()
+    exchange = Exchange(server.url, request_text(sent).encode(), timeout, max_bytes, headers)
     try:
         body = b"".join(chunk for _, chunk in exchange)
-        seen = read_response(body, exchange.seconds, decode)
+        seen = read_response(body, exchange.seconds, decode, server.dialect.evidence)
     except ExchangeError as error:
         seen = Observation(
             SERVER.name, status=error.status, error=str(error), seconds=exchange.seconds
         )
-    return replace(seen, retries=exchange.retries, waited_seconds=exchange.waited)
+    seen = replace(
+        seen,
+        retries=exchange.retries,
+        waited_seconds=exchange.waited,
+        request=None if sent == asked else sent,
+    )
+    return server.dialect.hide(seen)
 
 
-def read_response(body: bytes, seconds: float, decode: Decode | None = None) -> Observation:
+def read_response(
+    body: bytes, seconds: float, decode: Decode | None = None, evidence: Evidence = LOGPROBS
+) -> Observation:
     """The observation in the body of a response with status 200; pure.
 
     Names, arguments and the finish reason are those of the body, to the letter. A call without a
@@ -47,12 +63,12 @@ def read_response(body: bytes, seconds: float, decode: Decode | None = None) -> 
     body that is not a chat completion at all makes an `error`.
     """
     try:
-        return _read(body, seconds, decode)
+        return _read(body, seconds, decode, evidence)
     except (ValueError, RecursionError) as error:
         return Observation(SERVER.name, status=200, seconds=seconds, error=f"HTTP 200, but {error}")
 
 
-def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
+def _read(body: bytes, seconds: float, decode: Decode | None, evidence: Evidence) -> Observation:
     if not body.strip():
         raise ValueError("the body is empty")
     try:
@@ -68,7 +84,7 @@ def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
     message = field(choice, "message", dict)
     if message is None:
         raise ValueError("choices[0] has no message")
-    ids = _token_ids(choice)
+    ids = evidence.ids(completion)
     return Observation(
         SERVER.name,
         status=200,
@@ -79,19 +95,20 @@ def _read(body: bytes, seconds: float, decode: Decode | None) -> Observation:
         usage=read_usage(completion),
         seconds=seconds,
         token_ids=ids,
-        raw_text=decode(ids) if decode and ids is not None else None,
-        body=_without_logprobs(completion),
+        raw_text=decode(ids) if decode and ids is not None else evidence.text(completion),
+        body=_envelope(completion),
     )
 
 
-def _without_logprobs(completion: Mapping[str, Any]) -> str:
-    """The completion as JSON text; logprobs are most of it, and their ids are kept elsewhere."""
+def _envelope(completion: Mapping[str, Any]) -> str:
+    """The completion as JSON text, without the evidence: most of it, and it is kept elsewhere."""
     choices = [
         {key: value for key, value in choice.items() if key != "logprobs"}
         for choice in completion["choices"]
         if isinstance(choice, dict)
     ]
-    return json.dumps({**completion, "choices": choices})
+    rest = {key: value for key, value in completion.items() if key != "__verbose"}
+    return json.dumps({**rest, "choices": choices})
 
 
 def field(mapping: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -139,13 +156,3 @@ def read_function(entry: object) -> tuple[str | None, str | None, str | None]:
 def _call(entry: object) -> Call:
     id_, name, arguments = read_function(entry)
     return Call(name=name or "", arguments=arguments or "", id=id_)
-
-
-def _token_ids(choice: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """The generated ids: mlx_lm sends them with its logprobs, other servers send none."""
-    content = field(field(choice, "logprobs", dict) or {}, "content", list)
-    if not content:
-        return None
-    ids = [entry.get("id") for entry in content if isinstance(entry, dict)]
-    whole = [token for token in ids if type(token) is int]
-    return tuple(whole) if len(whole) == len(content) else None

@@ -9,6 +9,7 @@ from typing import Any
 
 from evals.case import Case
 from evals.engines.server import Server
+from evals.errors import EvalsError
 from evals.escaping import excerpt, one_line
 from evals.lanes import server as plain
 from evals.lanes.faults import reported_error
@@ -32,8 +33,13 @@ def ask(
     """
     events: list[Event] = []
     failure = None
-    body = request_text(build_request(case, stream=True)).encode()
-    exchange = Exchange(server.url, body, timeout, max_bytes)
+    asked = build_request(case, stream=True)
+    try:
+        sent = server.worded(asked)
+    except EvalsError as error:  # a script that cannot be laid out
+        return Observation(STREAM.name, error=str(error), unasked=True)
+    headers = server.dialect.all_headers()
+    exchange = Exchange(server.url, request_text(sent).encode(), timeout, max_bytes, headers)
     try:
         events.extend(_bounded(read_events(exchange)))
     except ExchangeError as error:
@@ -43,10 +49,11 @@ def ask(
         seconds=exchange.seconds,
         retries=exchange.retries,
         waited_seconds=exchange.waited,
+        request=None if sent == asked else sent,
     )
     if failure:
-        return replace(observation, status=failure.status, error=str(failure))
-    return observation
+        observation = replace(observation, status=failure.status, error=str(failure))
+    return server.dialect.hide(observation)
 
 
 def read_events(chunks: Iterable[tuple[float, bytes]]) -> Iterator[Event]:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 _FENCE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1`*[ \t]*$", re.DOTALL | re.MULTILINE)
-_OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./(?:cases|evals|tests|\.github)/[^)\s]*\)")
+_OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+(?:cases|evals|tests|\.github)/[^)\s]*\)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

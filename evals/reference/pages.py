@@ -22,6 +22,7 @@ from evals.loading import casefile, entries
 from evals.parsers.constraint import GrammarCounts
 from evals.parsers.names import parser_names
 from evals.reference.commands import command_line
+from evals.reference.engines import engines
 from evals.reference.rooms import rooms
 from evals.reference.tables import (
     attribute_docs,
@@ -105,6 +106,7 @@ def pages() -> dict[str, str]:
         "case-format.md": _case_format,
         "configuration.md": _configuration,
         "command-line.md": command_line,
+        "engines.md": engines,
         "verdicts.md": _verdicts,
         "summary.md": _summary,
         "rooms.md": rooms,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from evals.errors import ModelError
 from evals.models.cache import build_once
-from evals.replay.tokenizer import END, PROMPT_END, VOCABULARY, token_id, write_tokenizer
+from evals.replay.tokenizer import write_tokenizer
+from evals.replay.vocabulary import END, FULL, PROMPT_END
 
 TEMPLATES = Path(__file__).with_name("templates")
 ARGUMENTS = ("--trust-remote-code",)
@@ -40,9 +41,9 @@ def build_replay(
     config = {
         "model_type": "replay",
         "model_file": "replay_model.py",
-        "vocab_size": VOCABULARY,
-        "eos_token_id": token_id(END),
-        "replay_prompt_end_id": token_id(PROMPT_END),
+        "vocab_size": FULL.rows,
+        "eos_token_id": FULL.token_id(END),
+        "replay_prompt_end_id": FULL.token_id(PROMPT_END),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     shutil.copyfile(_MODEL_FILE, folder / "replay_model.py")

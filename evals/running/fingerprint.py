@@ -13,6 +13,7 @@ import psutil
 
 from evals import __version__
 from evals.case import Case
+from evals.engines.registry import engine_named
 from evals.models.build import quantization, trained_tools, weights_digest
 from evals.report.summary import Fingerprint, Machine, ProfileServed
 from evals.running.call_format import parser_of
@@ -106,7 +107,20 @@ def served_by(opened: Opened) -> ProfileServed:
         parser=parser_of(opened.profile, opened.tokenizer),
         grammar=opened.profile.grammar,
         trained_tools=trained_tools(folder) if folder else None,
+        **_engine(opened),
     )
+
+
+def _engine(opened: Opened) -> dict[str, str | None]:
+    server = opened.server
+    if server is None:
+        return {}
+    version = engine_named(server.engine).version() if server.pid else None
+    return {
+        "engine": server.engine,
+        "engine_version": version,
+        "evidence": server.dialect.evidence.name,
+    }
 
 
 def _served_bits(folder: Path) -> str:

@@ -118,8 +118,9 @@ class Life:
 
     def _restart(self, how: str, in_flight: tuple[str, ...], killer: str | None = None) -> None:
         assert self._process is not None
-        assert self._opened.server is not None
-        log = told(self._opened.server.log_slice(self._log_start))
+        server = self._opened.server
+        assert server is not None
+        log = server.dialect.hide(told(server.log_slice(self._log_start)))
         when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._note(
             ServerDeath(
@@ -139,7 +140,7 @@ class Life:
             self._end(f"the server {how}, and cannot be started again: {error}")
         self._number += 1
         self._silent = 0
-        self._log_start = self._opened.server.log_position()
+        self._log_start = server.log_position()
 
     def _end(self, why: str) -> None:
         self._over = why
@@ -157,13 +158,14 @@ class Life:
         Raises:
             ServerError: it is, and is not ours to start again, or has hung before.
         """
-        assert self._opened.server is not None
+        server = self._opened.server
+        assert server is not None
         since = self._number
         with self._one_judge() as first:
             if not first or since != self._number or self._over:
                 return
             try:
-                one_token(self._opened.server.url, self._timeout / 2)
+                one_token(server.url, self._timeout / 2, server.dialect)
                 self._silent = 0
             except ServerError as error:
                 how = f"hung ({error})"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from evals.case import Case
 from evals.config import Config, Target
+from evals.engines.registry import engine_named
 from evals.errors import ConfigError
 from evals.lanes.lane import check_lanes
 from evals.loading.entries import CaseSettings
@@ -48,8 +49,11 @@ class RunOptions:
     baseline: Path | None = None
     """A run's folder or a baseline file that the gate compares with."""
     model: str | None = None
-    """In place of the targets' own; so are `attach`, a URL, and `port`."""
+    """In place of the targets' own; so are all down to `port`. `attach` is a URL."""
+    engine: str | None = None
     attach: str | None = None
+    served_name: str | None = None
+    api_key_env: str | None = None
     port: int | None = None
     run_dir: Path | None = None
     resume: Path | None = None
@@ -65,7 +69,14 @@ class RunOptions:
         """`config` with the chosen time limit, and these profiles with the model, URL or port."""
         for profile in (name for name in self.profiles if name not in self.implied):
             config = with_options(
-                config, profile, model=self.model, url=self.attach, port=self.port
+                config,
+                profile,
+                model=self.model,
+                engine=self.engine,
+                url=self.attach,
+                served_name=self.served_name,
+                api_key_env=self.api_key_env,
+                port=self.port,
             )
         if self.ask_timeout is not None:
             config = config.model_copy(update={"timeout": self.ask_timeout})
@@ -114,7 +125,10 @@ def read_options(settings: Mapping[str, Any], config: Config) -> RunOptions:
         shard=parse_shard(settings["shard"]) if "shard" in settings else None,
         baseline=baseline,
         model=settings.get("model"),
+        engine=_engine(settings),
         attach=settings.get("attach"),
+        served_name=settings.get("served_name"),
+        api_key_env=settings.get("api_key_env"),
         port=settings.get("port"),
         run_dir=_path(settings, "run_dir"),
         resume=_path(settings, "resume"),
@@ -130,7 +144,7 @@ def profile_names(settings: Mapping[str, Any], config: Config) -> tuple[str, ...
     """
     names = _names(settings.get("profiles", "default"))
     if _means_all(names, config):
-        return tuple(config.profiles)
+        return tuple(name for name in config.profiles if name not in config.by_name_alone)
     for name in names:
         config.profile(name)
     return tuple(names)
@@ -146,14 +160,12 @@ def _means_all(names: Sequence[str], config: Config) -> bool:
     return names == ["all"] and "all" not in config.profiles
 
 
-def with_options(
-    config: Config, profile: str, *, model: str | None, url: str | None, port: int | None
-) -> Config:
-    """`config` with the command line's model, URL or port for the profile's target."""
+def with_options(config: Config, profile: str, **given: Any) -> Config:
+    """`config` with what the command line says of the profile's target; None says nothing."""
     name = config.profile(profile).target
-    changes = {
-        key: value for key, value in {"model": model, "url": url, "port": port}.items() if value
-    }
+    changes = {key: value for key, value in given.items() if value}
+    if "api_key_env" in changes:
+        changes["api_key_file"] = None
     target = config.targets[name].model_copy(update=changes)
     return config.model_copy(update={"targets": {**config.targets, name: target}})
 
@@ -174,6 +186,11 @@ def _lanes(settings: Mapping[str, Any], config: Config) -> tuple[str, ...]:
     lanes: Sequence[str] = _names(settings["lanes"]) if "lanes" in settings else config.lanes
     check_lanes(lanes)
     return tuple(lanes)
+
+
+def _engine(settings: Mapping[str, Any]) -> str | None:
+    name: str | None = settings.get("engine")
+    return engine_named(name).name if name else None
 
 
 def _names(value: str) -> list[str]:

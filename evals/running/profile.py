@@ -15,13 +15,15 @@ from evals.config import Config, Profile, Target
 from evals.engines.attach import attach
 from evals.engines.blas import needs_preload, one_thread, preload_environment
 from evals.engines.folder import is_hub_name
-from evals.engines.mlx_lm import LAUNCHER, boot
+from evals.engines.mlx_lm import boot, check_bootable
+from evals.engines.registry import MLX_LM, engine_named
 from evals.engines.revival import revivable
 from evals.engines.server import Server
-from evals.errors import ModelError
+from evals.errors import ConfigError, ModelError
 from evals.extras import need
 from evals.lanes.lane import Ask, Setup, lanes_asked
 from evals.lanes.prompt import look_at
+from evals.lanes.replayed import replayed
 from evals.lanes.tokens import Decode, decoder, load_tokenizer, render, token_texts
 from evals.models.build import ADAPTERS, build_model
 from evals.models.preflight import preflight
@@ -30,6 +32,7 @@ from evals.replay import build as replay
 from evals.replay.build import cached_replay
 from evals.results import Prompt
 from evals.running.call_format import parsed_format
+from evals.running.targets import copy_model, engine_of, player, wishes_of
 
 _LONGEST_LOG = 16_000
 
@@ -49,7 +52,7 @@ class Opened:
 
     def prompt_tokens(self, request: Mapping[str, Any]) -> int | None:
         """How many tokens this machine renders for a request's prompt; None if it cannot tell."""
-        if self.tokenizer is None:
+        if not self._renders_here:
             return None
         try:
             return len(render(self.tokenizer, request))
@@ -58,7 +61,17 @@ class Opened:
 
     def prompt(self, request: Mapping[str, Any]) -> Prompt:
         """What else this machine can tell of the prompt of a request."""
-        return Prompt() if self.tokenizer is None else look_at(self.tokenizer, request)
+        return look_at(self.tokenizer, request) if self._renders_here else Prompt()
+
+    @property
+    def _renders_here(self) -> bool:
+        """Whether prompts rendered here are the server's.
+
+        Another template engine than ours writes the same tools in other tokens.
+        """
+        server = self.server
+        there = server is not None and engine_named(server.engine).renders != "here"
+        return self.tokenizer is not None and not there
 
     def ask(self, lane: str, case: Case) -> Observation:
         """The answer to `case`, with when it was asked, its tokens' texts and the server's log.
@@ -72,7 +85,8 @@ class Opened:
             said = f"lane {lane} failed: {type(error).__name__}: {error}"
             answer = Observation(lane, error=said, unasked=True, seconds=time.time() - started)
         log = self.server.log_slice(begin)[-_LONGEST_LOG:] if self.server else ""
-        return replace(answer, started=started, server_log=log or None)
+        whole = replace(answer, started=started, server_log=log or None)
+        return self.server.dialect.hide(whole) if self.server else whole
 
     def _with_texts(self, answer: Observation) -> Observation:
         if answer.received:
@@ -89,10 +103,16 @@ def resolve_model(target: Target, cache: Path, say: Callable[[str], None]) -> Pa
         ConfigError: mlx is not installed.
         ModelError: the default model cannot be built.
     """
-    need("mlx", "a model on this machine (attach to a running server, or give its target a url)")
     model = target.model
+    if not Path(model).is_file():  # a GGUF file has its tokenizer with it
+        need(
+            "mlx", "a model on this machine (attach to a running server, or give its target a url)"
+        )
     if model == "default":
         return build_default(cache, say)
+    if copying := copy_model(target):
+        gguf = (engine_of(target) or MLX_LM).loads == "gguf"
+        return copying.gguf(cache) if gguf else copying.folder(cache)
     if model == "replay":
         return cached_replay(cache, template=target.template)
     return model if is_hub_name(model) else Path(model).expanduser()
@@ -141,16 +161,28 @@ def serve(
     With a parser other than `stock`, or a grammar, a launcher puts it into the same server.
     """
     target = config.target(name)
+    engine, wishes, copying = engine_of(target), wishes_of(target, environment), copy_model(target)
+
+    def ready(server: Server) -> Server:
+        say(f"server: evidence of what the model writes: {server.dialect.evidence.doc}")
+        if copying is None:
+            return server
+        return replayed(server, engine_named(server.engine), player(copying, cache))
+
     if target.url:
         known = None if target.model == "default" else resolve_model(target, cache, say)
-        yield attach(target.url), known
+        attached = attach(target.url, engine=engine, wishes=wishes, stream=True, say=say)
+        yield ready(attached), known
         return
+    engine = engine or MLX_LM
+    check_bootable(engine)
     model = resolve_model(target, cache, say)
     if config.profile(name).grammar:
         need("grammar", f"profile {name} with its grammar")
     log = folder / "server.log"
-    say(f"server: booting mlx_lm.server with {model}")
-    arguments = [*(replay.ARGUMENTS if target.model == "replay" else ()), *target.arguments]
+    say(f"server: booting {engine.title} with {model}")
+    with_code = target.model == "replay" and copying is None
+    arguments = [*(replay.ARGUMENTS if with_code else ()), *target.arguments]
 
     def start(port: int | None) -> AbstractContextManager[Server]:
         return boot(
@@ -161,16 +193,18 @@ def serve(
             arguments=arguments,
             launcher=_launcher(name, config.profile(name), folder),
             environment=environment,
+            engine=engine,
+            wishes=wishes,
         )
 
     with revivable(start, target.port) as server:
         say(f"server: ready at {server.url}, pid {server.pid}, log {log}")
-        yield server, model
+        yield ready(server), model
 
 
 def _launcher(name: str, profile: Profile, folder: Path) -> Sequence[str]:
     if profile.parser == "stock" and not profile.grammar:
-        return LAUNCHER
+        return ()
     parser = ("--parser", profile.parser) if profile.parser != "stock" else ()
     grammar = ("--grammar", str(grammar_log(name, folder))) if profile.grammar else ()
     return (sys.executable, "-m", "evals.parsers.launcher", *parser, *grammar, "--")
@@ -199,6 +233,7 @@ def open_profile(
     asked = lanes_asked(lanes)
     with_server = any(lane.traits.over_http for lane in asked)
     environment = one_thread(environment)
+    _check_direct(target, [lane.name for lane in asked if not lane.traits.over_http])
     with contextlib.ExitStack() as stack:
         server, model = None, None
         if with_server:
@@ -206,11 +241,11 @@ def open_profile(
             server, model = stack.enter_context(serving)
         else:
             model = resolve_model(target, cache, say)
-        tokenizer = load_tokenizer(model) if model is not None else None
+        tokenizer = _tokenizer(target, model, cache)
         call_format = parsed_format(name, config, tokenizer)
         if model is not None and Path(model).is_dir():
             # A replay model has no weights to check.
-            problems = preflight(Path(model), tokenizer) if target.model != "replay" else ()
+            problems = preflight(Path(model), tokenizer) if not target.replays else ()
             for problem in problems:
                 say(f"model: WARNING: {problem}")
         decode = decoder(tokenizer) if tokenizer is not None else None
@@ -227,3 +262,19 @@ def open_profile(
         asks = {lane.name: stack.enter_context(lane.open(setup)) for lane in asked}
         profile = config.profile(name)
         yield Opened(name, profile, server, model, tokenizer, decode, asks, call_format)
+
+
+def _tokenizer(target: Target, model: Path | str | None, cache: Path) -> Any:
+    """The model's own tokenizer; None for a model that hides it, such as a GGUF file."""
+    copying = copy_model(target)
+    if copying is not None:
+        return load_tokenizer(copying.folder(cache))
+    return load_tokenizer(model) if model is not None and not Path(model).is_file() else None
+
+
+def _check_direct(target: Target, in_process: Sequence[str]) -> None:
+    if in_process and (copy_model(target) or engine_of(target) not in (None, MLX_LM)):
+        raise ConfigError(
+            f"lane {in_process[0]} loads the model with mlx_lm, and the target has another engine "
+            "or plays scripts; leave the lane out"
+        )

@@ -46,9 +46,9 @@ def questions(case: Case, options: RunOptions, config: Config) -> Iterator[tuple
         return
     case = options.asked_for(case)
     for profile in options.profiles:
-        if case.profiles and profile not in case.profiles:
+        if case.profiles and not {profile, config.profile(profile).asks} & {*case.profiles}:
             continue
-        if (case.replay is not None) != (config.target(profile).model == "replay"):
+        if (case.replay is not None) != config.target(profile).replays:
             continue
         for lane in options.lanes:
             for number in range(options.repeat or case.repeat):

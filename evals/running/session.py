@@ -138,7 +138,7 @@ class Session:
         """What a worker needs to attach: plain values, sent by xdist."""
         assert self._opened is not None
         # A worker knows what the replay model is; a folder in its place would be any model.
-        replay = self.config.target(self._opened.name).model == "replay"
+        replay = self.config.target(self._opened.name).replays
         model = None if replay else self._opened.model
         return {
             "worker": worker,

@@ -259,7 +259,7 @@ def test_models_compute_with_one_thread_unless_a_number_is_chosen(
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     if chosen:
         monkeypatch.setenv("OPENBLAS_NUM_THREADS", chosen)
-    config = with_options(read_config(ROOT), "default", model=str(base_model), url=None, port=None)
+    config = with_options(read_config(ROOT), "default", model=str(base_model))
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with open_profile("default", config, lanes, tmp_path, cache_folder()):
         started = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]

@@ -1,0 +1,78 @@
+"""Kinds of servers: how each is started and asked, as one value each."""
+
+import importlib.metadata
+import importlib.util
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from evals.engines import ports
+from evals.engines.evidence import NONE, Evidence
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A kind of server. A field without a value means: as the OpenAI API says.
+
+    `command` starts it, with `{model}`, `{host}`, `{port}` and `{python}` filled in; without one a
+    server of this kind is only attached to. `served_name` is what requests call its model; None
+    means that `/v1/models` tells. `omit` names what requests must not have. `health_503` says
+    whether its /health answers 503 while it loads, or for ever after it failed to. `renders` says
+    who renders a prompt for a replayed script; `keeps_special` whether special tokens in messages
+    reach the model. `owners` are what its /v1/models says of who owns a model. `seen` says whether
+    the tests run it, or it was run by hand with the copying model, and in which version.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...] | None = None
+    loads: Literal["folder", "gguf"] = "folder"
+    package: str | None = None
+    module: str | None = None
+    install: str = ""
+    served_name: str | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    omit: tuple[str, ...] = ()
+    evidence: Evidence = NONE
+    health_503: Literal["loading", "failed"] = "loading"
+    renders: Literal["here", "vllm", "llama_cpp"] = "here"
+    keeps_special: bool = True
+    uses_mlx: bool = False
+    owners: tuple[str, ...] = ()
+    seen: Literal["in the tests", "by hand", "documentation only"] = "documentation only"
+    seen_version: str = ""
+    notes: tuple[str, ...] = ()
+
+    def argv(self, model: Path | str, port: int, arguments: tuple[str, ...] = ()) -> list[str]:
+        """The command line that serves `model` on `port` of this machine alone.
+
+        Raises:
+            ValueError: this kind of server is only attached to.
+        """
+        if self.command is None:
+            raise ValueError(f"{self.name} has no command")
+        values = {
+            "model": str(model),
+            "host": ports.HOST,
+            "port": str(port),
+            "python": sys.executable,
+        }
+        return [*(part.format_map(values) for part in self.command), *arguments]
+
+    def version(self) -> str | None:
+        """The version of the installed package; None without one, or where there is none."""
+        try:
+            return importlib.metadata.version(self.package) if self.package else None
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    def can_boot(self) -> bool:
+        """Whether its command would find its program here; nothing is imported."""
+        if self.command is None:
+            return False
+        if self.command[0] != "{python}" and shutil.which(self.command[0]) is None:
+            return False
+        return self.module is None or importlib.util.find_spec(self.module) is not None

