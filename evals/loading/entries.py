@@ -54,7 +54,8 @@ class CaseSettings(_Entry):
         default=None, pattern="^https://", description="Public page about this case."
     )
     known_defects: list[KnownDefect] | None = None
-    """Defects downstream of the model that make the case fail; then it enters no rate."""
+    """Defects downstream of the model that make the case fail; then it enters no rate. A case's own
+    are looked at before those of `defaults`; an empty list has none of these either."""
     profiles: list[str] | None = Field(default=None, description="Ask it in these profiles only.")
 
 

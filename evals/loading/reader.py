@@ -171,6 +171,8 @@ class Reader:
 
     def _made(self, entry: CaseEntry, offered: tuple[Tool, ...], line: int) -> Case:
         settings = {**_given(self._defaults), **_given(entry)}
+        if entry.known_defects:  # its own come first; those of other profiles stay
+            settings["known_defects"] += tuple(self._defaults.known_defects or ())
         return Case(
             id=entry.id,
             path=self.document.path,

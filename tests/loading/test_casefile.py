@@ -155,3 +155,33 @@ def test_repeats_at_temperature_zero_are_refused(project):
 def test_the_schema_names_every_key():
     assert '"ask"' in json_schema()
     assert '"known_defects"' in json_schema()
+
+
+def test_a_case_adds_its_known_defects_to_those_of_the_file(project):
+    text = """
+defaults:
+  known_defects: [{profiles: [one], reason: of the file}]
+cases:
+  - {id: none-of-its-own, ask: Go, expect: {answer: {}}}
+  - id: both
+    ask: Go
+    known_defects: [{profiles: [two], reason: its own}]
+    expect: {answer: {}}
+  - id: other
+    ask: Go
+    known_defects: [{profiles: [one], reason: its own}]
+    expect: {answer: {}}
+  - {id: cleared, ask: Go, known_defects: [], expect: {answer: {}}}
+"""
+
+    def told(case, profile):
+        defect = case.defect(profile, "server")
+        return defect and defect.reason
+
+    seen = {case.id: [told(case, name) for name in ("one", "two")] for case in _read(project, text)}
+    assert seen == {
+        "none-of-its-own": ["of the file", None],
+        "both": ["of the file", "its own"],
+        "other": ["its own", None],
+        "cleared": [None, None],
+    }
