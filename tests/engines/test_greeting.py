@@ -50,6 +50,15 @@ def completion(model: str) -> dict[str, Any]:
     return {**body, "choices": [choice], "usage": usage}
 
 
+def stream(model: str) -> bytes:
+    whole = {**completion(model), "object": "chat.completion.chunk"}
+    delta = {"role": "assistant", "content": GREETING}
+    choice = {"index": 0, "delta": delta, "finish_reason": "stop"}
+    told = [{**whole, "choices": [choice], "usage": None}, {**whole, "choices": []}]
+    data = [*(json.dumps(chunk) for chunk in told), "[DONE]"]
+    return "".join(f"data: {text}\n\n" for text in data).encode()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     strict: Strict
 
@@ -92,11 +101,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif refused := [name for name in self.strict.refuses if name in body]:
             self._send(400, {"error": f"Unsupported parameter: {refused[0]}"})
         elif body.get("stream"):
-            chunk = {
-                "choices": [{"index": 0, "delta": {"content": GREETING}, "finish_reason": "stop"}]
-            }
-            events = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
-            self._send(200, events, "text/event-stream")
+            self._send(200, stream(body["model"]), "text/event-stream")
         else:
             self._send(200, completion(self.strict.answers_as or body["model"]))
 

@@ -11,6 +11,7 @@ from evals.loading.casefile import find_case_files, read_cases
 from evals.replay.copy_model import CopyModel
 from evals.replay.prompts import encoder
 from evals.results import Record, Status
+from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
 from evals.running.runner import Runner
@@ -47,7 +48,8 @@ def _play(name: str, folder: Path) -> Iterator[Record]:
     questions = [Question(case, lane) for case in CASES[name] for lane in lanes]
     opening = open_profile(name, CONFIG, lanes, folder, cache_folder(), lambda text: None)
     with opening as opened:
-        runner = Runner(opened, questions, in_flight=8)
+        life = Life(opened, timeout=60, in_flight=8, note=lambda death: None)
+        runner = Runner(opened, questions, in_flight=8, life=life, save=lambda record: None)
         yield from map(runner.record, questions)
         runner.close()
 
