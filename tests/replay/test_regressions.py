@@ -10,7 +10,7 @@ import pytest
 from builders import answer, judge
 from mlx_lm import __version__ as mlx_lm_version
 
-from evals.case import Case, KnownDefect
+from evals.case import Case, KnownDefect, ReplayScript
 from evals.config import cache_folder, read_config
 from evals.engines.mlx_lm import boot
 from evals.lanes import server as plain_lane
@@ -177,6 +177,7 @@ def test_a_case_that_a_run_did_not_ask_is_told(records: list[Record]) -> None:
 
 def test_a_page_shows_hostile_text_as_text(records: list[Record]) -> None:
     record = next(record for record in records if record.case.id == "fence-in-tags")
-    seen = dataclasses.replace(record.observation, raw_text="```\n# no heading\n\x1b[31m````")
-    page = findings_page([dataclasses.replace(record, observation=seen)], PAGE)
+    script = ReplayScript(text="```\n# no heading\n\x1b[31m````")
+    case = record.case.model_copy(update={"replay": script})
+    page = findings_page([dataclasses.replace(record, case=case)], PAGE)
     assert "`````text\n```\n# no heading\n\\x1b[31m````\n`````\n" in page
