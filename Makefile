@@ -28,7 +28,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py
 
 .PHONY: help setup eval report test test-fast test-kills test-reliability check docs format lock model train audit \
-	bench-formats bench-sweep mutants clean
+	bench-formats bench-sweep mutants coverage clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -104,6 +104,9 @@ bench-sweep: $(READY) ## the suite at each quantisation, compared with fp16; tab
 
 mutants: $(READY) ## mutation testing of judging and formats: SAMPLE=200 of the mutants (about 25 minutes), or all
 	SAMPLE='$(SAMPLE)' PYTHON='$(abspath $(BIN))/python' nice .ci/mutants $(ARGS)
+
+coverage: $(READY) ## branch coverage of judging and formats by the pure tests; fails below 95%
+	PYTHON='$(abspath $(BIN))/python' .ci/coverage $(ARGS)
 
 clean: ## remove reports, caches and the virtual environment
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest build/docs .cache/docs
