@@ -19,6 +19,12 @@ __all__ = [
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 PASSED_ON = ("top_p", "parallel_tool_calls", "stop", "response_format", "chat_template_kwargs")
 """Keys of a case that stand in its request under the same name, where they are set."""
+_OTHER_SPELLINGS = {
+    "functionDeclarations": "Gemini",
+    "function_declarations": "Gemini",
+    "toolSpec": "Bedrock",
+    "custom": "OpenAI's custom tools, which have no JSON arguments",
+}
 ToolChoice = Literal["auto", "none", "required"]
 
 
@@ -34,6 +40,24 @@ class Tool(Value):
     strict: bool | None = None
     """OpenAI's `strict`, passed on: calls must then satisfy the schema."""
     result: str = Field(default="ok", description="What the tool returns in the agent lane.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_function(cls, value: Any) -> Any:
+        """What other makers list beside functions, or spell quite otherwise, gets its sentence."""
+        if not isinstance(value, dict) or "name" in value:
+            return value
+        if other := next((key for key in _OTHER_SPELLINGS if key in value), None):
+            raise ValueError(
+                f"a tool in the form of {_OTHER_SPELLINGS[other]} (`{other}`); write what is in it "
+                "as {name: …, description: …, parameters: …}"
+            )
+        if isinstance(value.get("type"), str):
+            raise ValueError(
+                f"a tool of type {value['type']!r} is not a function; only functions are asked: "
+                "{name: …, description: …, parameters: …}"
+            )
+        return value
 
 
 class KnownDefect(Value):

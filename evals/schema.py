@@ -117,6 +117,11 @@ def resolve(schema: Any, root: Any) -> Any:
     return {}
 
 
+def leads(reference: str, root: Any) -> bool:
+    """Whether a local reference such as `#/$defs/city` leads to something."""
+    return _at(root, reference, ABSENT) is not ABSENT
+
+
 def child(schema: Any, key: str | int, root: Any) -> Any:
     """The schema of a property or of an array's item; `{}` where nothing is said about it."""
     schema = resolve(schema, root)
@@ -221,9 +226,10 @@ def _parts(schema: Mapping[str, Any], root: Any) -> Iterator[Mapping[str, Any]]:
                 yield branch
 
 
-def _at(root: Any, reference: str) -> Any:
+def _at(root: Any, reference: str, otherwise: Any = None) -> Any:
+    nowhere: Any = {} if otherwise is None else otherwise
     if not reference.startswith("#"):
-        return {}
+        return nowhere
     place = root
     for part in reference.lstrip("#").strip("/").split("/"):
         name = unquote(part).replace("~1", "/").replace("~0", "~")
@@ -232,5 +238,5 @@ def _at(root: Any, reference: str) -> Any:
         elif isinstance(place, Mapping) and (not part or name in place):
             place = place[name] if part else place
         else:
-            return {}
+            return nowhere
     return place

@@ -185,6 +185,8 @@ def _hint(error: yaml.MarkedYAMLError) -> str:
     problem = str(error.problem)
     if "mapping values are not allowed" in problem or "expected ',' or" in problem:
         return "; put a value in quotes that has ': ', ' #', ',', '?', '[' or '{' in it"
+    if "'\\t'" in problem:
+        return "; indent with spaces, not with tabs"
     if "cannot start any token" in problem or "for the tag" in problem:
         return "; put a value in quotes that begins with '@', '`', '%', '!' or a tab"
     return ""

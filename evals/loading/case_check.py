@@ -18,6 +18,7 @@ from evals.judging.checks import (
     check_arguments,
     check_call_or_answer,
     check_markup,
+    check_tool_choice,
     check_tool_name,
     schema_problem,
 )
@@ -52,6 +53,7 @@ def _problems(case: Case) -> Iterator[str]:
     yield from problems
     if not problems:
         yield from _check_perfect(case, examples)
+        yield from _check_choice(case, examples)
 
 
 class _Examples:
@@ -144,7 +146,13 @@ def _check_values(tool: Tool, call: ExpectedCall, found: Found) -> Iterator[str]
         problems = (schema_problem(tool, each) for each in found.values)
         shown = next((problem for problem in problems if problem), None)
         yield from [f"not what the tool's own schema allows: {shown}"] if shown else []
+        yield from _impossible_options(tool, call)
         return
+    yield from _impossible(tool, call)
+
+
+def _impossible(tool: Tool, call: ExpectedCall) -> Iterator[str]:
+    """Arguments for which no value is left, or else values that do not go together."""
     where = Where(tool.parameters, tool.parameters)
     each = {key: examples(value, where.at(key)) for key, value in _named(call.arguments).items()}
     impossible = [key for key, found in each.items() if found.impossible]
@@ -157,6 +165,19 @@ def _check_values(tool: Tool, call: ExpectedCall, found: Found) -> Iterator[str]
     known = {key: found.values[0] for key, found in each.items() if found.values}
     if not impossible and (problem := schema_problem(tool, known, whole=False)):
         yield f"not what the tool's own schema allows: {problem}"
+
+
+def _impossible_options(tool: Tool, call: ExpectedCall) -> Iterator[str]:
+    """Options of `$any_of` that nothing can match, beside others that something can."""
+    where = Where(tool.parameters, tool.parameters)
+    for key, value in _named(call.arguments).items():
+        options = value.get("$any_of") if isinstance(value, Mapping) else None
+        for option in options if isinstance(options, list | tuple) else ():
+            if examples(option, where.at(key)).impossible:
+                yield (
+                    f"$.{key}: no value that the schema allows can match {to_text(option)}, an "
+                    "option of $any_of; change or remove it"
+                )
 
 
 def argument_examples(tool: Tool, call: ExpectedCall) -> Found:
@@ -219,7 +240,9 @@ def _observed(calls: list[tuple[str, Any]], text: str | None) -> Observation:
 
 def _text(answer: ExpectedAnswer) -> str | None:
     """A text that the answer accepts; None where its pattern does not show one."""
-    parts = [*answer.contains, *(answer.any_of or ())[:1], *map(str, answer.numbers)]
+    # Numbers with a mere space between them would be read as one.
+    numbers = ["; ".join(map(str, answer.numbers))] if answer.numbers else []
+    parts = [*answer.contains, *(answer.any_of or ())[:1], *numbers]
     if answer.regex is None:
         # Three dots are words that no case forbids.
         return " ".join(parts) or "..."
@@ -242,6 +265,21 @@ def _check_perfect(case: Case, examples: _Examples) -> Iterator[str]:
         if found := next(_faults(case, answer), None):
             yield f"expect: even its own perfect answer fails: {found.reason}"
             return
+
+
+def _check_choice(case: Case, examples: _Examples) -> Iterator[str]:
+    """A `tool_choice` that every expected answer would break, if the server honours it."""
+    if case.tool_choice == "auto":
+        return
+    named, expect = isinstance(case.tool_choice, dict), case.expect
+    if not expect.ways and (named or not expect.some_call):
+        return  # whichever call is named or made may be right
+    answers = [Said.of(answer) for answer in perfect_answers(case, examples)]
+    found = [check_tool_choice(case, said) for said in answers]
+    if found and all(found):
+        choice = case.tool_choice["function"]["name"] if named else case.tool_choice  # type: ignore[index]
+        came = ", ".join(call.name for call in answers[0].calls) or "an answer without a call"
+        yield f"tool_choice: it is {choice}, and expected is {came}; change one of the two"
 
 
 def _faults(case: Case, answer: Observation) -> Iterator[Finding]:

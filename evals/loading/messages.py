@@ -11,6 +11,12 @@ _KEYS = {
     "assistant": {"role", "content", "name", "tool_calls", "refusal", "reasoning_content"},
     "tool": {"role", "content", "name", "tool_call_id"},
 }
+_ROLES_OF_OTHERS = {
+    **{role: role for role in ROLES},
+    **dict.fromkeys(("human", "customer", "users"), "user"),
+    **dict.fromkeys(("gpt", "ai", "model", "bot", "assistent"), "assistant"),
+    **dict.fromkeys(("function", "observation", "tool_result"), "tool"),
+}
 Found = tuple[tuple[int | str, ...], str]
 """The place within the messages, and what is wrong there."""
 
@@ -31,6 +37,14 @@ def check_messages(messages: Sequence[Any], *, with_system: bool = False) -> Ite
         return
     calls: dict[str, bool] = {}
     for number, message in enumerate(messages):
+        if isinstance(message, Mapping) and message.get("role") != "tool":
+            for name in [name for name, answered in calls.items() if not answered]:
+                calls[name] = True
+                yield (
+                    (number,),
+                    f"the call {name!r} has no result before this message; results come right "
+                    f"behind their calls: {{role: tool, tool_call_id: {name}, …}}",
+                )
         for place, problem in _check_message(message, calls):
             yield (number, *place), problem
     yield from _check_order(messages, with_system=with_system)
@@ -62,7 +76,10 @@ def _check_message(message: Any, calls: dict[str, bool]) -> Iterator[Found]:
     role = message.get("role")
     if role not in ROLES:
         said = f"role is {role!r}" if "role" in message else "it has no role"
-        yield ("role",) if "role" in message else (), f"{said}; choose from {', '.join(ROLES)}"
+        meant = _ROLES_OF_OTHERS.get(str(role).lower())
+        hint = f"did you mean {meant}? " if meant else ""
+        place = ("role",) if "role" in message else ()
+        yield place, f"{said}; {hint}choose from {', '.join(ROLES)}"
         return
     for key in sorted(set(message) - _KEYS[role]):
         allowed = ", ".join(sorted(_KEYS[role]))
@@ -92,6 +109,10 @@ def _check_part(part: Any, number: int) -> Iterator[Found]:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind != "text":
         said = f"a part of type {kind!r}" if kind else f"{part!r}"
+        if kind in ("tool_use", "tool_result"):  # Anthropic's own form
+            form = "tool_calls of the message" if kind == "tool_use" else "a message of role tool"
+            yield ("content", number), f"{said}; write it as {form}"
+            return
         yield ("content", number), f"{said}: only {{type: text, text: …}} is asked; leave it out"
     elif not isinstance(part.get("text"), str):
         yield ("content", number), "a text part needs text"
@@ -108,6 +129,8 @@ def _check_calls(made: Any, calls: dict[str, bool]) -> Iterator[Found]:
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             yield place, f"a call is {form}"
             continue
+        if call.get("type") != "function":
+            yield place, f"a call needs type: function; it is {form}"
         if not isinstance(function.get("arguments", "{}"), str):
             yield (
                 (*place, "function", "arguments"),

@@ -14,7 +14,7 @@ from evals.case import Case, Tool
 from evals.loading.case_check import check_case
 from evals.loading.entries import CaseEntry, CaseFile, CaseSettings
 from evals.loading.messages import check_messages
-from evals.loading.templates import check_template, is_template, render
+from evals.loading.templates import check_template, is_template, named_in, render
 from evals.loading.tools import Shelf, Shelves, plain_tool, tools_folder
 from evals.loading.wording import add_validation, meant
 from evals.request import OWN_KEYS
@@ -132,6 +132,9 @@ class Reader:
         if mistakes:
             return
         rendered, mistakes_of_names = render(entry)
+        for name in named_in(self.document.data.get("defaults"), rendered[0].values):
+            message = f"{{{{{name}}}}} is filled in cases alone; put what has it into the case"
+            self.problems.add_at(self.document, ("defaults",), message)
         for mistake in mistakes_of_names:
             self.problems.add_at(self.document, place, mistake)
         outside, self.problems = self.problems, Problems()

@@ -9,13 +9,14 @@ r"""Several cases from one: `vars` and `matrix` put values in place of `{{name}}
 ```
 
 A text that is nothing but `{{name}}` becomes the value itself, a number for a number. Within other
-text it is written out. `\{{` is two braces. Each case gets its id from its own values, so that it
-stays the same when rows are added or moved.
+text, and where only text may stand (a question, words of an answer), it is written out. `\{{` is
+two braces. Each case gets its id from its own values, so that it stays the same when rows are added
+or moved.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -96,13 +97,23 @@ def render(entry: Mapping[str, Any]) -> tuple[list[Rendered], list[str]]:
             # An id of the row's own stands for all of its values.
             ends = {"id": values.pop("id"), **combined} if "id" in row else values
             names.known = values
-            data = _fill({**plain, "id": _id(plain.get("id"), ends)}, names)
+            data = _fill({**plain, "id": _id(plain.get("id"), ends)}, names, ())
             rendered.append(Rendered(data, values))
     known = ", ".join(names.known) or "none"
     mistakes = [f"unknown name {{{{{n}}}}}; there are: {known}" for n in sorted(names.unknown)]
     unused = [name for name in names.known if name not in names.used]
     mistakes += [f"{n} is never used; write {{{{{n}}}}} somewhere, or remove it" for n in unused]
     return rendered, mistakes
+
+
+def named_in(value: Any, names: Collection[str]) -> list[str]:
+    """Which of `names` stand as `{{name}}` in a value that is not filled."""
+    text = to_text(value)
+    return [name for name in names if any(_marks(text, name))]
+
+
+def _marks(text: str, name: str) -> Iterator[bool]:
+    return (not mark[1] and mark[2].strip() == name for mark in _MARK.finditer(text))
 
 
 def _id(name: Any, values: Mapping[str, Any]) -> Any:
@@ -116,14 +127,28 @@ def _id(name: Any, values: Mapping[str, Any]) -> Any:
     return f"{name}-{slug}"
 
 
-def _fill(value: Any, names: _Names) -> Any:
+def _fill(value: Any, names: _Names, place: tuple[str | int, ...]) -> Any:
     if isinstance(value, str):
-        return _fill_text(value, names) if "{{" in value else value
+        filled = _fill_text(value, names) if "{{" in value else value
+        scalar = not isinstance(filled, str | list | Mapping)
+        return _in_text(filled) if scalar and _only_text(place) else filled
     if isinstance(value, Mapping):
-        return {_key(key, names): _fill(inner, names) for key, inner in value.items()}
+        return {_key(k, names): _fill(inner, names, (*place, k)) for k, inner in value.items()}
     if isinstance(value, list):
-        return [_fill(item, names) for item in value]
+        return [_fill(item, names, (*place, i)) for i, item in enumerate(value)]
     return value
+
+
+def _only_text(place: tuple[str | int, ...]) -> bool:
+    """Whether only text may stand at a place of an entry, and no number."""
+    keys = [key for key in place if isinstance(key, str)]
+    if keys[0] == "messages":
+        return keys[-1] in ("content", "text")
+    if keys[0] == "expect":
+        # An argument of a call may have any of these names.
+        answered = "answer" in keys and "arguments" not in keys
+        return answered and keys[-1] in ("contains", "not_contains", "any_of", "regex")
+    return keys in (["ask"], ["system"], ["stop"])
 
 
 def _key(key: str, names: _Names) -> str:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from evals.case import Case, Tool
 from evals.json_text import parse_strict, to_text
 from evals.loading.wording import add_validation
+from evals.schema import leads
 from evals.yaml_text import Document, Problems, read_yaml, shown_path
 
 TOOLS_FOLDER = "tools"
@@ -38,7 +39,7 @@ def plain_tool(value: Mapping[str, Any]) -> dict[str, Any]:
     function = value.get("function")
     if value.get("type") == "function" and isinstance(function, Mapping):
         value = {**function, **{k: v for k, v in value.items() if k not in ("type", "function")}}
-    elif value.get("type") in ("function", "custom", None):
+    elif "name" in value and value.get("type") in ("function", "custom", None):
         value = {key: item for key, item in value.items() if key != "type"}
     foreign = any(key in value for key in _SCHEMAS[1:])
     tool = {
@@ -60,7 +61,9 @@ def _without_own_keys(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in tool.items()
-        if key in known or get_close_matches(key, [*known, *_SCHEMAS], n=1, cutoff=0.8)
+        if "name" not in tool
+        or key in known
+        or get_close_matches(key, [*known, *_SCHEMAS], n=1, cutoff=0.8)
     }
 
 
@@ -182,7 +185,21 @@ def _schema_mistake(text: str) -> str | None:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         return f"not a JSON Schema: {error.message}"
+    for reference in _references(parameters):
+        if reference.startswith("#") and not leads(reference, parameters):
+            return f"$ref {reference!r} leads nowhere; write what it names below $defs"
     return None
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for inner in schema.values():
+            yield from _references(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _references(inner)
 
 
 def _is_json(path: Path) -> bool:

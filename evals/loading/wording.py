@@ -27,6 +27,19 @@ _LIMITS = {
     "greater_than": ("gt", "more than"),
     "less_than": ("lt", "less than"),
 }
+_OF_OTHERS = {
+    "conversations": "messages",
+    "conversation": "messages",
+    "question": "ask",
+    "prompt": "ask",
+    "input": "ask",
+    "query": "ask",
+    "functions": "tools",
+    "args": "arguments",
+    "parameters": "arguments",
+    "input_schema": "parameters",
+}
+"""What other suites call our keys."""
 _PATTERNS = {
     "^https://": "it must be a link that begins with https://",
     "^[a-z0-9][a-z0-9_-]*$": "it may have lower-case letters, digits, - and _, and begins with a "
@@ -104,7 +117,9 @@ def _short(value: Any) -> str:
 
 def _unknown_key(key: str, place: Sequence[str | int], model: type[BaseModel]) -> str:
     allowed = list(_model_at(place[:-1], model).model_fields)
-    close = get_close_matches(key, allowed, n=1)
+    close = get_close_matches(key, allowed, n=1) or [
+        name for name in [_OF_OTHERS.get(key)] if name in allowed
+    ]
     meant = f"did you mean {close[0]}? " if close else ""
     return f"unknown key; {meant}allowed here: {', '.join(allowed)}"
 

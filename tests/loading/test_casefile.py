@@ -72,7 +72,7 @@ MISTAKES = [
     ("    ask: Hello\n", "    ask: Hello\n    ask: Again\n", 9, "duplicate key 'ask'"),
     ("id: words", "id: weather", 6, "'weather' is taken by the case in line 3"),
     ("id: words", "id: Words!", 6, "lower-case letters, digits, - and _"),
-    ("ask: Hello", "question: Hello", 8, "unknown key; allowed here: "),
+    ("ask: Hello", "question: Hello", 8, "unknown key; did you mean ask? allowed here: "),
     ("    ask: Hello\n", "", 6, "exactly one of ask and messages"),
     ("{answer: {}}", "{}", 9, "exactly one of call, calls, any_of, some_call"),
     ("{answer: {}}", "{answer: {contain: [x]}}", 9, "contains, not_contains"),
@@ -185,3 +185,18 @@ cases:
         "other": ["its own", None],
         "cleared": [None, None],
     }
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{any_of: [[{name: get_cart}], {answer: {}}]}\n    tool_choice: required",
+        "{any_of: [[{name: get_cart}], {answer: {}}]}\n    tool_choice: none",
+        "{some_call: true}\n    tool_choice: {type: function, function: {name: get_cart}}",
+        "{not_call: [get_cart]}\n    tool_choice: required",
+        "{answer: {numbers: [3, 450]}}",
+    ],
+)
+def test_what_some_answer_satisfies_is_taken(project, said):
+    text = GOOD.replace("{answer: {}}", said).replace("    tools: []\n", "")
+    assert len(_read(project, text)) == 2

@@ -50,7 +50,7 @@ MISTAKES = [
         "ask: Hello",
         "question: Hello",
         [
-            "7: cases[1].question: unknown key; allowed here: system, tools, tools_from, tool_choice, "
+            "7: cases[1].question: unknown key; did you mean ask? allowed here: system, tools, tools_from, tool_choice, "
             "parallel_tool_calls, max_tokens, temperature, top_p, stop, response_format, "
             "chat_template_kwargs, extra_body, repeat, tags, tier, critical, link, known_defects, "
             "profiles, id, vars, matrix, ask, messages, expect, replay"
@@ -485,6 +485,83 @@ MISTAKES = [
         ],
     ),
     (
+        "a last call without its result",
+        "      - {role: user, content: 'And in Oslo?'}\n",
+        "      - role: assistant\n        tool_calls: [{id: c2, type: function, function: {name: get_cart}}]\n",
+        [
+            "15: cases[2].messages[3]: the last message is from user or tool, since the answer to it is what is judged; not from assistant",
+            "10: cases[2].messages: the call 'c2' has no result; add {role: tool, tool_call_id: c2, …}",
+        ],
+    ),
+    (
+        "a call without its type",
+        "{id: c1, type: function, function",
+        "{id: c1, function",
+        [
+            "13: cases[2].messages[1].tool_calls[0]: a call needs type: function; it is {id: call_1, type: function, function: {name: …, arguments: '{…}'}}"
+        ],
+    ),
+    (
+        "a tool that is no function",
+        "ask: Hello",
+        "ask: Hello\n    tools: [{type: web_search}]",
+        [
+            "8: cases[1].tools[0]: a tool of type 'web_search' is not a function; only functions are asked: {name: …, description: …, parameters: …}"
+        ],
+    ),
+    (
+        "a tool in Gemini's spelling",
+        "ask: Hello",
+        "ask: Hello\n    tools: [{functionDeclarations: [{name: x}]}]",
+        [
+            "8: cases[1].tools[0]: a tool in the form of Gemini (`functionDeclarations`); write what is in it as {name: …, description: …, parameters: …}"
+        ],
+    ),
+    (
+        "a $ref that leads nowhere",
+        "ask: Hello",
+        "ask: Hello\n    tools: [{name: x, parameters: {properties: {a: {$ref: '#/$defs/a'}}}}]",
+        ["8: cases[1].tools[0]: $ref '#/$defs/a' leads nowhere; write what it names below $defs"],
+    ),
+    (
+        "a tool_choice that forbids what is expected",
+        "{answer: {contains: [hello]}}",
+        "{call: {name: get_cart}}\n    tool_choice: none",
+        ["9: words: tool_choice: it is none, and expected is get_cart; change one of the two"],
+    ),
+    (
+        "a tool_choice that wants what is not expected",
+        "{answer: {contains: [hello]}}",
+        "{answer: {contains: [hello]}}\n    tool_choice: required",
+        [
+            "9: words: tool_choice: it is required, and expected is an answer without a call; change one of the two"
+        ],
+    ),
+    (
+        "an option of $any_of that nothing can match",
+        "{city: Oslo}}}\n  - id: words",
+        "{city: Oslo, days: {$any_of: [2, {$regex: x}]}}}}\n  - id: words",
+        [
+            '5: weather: expect: get_weather: $.days: no value that the schema allows can match {"$regex": "x"}, an option of $any_of; change or remove it'
+        ],
+    ),
+    (
+        "a name of a template in defaults",
+        "defaults: {",
+        "defaults: {system: 'Be in {{city}}.', ",
+        [
+            "1: defaults: {{city}} is filled in cases alone; put what has it into the case",
+        ],
+    ),
+    (
+        "an indent of tabs",
+        "    ask: Hello",
+        "\task: Hello",
+        [
+            "7: not YAML: found character '\\t' that cannot start any token; indent with spaces, not with tabs"
+        ],
+    ),
+    (
         "an unknown profile of all cases",
         "defaults: {tools",
         "defaults: {profiles: [gramar], tools",
@@ -558,8 +635,8 @@ MISTAKES = [
         "{role: user, content: 'Cart?'}",
         "{role: users, content: 'Cart?'}",
         [
-            "11: cases[2].messages[0].role: role is 'users'; choose from system, developer, user, "
-            "assistant, tool"
+            "11: cases[2].messages[0].role: role is 'users'; did you mean user? choose from "
+            "system, developer, user, assistant, tool"
         ],
     ),
     (
@@ -611,8 +688,8 @@ MISTAKES = [
         [
             "14: cases[2].messages[2]: a tool's result needs tool_call_id, the id of the call that it "
             "answers",
-            "10: cases[2].messages: the call 'c1' has no result; add {role: tool, tool_call_id: c1, "
-            "…}",
+            "15: cases[2].messages[3]: the call 'c1' has no result before this message; results come "
+            "right behind their calls: {role: tool, tool_call_id: c1, …}",
         ],
     ),
     (
@@ -621,8 +698,8 @@ MISTAKES = [
         "tool_call_id: c2",
         [
             "14: cases[2].messages[2].tool_call_id: no earlier call has the id 'c2'; there are: c1",
-            "10: cases[2].messages: the call 'c1' has no result; add {role: tool, tool_call_id: c1, "
-            "…}",
+            "15: cases[2].messages[3]: the call 'c1' has no result before this message; results come "
+            "right behind their calls: {role: tool, tool_call_id: c1, …}",
         ],
     ),
     (
@@ -630,8 +707,8 @@ MISTAKES = [
         "      - {role: tool, tool_call_id: c1, content: empty}\n",
         "",
         [
-            "10: cases[2].messages: the call 'c1' has no result; add {role: tool, tool_call_id: c1, "
-            "…}"
+            "14: cases[2].messages[2]: the call 'c1' has no result before this message; results come "
+            "right behind their calls: {role: tool, tool_call_id: c1, …}"
         ],
     ),
     (

@@ -86,6 +86,27 @@ def test_a_template_runs_no_code_and_fills_once(read):
         read("  - {id: a, vars: [{x: 1}], ask: '{{x}} {{x.__class__}}', expect: {answer: {}}}\n")
 
 
+def test_a_number_is_text_where_only_text_may_stand_and_a_number_among_arguments(read):
+    (case,) = read(
+        """\
+  - id: all
+    vars: [{days: 3, place: 7}]
+    messages: [{role: user, content: "{{days}}"}]
+    tools: [{name: f, parameters: {properties: {answer: {type: object}, content: {}}}}]
+    expect:
+      any_of:
+        - call: {name: f, arguments: {answer: {contains: "{{days}}"}, content: "{{place}}"}}
+          answer: {contains: ["{{days}}"], regex: "{{place}}"}
+        - answer: {numbers: ["{{days}}", "{{place}}"]}
+"""
+    )
+    call, answer = case.expect.any_of[0].call, case.expect.any_of[0].answer
+    assert case.question == "3"
+    assert call.arguments == {"answer": {"contains": 3}, "content": 7}
+    assert (answer.contains, answer.regex) == (("3",), "7")
+    assert case.expect.any_of[1].answer.numbers == (3, 7)
+
+
 def test_five_thousand_cases_are_checked_in_less_than_five_seconds_of_cpu(read):
     cities = ", ".join(f"town{i}" for i in range(1000))
     text = TEMPLATE.replace(
