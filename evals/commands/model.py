@@ -93,6 +93,7 @@ def audit(
         Path | None, typer.Argument(help="training rows, JSONL; without: the shipped model's")
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="rows for validation, JSONL")] = None,
+    recipe: Annotated[str, typer.Option(help="the adapter whose data is checked")] = "default",
 ) -> None:
     """Check training data for leaked cases, balance, format, overlap and prompt; exit code 1."""
     or_exit(lambda: need("train", "the audit of training data"))
@@ -101,14 +102,16 @@ def audit(
     from evals.loading.casefile import find_case_files, read_cases
     from evals.models.build import cached_base
     from evals.training.audit import audit, read_rows
-    from evals.training.recipe import dataset
+    from evals.training.distance import UNSEEN, distance
+    from evals.training.recipe import dataset, find_recipe
     from evals.training.train import encode
 
     if data:
         rows = or_exit(lambda: read_rows(data))
         held_out = or_exit(lambda: read_rows(validation)) if validation else []
     else:
-        rows, held_out = or_exit(lambda: dataset(CASES / "tools"))
+        made = or_exit(lambda: find_recipe(recipe)).data
+        rows, held_out = or_exit(lambda: dataset(CASES / "tools", made))
     cases = or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
     tokenizer = load_tokenizer(or_exit(lambda: cached_base(cache_folder())))
     result = audit(
@@ -118,7 +121,8 @@ def audit(
         learned=lambda row: encode(row, tokenizer),
         served=lambda request: render(tokenizer, request),
     )
-    print("\n".join(result.facts))
+    unseen = [case for case in cases if case.category == UNSEEN]
+    print("\n".join([*result.facts, *distance(rows, unseen)]))
     for problem in result.problems:
         print(f"{problem.check}: {problem.text}")
     found = len(result.problems)

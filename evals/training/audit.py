@@ -174,9 +174,15 @@ def _uneven(rows: Sequence[Row], answers: Sequence[_Answer]) -> Iterator[Problem
     for name, count in sorted(counts.items()):
         if count < mean * RARE:
             yield Problem("balance", f"{name!r} is called {count} times, others {mean:.0f} times")
-    systems = {_system(row) for row in rows}
-    if len(systems) > 1:
-        yield Problem("balance", f"{len(systems)} different system messages: {sorted(systems)[:3]}")
+    yield from _uneven_systems(rows)
+
+
+def _uneven_systems(rows: Sequence[Row]) -> Iterator[Problem]:
+    """A system message of one row alone is a slip, not one of several kinds."""
+    counts = Counter(map(_system, rows))
+    for system, count in sorted(counts.items()):
+        if count == 1 < len(rows):
+            yield Problem("balance", f"one row alone has the system message {system!r}")
 
 
 def _system(row: Row) -> str:

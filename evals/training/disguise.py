@@ -39,13 +39,13 @@ class Disguise:
         if len(words) == 2 and source.random() < 0.2:
             words.reverse()
         parameters = {
-            key: _spell(_words(other("parameters", key)), style)
+            key: spell(_words(other("parameters", key)), style)
             for key in function["parameters"]["properties"]
         }
         if len(set(parameters.values())) < len(parameters):
             parameters = {key: key for key in parameters}
         described = source.random() < DESCRIBED_SHARE
-        disguise = cls.of(tool, _spell(words, style), parameters, described=described)
+        disguise = cls.of(tool, spell(words, style), parameters, described=described)
         return disguise.nullable(source) if source.random() < NULLABLE_SHARE else disguise
 
     @classmethod
@@ -99,10 +99,13 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)]
 
 
-def _spell(words: list[str], style: str) -> str:
+def spell(words: list[str], style: str) -> str:
+    """Words as one name: snake, camel, kebab or pascal; `lower` runs them together."""
     flat = [part for word in words for part in word.split("_")]
     if style == "camel":
         return flat[0] + "".join(word.capitalize() for word in flat[1:])
+    if style == "lower":
+        return "".join(flat)
     if style == "pascal":
         return "".join(word.capitalize() for word in flat)
     return ("-" if style == "kebab" else "_").join(flat)

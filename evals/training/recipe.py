@@ -1,8 +1,8 @@
-"""How the shipped adapter is made: dataset, settings and seeds in one place."""
+"""How the shipped adapters are made: data, settings and seeds in one place."""
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +11,88 @@ from evals.formats.json_fence import JSON_FENCE
 from evals.models.build import ADAPTERS, TOOLS, cached_base
 from evals.training.catalogue import Catalogue, read_catalogue, split
 from evals.training.dataset import digest, generate
+from evals.training.parts import read_parts
 from evals.training.rows import Row
 from evals.training.select import CURVE, best, describe, learning_curve
 from evals.training.train import Settings, train
+from evals.training.unseen import compose
 
-EXCHANGES = 9000
-VALIDATION_EXCHANGES = 120
 QUESTIONS = 200
-DATA_SEED = 7
-RECIPES = {"default": Settings(), "json-fence": Settings(call_format=JSON_FENCE.name)}
-"""The shipped adapters: they differ in the format of the calls that they were trained on."""
+VALIDATION_EXCHANGES = 120
 
 
-def dataset(tools: Path) -> tuple[list[Row], list[Row]]:
+@dataclass(frozen=True)
+class Data:
+    """How many exchanges a training has about tools of the catalogue and about composed ones."""
+
+    catalogue: int = 9000
+    composed: int = 0
+    seed: int = 7
+    composed_seed: int = 11
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one adapter is made; with `start`, from the shipped adapter of that name on."""
+
+    settings: Settings = field(default_factory=Settings)
+    data: Data = field(default_factory=Data)
+    start: str = ""
+
+
+_FENCES = Settings(call_format=JSON_FENCE.name)
+_READING = Data(catalogue=2000, composed=6000, seed=12)
+RECIPES = {
+    "default": Recipe(),
+    "json-fence": Recipe(_FENCES),
+    "reading": Recipe(Settings(), _READING, start="default"),
+    "reading-json-fence": Recipe(_FENCES, _READING, start="json-fence"),
+}
+"""Adapters of a pair differ in the format of calls alone; `reading` ones go on with tools that only
+the list tells."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of adapter `name`.
+
+    Raises:
+        ModelError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise ModelError(
+            f"train: there is no recipe {name!r}; evals/training/recipe.py has: {known}"
+        )
+    return RECIPES[name]
+
+
+def dataset(tools: Path, data: Data | None = None) -> tuple[list[Row], list[Row]]:
     """The rows for training and those for validation; `tools` is the folder of tool schemas.
 
     Raises:
         ModelError: `tools` is not a folder.
     """
+    data = data or Data()
     training, validation = _catalogues(tools)
-    return (
-        generate(training, exchanges=EXCHANGES, seed=DATA_SEED),
-        generate(validation, exchanges=VALIDATION_EXCHANGES, seed=DATA_SEED + 1),
-    )
+    rows = generate(training, exchanges=data.catalogue, seed=data.seed)
+    if data.composed:
+        parts = read_parts(held=False)
+        rows += compose(parts, training, exchanges=data.composed, seed=data.composed_seed)
+    return rows, generate(validation, exchanges=VALIDATION_EXCHANGES, seed=data.seed + 1)
 
 
-def questions(tools: Path) -> list[Row]:
-    """The rows that decide between checkpoints, in wordings that training never has."""
-    return generate(_catalogues(tools)[1], exchanges=QUESTIONS, seed=DATA_SEED + 2)
+def questions(tools: Path) -> dict[str, list[Row]]:
+    """The rows that decide between checkpoints, in wordings that training never has.
+
+    Those of `seen` are about tools of the catalogue, those of `unseen` about tools of domains that
+    no training has.
+    """
+    held = _catalogues(tools)[1]
+    seed = Data().seed + 2
+    return {
+        "seen": generate(held, exchanges=QUESTIONS, seed=seed),
+        "unseen": compose(read_parts(held=True), held, exchanges=QUESTIONS, seed=seed, held=True),
+    }
 
 
 def _catalogues(tools: Path) -> tuple[Catalogue, Catalogue]:
@@ -55,22 +109,29 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
     Raises:
         ModelError: there is no such recipe, or `tools` is not a folder.
     """
-    if name not in RECIPES:
-        known = ", ".join(RECIPES)
-        raise ModelError(
-            f"train: there is no recipe {name!r}; evals/training/recipe.py has: {known}"
-        )
-    rows, held_out = dataset(tools)
-    settings = RECIPES[name]
-    if iterations:
-        settings = replace(settings, iterations=iterations)
-    print(f"train: {len(rows)} rows with {EXCHANGES} exchanges, {settings.iterations} steps;")
+    recipe = find_recipe(name)
+    settings = replace(recipe.settings, iterations=iterations or recipe.settings.iterations)
+    rows, held_out = dataset(tools, recipe.data)
+    exchanges = recipe.data.catalogue + recipe.data.composed
+    print(f"train: {len(rows)} rows with {exchanges} exchanges, {settings.iterations} steps;")
     print("train: about 4 s a step on one core; the time left is shown from step 10 on", flush=True)
     base, work = cached_base(cache), cache / "training" / name
     shutil.rmtree(work, ignore_errors=True)  # what an earlier training left would be judged, too
-    made = {"rows": len(rows), "exchanges": EXCHANGES, "seed": DATA_SEED, "sha256": digest(rows)}
-    train(base, work, rows, held_out, settings, provenance={"dataset": made})
+    made: dict[str, Any] = {
+        "dataset": {"rows": len(rows), **_counted(recipe.data), "sha256": digest(rows)}
+    }
+    start = ADAPTERS / recipe.start / "adapters.safetensors" if recipe.start else None
+    if start:
+        made["start"] = recipe.start
+    train(base, work, rows, held_out, settings, provenance=made, start=start)
     ship_best(name, tools, cache)
+
+
+def _counted(data: Data) -> dict[str, int]:
+    """What an adapter's config says of the data; without composed ones as ever."""
+    made = {"exchanges": data.catalogue, "seed": data.seed}
+    composed = {"composed": data.composed, "composed_seed": data.composed_seed}
+    return made | (composed if data.composed else {})
 
 
 def ship_best(name: str, tools: Path, cache: Path) -> None:
@@ -80,10 +141,11 @@ def ship_best(name: str, tools: Path, cache: Path) -> None:
     for point in learning_curve(cached_base(cache), work, questions(tools), every=4):
         print(f"train: {describe(point)}", flush=True)
         points.append(point)
-    install_adapter(work, name, best(points).step)
+    step = best(points)
+    install_adapter(work, name, step)
     names = sorted(tool.name for tool in read_catalogue(tools).tools)
     (ADAPTERS / name / TOOLS).write_text(json.dumps(names, indent=1) + "\n")
-    print(f"train: step {best(points).step} is shipped in {ADAPTERS / name}")
+    print(f"train: step {step} is shipped in {ADAPTERS / name}")
 
 
 def install_adapter(work: Path, name: str, step: int) -> None:

@@ -7,8 +7,10 @@ numbers are lower than the suite's, but cost a hundredth; they are for comparing
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,16 @@ import numpy as np
 from evals.training.cpu import fast_llama
 from evals.training.rows import Row
 from evals.training.train import Encoded, arrays, batches, encode, logits
+from evals.training.unseen import KIND_KEY
 
 CURVE = "curve.jsonl"
+
+CALL_FOR_WORDS = "call_for_words"
+WORDS_FOR_CALL = "words_for_call"
+ANOTHER_TOOL = "another_tool"
+NO_SUCH_TOOL = "no_such_tool"
+ARGUMENTS = "arguments"
+MISSES = (CALL_FOR_WORDS, WORDS_FOR_CALL, ANOTHER_TOOL, NO_SUCH_TOOL, ARGUMENTS)
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,9 @@ class Point:
     """How a checkpoint answers.
 
     Of `n` answers: those that call or speak as wanted. Of the `n_calls` answers with calls: those
-    with the first name right, and those right to the last token.
+    with the first name right, and those right to the last token. `misses` counts the rest by what
+    is wrong first, and `decisions` has, of each kind of question, those that call or speak as
+    wanted and how many there are.
     """
 
     step: int
@@ -35,44 +47,57 @@ class Point:
     call_or_answer: int
     tool_name: int
     whole: int
+    questions: str = "seen"
+    misses: Mapping[str, int] = field(default_factory=dict)
+    decisions: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Wanted:
     """An answer: which of a row's learned positions it has, and how many tokens hold its name.
 
-    `name` is 0 for an answer in words.
+    `name` is 0 for an answer in words. `kind` is that of the question, and `others` are the names
+    of the other tools on offer.
     """
 
     start: int
     stop: int
     name: int
+    kind: str
+    others: tuple[str, ...]
 
 
 def learning_curve(
-    base: Path, work: Path, rows: Sequence[Row], *, every: int = 1
+    base: Path, work: Path, questions: Mapping[str, Sequence[Row]], *, every: int = 1
 ) -> Iterator[Point]:
     """Judge every `every`th checkpoint in the folder `work`, and the last; yield each when done.
 
-    What is done is kept in `curve.jsonl` beside the checkpoints and not done again.
+    There is a point for each set of `questions`. What is done is kept in `curve.jsonl` beside the
+    checkpoints and not done again.
     """
     from mlx_lm import load
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
     steps = sorted(int(path.name[:7]) for path in work.glob("0*_adapters.safetensors"))
-    done = {point.step: point for point in read_curve(work / CURVE)}
+    done = {(point.step, point.questions): point for point in read_curve(work / CURVE)}
     config = json.loads((work / "adapter_config.json").read_text())
     model, tokenizer = load(str(base))[:2]
     linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"])
     model.eval()
-    asked = _asked(rows, tokenizer, config["call_format"])
+    asked = {
+        name: _asked(rows, tokenizer, config["call_format"]) for name, rows in questions.items()
+    }
     for step in sorted({*steps[every - 1 :: every], *steps[-1:]}):
-        if step not in done:
+        new = [name for name in asked if (step, name) not in done]
+        if new:
             model.load_weights(str(work / f"{step:07d}_adapters.safetensors"), strict=False)
-            done[step] = _judge(model, asked, step)
+        for name in new:
+            point = _judge(model, tokenizer, asked[name], step, name)
+            done[step, name] = point
             with (work / CURVE).open("a") as file:
-                file.write(json.dumps(asdict(done[step])) + "\n")
-        yield done[step]
+                file.write(json.dumps(asdict(point)) + "\n")
+        for name in asked:
+            yield done[step, name]
 
 
 def read_curve(path: Path) -> list[Point]:
@@ -82,15 +107,20 @@ def read_curve(path: Path) -> list[Point]:
     return [Point(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def best(points: Sequence[Point]) -> Point:
-    """The point with the most whole calls; among equals the most decisions, then the last."""
-    return max(points, key=lambda point: (point.whole, point.call_or_answer, point.step))
+def best(points: Sequence[Point]) -> int:
+    """The step with the most whole calls; among equals the most decisions, then the last."""
+    whole: Counter[int] = Counter()
+    decided: Counter[int] = Counter()
+    for point in points:
+        whole[point.step] += point.whole
+        decided[point.step] += point.call_or_answer
+    return max(whole, key=lambda step: (whole[step], decided[step], step))
 
 
 def describe(point: Point) -> str:
-    """`step 600: call or answer 280/300, tool name 150/200, whole call 120/200`."""
+    """`step 600, seen: call or answer 280/300, tool name 150/200, whole call 120/200`."""
     return (
-        f"step {point.step}: call or answer {point.call_or_answer}/{point.n}, "
+        f"step {point.step}, {point.questions}: call or answer {point.call_or_answer}/{point.n}, "
         f"tool name {point.tool_name}/{point.n_calls}, whole call {point.whole}/{point.n_calls}"
     )
 
@@ -103,13 +133,30 @@ def _asked(
         encoded = encode(row, tokenizer, call_format)
         answers = [m for m in row["messages"] if m["role"] == "assistant"]
         wanted = []
-        for message, (start, stop) in zip(answers, _spans(encoded.positions), strict=True):
+        offered = [tool["function"]["name"] for tool in row.get("tools", ())]
+        spans = zip(answers, _kinds(row), _spans(encoded.positions), strict=True)
+        for message, kind, (start, stop) in spans:
             calls = message.get("tool_calls")
             name = calls[0]["function"]["name"] if calls else None
             ids = [encoded.ids[place + 1] for place in encoded.positions[start:stop]]
-            wanted.append(_Wanted(start, stop, _tokens_of_name(tokenizer, ids, name)))
+            others = tuple(other for other in offered if other != name)
+            tokens = _tokens_of_name(tokenizer, ids, name)
+            wanted.append(_Wanted(start, stop, tokens, kind, others))
         asked.append((encoded, wanted))
     return asked
+
+
+def _kinds(row: Row) -> Iterator[str]:
+    """The kind of question before each answer, where the row says it, else `any`."""
+    kinds = iter(row.get(KIND_KEY, ()))
+    kind = ""
+    for message in row["messages"]:
+        if message["role"] == "user":
+            kind = next(kinds, "any")
+        elif message["role"] == "assistant":
+            yield kind
+        else:
+            kind = "result"
 
 
 def _spans(positions: Sequence[int]) -> list[tuple[int, int]]:
@@ -127,7 +174,13 @@ def _tokens_of_name(tokenizer: Any, ids: Sequence[int], name: str | None) -> int
     )
 
 
-def _judge(model: Any, asked: Sequence[tuple[Encoded, list[_Wanted]]], step: int) -> Point:
+def _judge(
+    model: Any,
+    tokenizer: Any,
+    asked: Sequence[tuple[Encoded, list[_Wanted]]],
+    step: int,
+    questions: str,
+) -> Point:
     answers = {id(encoded): wanted for encoded, wanted in asked}
     opener = next(
         encoded.ids[encoded.positions[answer.start] + 1]
@@ -135,21 +188,57 @@ def _judge(model: Any, asked: Sequence[tuple[Encoded, list[_Wanted]]], step: int
         for answer in wanted
         if answer.name
     )
-    decided, named, whole = [], [], []
+    found: list[tuple[_Wanted, str]] = []
     with fast_llama():
         for batch in batches([encoded for encoded, _ in asked], tokens_per_batch=1024):
             likeliest, targets = _likeliest(model, batch)
             done = 0
             for encoded in batch:
                 for answer in answers[id(encoded)]:
-                    first, last = done + answer.start, done + answer.stop
-                    right = likeliest[first:last] == targets[first:last]
-                    decided.append(bool(likeliest[first] == opener) == bool(answer.name))
-                    if answer.name:
-                        named.append(all(right[: answer.name]))
-                        whole.append(all(right))
+                    span = slice(done + answer.start, done + answer.stop)
+                    miss = _miss(answer, likeliest[span], targets[span], opener, tokenizer)
+                    found.append((answer, miss))
                 done += len(encoded.positions)
-    return Point(step, len(decided), len(whole), sum(decided), sum(named), sum(whole))
+    return _point(found, step, questions)
+
+
+def _miss(answer: _Wanted, likeliest: Any, targets: Any, opener: int, tokenizer: Any) -> str:
+    """What is wrong first in an answer, one of `MISSES`; empty if nothing is."""
+    calls = bool(likeliest[0] == opener)
+    if calls != bool(answer.name):
+        return CALL_FOR_WORDS if calls else WORDS_FOR_CALL
+    if not answer.name:
+        return ""
+    wrong = np.flatnonzero(likeliest != targets)
+    if not wrong.size:
+        return ""
+    if wrong[0] >= answer.name:
+        return ARGUMENTS
+    head = tokenizer.decode([*targets[: wrong[0]].tolist(), int(likeliest[wrong[0]])])
+    begun = re.split(r'<function=|"name": "', head)[-1]
+    same = any(other.startswith(begun.rstrip('>"')) for other in answer.others)
+    return ANOTHER_TOOL if same else NO_SUCH_TOOL
+
+
+def _point(found: Sequence[tuple[_Wanted, str]], step: int, questions: str) -> Point:
+    misses = Counter(miss for _, miss in found)
+    calls = [miss for answer, miss in found if answer.name]
+    decisions: dict[str, list[int]] = {}
+    for answer, miss in found:
+        counts = decisions.setdefault(answer.kind, [0, 0])
+        counts[0] += miss not in (CALL_FOR_WORDS, WORDS_FOR_CALL)
+        counts[1] += 1
+    return Point(
+        step,
+        len(found),
+        len(calls),
+        len(found) - misses[CALL_FOR_WORDS] - misses[WORDS_FOR_CALL],
+        sum(miss in ("", ARGUMENTS) for miss in calls),
+        calls.count(""),
+        questions,
+        {miss: misses[miss] for miss in MISSES},
+        decisions,
+    )
 
 
 def _likeliest(model: Any, batch: list[Encoded]) -> tuple[Any, Any]:

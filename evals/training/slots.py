@@ -2,7 +2,7 @@
 
 A pool is a list of values, or of `{say, value}` where a person says it in other words, or a rule:
 `{integer: [low, high]}`, `{number: [low, high, decimals]}`, `{list: pool, of: [least, most]}`,
-`{compose: "text with {slots}"}`.
+`{compose: "text with {slots}"}`, `{any: [pool, other_pool]}`.
 """
 
 import copy
@@ -45,7 +45,7 @@ class Values:
         copies: dict[str, Values] = {}
         for _ in range(20):
             if len(copies) < count:
-                drawn = self._draw(slot.partition("#")[0])
+                drawn = self.draw(slot.partition("#")[0])
                 copies[drawn[0]] = replace(self, drawn={**self.drawn, slot: drawn}, listed=slot)
         return list(copies.values())
 
@@ -55,10 +55,11 @@ class Values:
 
     def _slot(self, name: str) -> tuple[str, Any]:
         if name not in self.drawn:
-            self.drawn[name] = self._draw(name.partition("#")[0])
+            self.drawn[name] = self.draw(name.partition("#")[0])
         return self.drawn[name]
 
-    def _draw(self, pool: str) -> tuple[str, Any]:
+    def draw(self, pool: str) -> tuple[str, Any]:
+        """A value of the pool, drawn anew: what is said, and what is meant."""
         entry = self.pools[pool]
         if isinstance(entry, list):
             choice = self.random.choice(entry)
@@ -75,16 +76,19 @@ class Values:
             low, high, decimals = rule["number"]
             number = round(self.random.uniform(low, high), decimals)
             return str(number), number
+        if "any" in rule:
+            return self.draw(self.random.choice(rule["any"]))
         if "list" in rule:
-            return self._draw_list(rule["list"], self.random.randint(*rule["of"]))
-        text = SLOT.sub(lambda m: self._draw(m[1].partition("#")[0])[0], rule["compose"])
+            return self.draw_list(rule["list"], self.random.randint(*rule["of"]))
+        text = SLOT.sub(lambda m: self.draw(m[1].partition("#")[0])[0], rule["compose"])
         return text, text
 
-    def _draw_list(self, pool: str, length: int) -> tuple[str, Any]:
+    def draw_list(self, pool: str, length: int) -> tuple[str, Any]:
+        """Up to `length` different values of the pool: as a list in words, and as a list."""
         parts: dict[str, Any] = {}
         for _ in range(20):  # a small pool may not hold that many different values
             if len(parts) < length:
-                parts.update([self._draw(pool)])
+                parts.update([self.draw(pool)])
         said = list(parts)
         joined = " and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
         return joined, list(parts.values())

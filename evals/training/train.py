@@ -36,6 +36,8 @@ class Settings:
     tokens_per_batch: int = 640
     learning_rate: float = 4e-4
     warmup: int = 50
+    last_rate: float = 0.05
+    """The learning rate at the end, as a share of the highest."""
     seed: int = 7
     num_layers: int = 30
     lora_parameters: dict[str, Any] = field(
@@ -197,8 +199,11 @@ def train(
     settings: Settings,
     *,
     provenance: dict[str, Any],
+    start: Path | None = None,
 ) -> None:
     """Train an adapter on `rows` and write it, its config and its log into the folder `adapter`.
+
+    It goes on from the weights in the file `start`, an adapter of the same shape, if one is given.
 
     Checkpoints `NNNNNNN_adapters.safetensors` are left beside it, one every `save_every` steps.
     """
@@ -214,6 +219,9 @@ def train(
     model, tokenizer = load(str(base))[:2]
     model.freeze()
     linear_to_lora_layers(model, settings.num_layers, settings.lora_parameters)
+    if start:
+        halved: Any = mx.load(str(start))
+        model.load_weights([(k, v.astype(mx.float32)) for k, v in halved.items()], strict=False)
     adapter.mkdir(parents=True, exist_ok=True)
     config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -225,7 +233,7 @@ def train(
             "arguments": [
                 settings.learning_rate,
                 settings.iterations - warmup,
-                settings.learning_rate / 20,
+                settings.learning_rate * settings.last_rate,
             ],
         }
     )

@@ -22,9 +22,10 @@ from evals.models.preflight import preflight
 from evals.training import cpu
 from evals.training.catalogue import read_catalogue, split
 from evals.training.dataset import digest, generate
-from evals.training.recipe import DATA_SEED, EXCHANGES, RECIPES
+from evals.training.recipe import RECIPES, dataset
 from evals.training.select import CURVE, Point, best, read_curve
 from evals.training.train import encode
+from evals.training.unseen import KINDS
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "cases" / "tools"
@@ -38,7 +39,7 @@ def catalogue():
 
 @pytest.fixture(scope="module")
 def rows(catalogue):
-    return generate(catalogue[0], exchanges=EXCHANGES, seed=DATA_SEED)
+    return dataset(TOOLS)[0]
 
 
 def _answers(rows):
@@ -53,28 +54,29 @@ def test_the_same_seed_makes_the_same_rows(catalogue, rows):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_shipped_adapters_were_trained_on_these_rows(rows, name):
+def test_the_shipped_adapters_were_trained_on_these_rows(name):
     recorded = json.loads((ADAPTERS / name / "adapter_config.json").read_text())
-    assert recorded["dataset"]["sha256"] == digest(rows)
+    assert recorded["dataset"]["sha256"] == digest(dataset(TOOLS, RECIPES[name].data)[0])
 
 
 def test_the_recipes_differ_in_nothing_but_the_format():
-    recipes = list(RECIPES.values())
-    assert {recipe.call_format for recipe in recipes} == {"qwen3-coder-xml", "json-fence"}
-    assert replace(recipes[0], call_format="qwen3-coder-xml") == replace(
-        recipes[1], call_format="qwen3-coder-xml"
-    )
+    for name, fences in (("default", "json-fence"), ("reading", "reading-json-fence")):
+        xml, fence = RECIPES[name], RECIPES[fences]
+        assert fence.settings.call_format == "json-fence"
+        assert replace(fence.settings, call_format="qwen3-coder-xml") == xml.settings
+        assert fence.data == xml.data
+        assert (xml.start, fence.start) in [("", ""), ("default", "json-fence")]
 
 
 def test_the_default_adapter_is_shipped_as_its_recipe_says():
     config = json.loads((ADAPTERS / "default" / "adapter_config.json").read_text())
-    assert asdict(RECIPES["default"]).items() <= config.items()
+    assert asdict(RECIPES["default"].settings).items() <= config.items()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_checkpoint_is_the_best_of_its_curve(name):
     config = json.loads((ADAPTERS / name / "adapter_config.json").read_text())
-    assert config["checkpoint"] == best(read_curve(ADAPTERS / name / CURVE)).step
+    assert config["checkpoint"] == best(read_curve(ADAPTERS / name / CURVE))
 
 
 def test_every_call_satisfies_the_schema_of_a_tool_on_offer(rows):
@@ -164,18 +166,25 @@ TRAINING = """
 import sys
 from pathlib import Path
 from evals.training import recipe
+from evals.training.recipe import Data, Recipe
 from evals.training.train import Settings
 
 cache, adapters, tools = (Path(argument) for argument in sys.argv[1:])
 recipe.ADAPTERS = adapters
-recipe.EXCHANGES, recipe.VALIDATION_EXCHANGES, recipe.QUESTIONS = 4, 1, 3
-recipe.RECIPES = {"small": Settings(iterations=2, save_every=1, call_format="json-fence")}
+recipe.VALIDATION_EXCHANGES = 1
+recipe.QUESTIONS = 3
+settings = Settings(iterations=2, save_every=1, call_format="json-fence")
+recipe.RECIPES = {
+    "small": Recipe(settings, Data(catalogue=4)),
+    "next": Recipe(settings, Data(catalogue=1, composed=3), start="small"),
+}
 curve = cache / "training" / "small" / "curve.jsonl"
 recipe.train_adapter("small", tools, cache)
 once = curve.read_text()
 recipe.ship_best("small", tools, cache)
 assert curve.read_text() == once, "a checkpoint was judged twice"
 recipe.train_adapter("small", tools, cache, iterations=1)
+recipe.train_adapter("next", tools, cache, iterations=1)
 """
 
 
@@ -193,15 +202,24 @@ def test_a_training_ships_a_checkpoint_with_its_log_and_curve_and_begins_anew(tm
     assert done.returncode == 0, done.stderr[-2000:]
     assert "train: step 2 is shipped" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("train: step 1 is shipped")
+    following = json.loads((tmp_path / "adapters" / "next" / "adapter_config.json").read_text())
+    assert following["start"] == "small"
+    assert following["dataset"]["composed"] == 3
     shipped = tmp_path / "adapters" / "small"
     config = json.loads((shipped / "adapter_config.json").read_text())
     assert (config["checkpoint"], config["call_format"]) == (1, "json-fence")
     log = [json.loads(line) for line in (shipped / "train.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in log if "train_loss" in line] == [1]
-    [point] = read_curve(shipped / CURVE)
-    assert point.step == 1
-    assert 0 < point.n_calls <= point.n
-    assert point.whole <= point.tool_name <= point.n_calls
+    points = read_curve(shipped / CURVE)
+    assert [(point.step, point.questions) for point in points] == [(1, "seen"), (1, "unseen")]
+    for point in points:
+        assert 0 < point.n_calls <= point.n
+        assert point.whole <= point.tool_name <= point.n_calls
+        wrong_calls = point.misses["another_tool"] + point.misses["no_such_tool"]
+        assert point.n_calls - point.tool_name == wrong_calls + point.misses["words_for_call"]
+        assert sum(right for right, _ in point.decisions.values()) == point.call_or_answer
+        assert sum(n for _, n in point.decisions.values()) == point.n
+    assert set(points[1].decisions) <= {*KINDS, "result"}
 
 
 def _point(step, **counts):
@@ -210,8 +228,14 @@ def _point(step, **counts):
 
 def test_the_best_checkpoint_has_the_most_whole_calls_then_decisions_then_steps():
     points = [_point(1, whole=3), _point(2, whole=4), _point(3, whole=4), _point(4, whole=2)]
-    assert best(points).step == 3
-    assert best([*points, _point(0, whole=4, call_or_answer=6)]).step == 0
+    assert best(points) == 3
+    assert best([*points, _point(0, whole=4, call_or_answer=6)]) == 0
+
+
+def test_the_best_checkpoint_is_the_best_of_seen_and_unseen_questions_together():
+    seen = [_point(1, whole=4), _point(2, whole=3)]
+    unseen = [_point(1, whole=1, questions="unseen"), _point(2, whole=3, questions="unseen")]
+    assert best([*seen, *unseen]) == 2
 
 
 def test_the_call_tags_of_the_base_model_can_win(tokenizer):
