@@ -1,4 +1,4 @@
-"""Tools composed of parts, each row's under names of its own, and what a person asks of them.
+"""Tools composed of parts, each row's under names of its own.
 
 A row draws how its tools are spelled, how much they are described and what their parameters are
 called, so that the same request goes to differently named tools and only the list tells which.
@@ -10,42 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.training.disguise import spell
-from evals.training.parts import Action, Attribute, Parts, plural, with_article
-from evals.training.slots import Values
+from evals.training.parts import Action, Attribute, Parts, plural
+from evals.training.spelling import Spelling, draw_nouns, parameter_name, tool_name
 
-STYLES = ("snake", "snake", "snake", "camel", "camel", "kebab", "pascal", "dot", "lower")
 _GROUPS = ("details", "options", "data", "request", "fields")
-_GREETINGS = ("Hi, ", "Hello! ", "Hey, ", "Good morning. ", "Quick one: ", "Next: ", "OK, ")
-_THANKS = (" Thanks!", " Thank you.", " Cheers.", " That's all.", " It's important.")
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """How one row spells its tools."""
-
-    style: str
-    prefixed: bool
-    opaque: bool
-    noun_first: bool
-    described: float
-    explained: float
-    loud_choices: bool
-
-    @classmethod
-    def drawn(cls, source: random.Random) -> "Spelling":
-        """A spelling; names that say nothing come with descriptions."""
-        opaque = source.random() < 0.06
-        described = 1.0 if opaque else source.choice([1.0, 1.0, 0.9, 0.8, 0.0])
-        return cls(
-            source.choice(STYLES),
-            source.random() < 0.12,
-            opaque,
-            source.random() < 0.2,
-            described,
-            source.choice([0.0, 0.0, 0.3, 0.6]),
-            source.random() < 0.15,
-        )
 
 
 @dataclass(frozen=True)
@@ -63,15 +31,6 @@ class Parameter:
     def label(self) -> str:
         """What a person would call it."""
         return self.attribute.label if self.attribute else self.identity
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request for one call: the text, the arguments, and what it left out though required."""
-
-    text: str
-    arguments: dict[str, Any]
-    missing: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +54,7 @@ class ComposedTool:
 
 
 class Composer:
-    """Draws tools and requests from `parts`."""
+    """Draws tools from `parts`."""
 
     def __init__(self, parts: Parts, source: random.Random):
         self.parts = parts
@@ -108,43 +67,13 @@ class Composer:
         rest = [p for p in parameters if not p.identity]
         if len(rest) > 1 and self._chance(0.1):
             group = self.random.choice(_GROUPS)
-        function: dict[str, Any] = {"name": self._name(action, spelling)}
+        function: dict[str, Any] = {"name": tool_name(action, spelling, self.random)}
         if self._chance(spelling.described):
             function["description"] = self._describe(action)
         function["parameters"] = _declared(parameters, group)
         return ComposedTool(
             action, {"type": "function", "function": function}, tuple(parameters), group
         )
-
-    def ask(self, tool: ComposedTool, *, without: Parameter | None = None) -> Asked:
-        """A request for one call of `tool`, in which the required `without` is not said."""
-        values = Values(self.parts.pools, self.random)
-        given = [p for p in tool.parameters if p is not without and self._is_given(p)]
-        if tool.action.verb.takes == ("one", "own") and all(p.identity for p in given):
-            given = [p for p in tool.parameters if p is not without]
-        noun = self._noun(tool.action)
-        said: list[tuple[str, str]] = []
-        arguments: dict[str, Any] = {}
-        meant = f"the {noun}"
-        for parameter in given:
-            if parameter.identity:
-                meant, value = self._identify(noun, parameter, values)
-            else:
-                text, value = self._value(parameter, values)
-                said.append((parameter.label, text))
-            self._put(arguments, tool, parameter, value)
-        text = self._sentence(tool.action, noun, meant, said)
-        return Asked(text, arguments, (without,) if without else ())
-
-    def nouns(self, action: Action) -> dict[str, str]:
-        """What stands for {noun}, {a}, {all} and {one} in texts about `action`."""
-        noun = self._noun(action)
-        return {
-            "noun": noun,
-            "a": with_article(noun),
-            "all": plural(noun),
-            "one": f"the {noun}",
-        }
 
     def _parameters(self, action: Action, spelling: Spelling) -> list[Parameter]:
         """What the tool takes, in a drawn order, with the thing itself first where one is meant."""
@@ -210,13 +139,13 @@ class Composer:
             schema["description"] = self.random.choice(
                 [f"Which {noun}", f"The {noun}", f"{kind.capitalize()} of the {noun}"]
             )
-        name = spell(self.random.choice(names).split(), _plain(spelling.style))
+        name = parameter_name(self.random.choice(names).split(), spelling)
         return Parameter(None, name, schema, required=True, spelled={}, identity=kind)
 
     def _parameter(
         self, attribute: Attribute, spelling: Spelling, taken: set[str], *, required: bool
     ) -> Parameter:
-        names = [spell(name.split("_"), _plain(spelling.style)) for name in attribute.names]
+        names = [parameter_name(name.split("_"), spelling) for name in attribute.names]
         name = next(
             (n for n in self.random.sample(names, len(names)) if n not in taken),
             f"{names[0]}{len(taken)}",
@@ -253,28 +182,8 @@ class Composer:
             return {**schema, "default": default}
         return schema
 
-    def _name(self, action: Action, spelling: Spelling) -> str:
-        if spelling.opaque:
-            stem = self.random.choice(["tool", "fn", "action", "op", "api"])
-            return f"{stem}_{self.random.randint(1, 99)}"
-        verb = self.random.choice(action.verb.names).split("_")
-        noun = self._noun(action, usual=0.8)
-        if action.verb.takes in ("none", "many") and self._chance(0.7):
-            noun = plural(noun)
-        words = [part for word in noun.split() for part in word.split("-")]
-        if len(words) > 2 or (len(words) > 1 and self._chance(0.3)):
-            words = words[-1:] if self._chance(0.5) else words
-        ordered = [*words, *verb] if spelling.noun_first else [*verb, *words]
-        if spelling.prefixed:
-            area = action.thing.domain.split()[0]
-            mark = self.random.choice([".", "__", "_"])
-            return f"{area}{mark}{spell(_letters(ordered), _plain(spelling.style))}"
-        if spelling.style == "dot":
-            return f"{spell(_letters(words), 'snake')}.{spell(verb, 'snake')}"
-        return spell(_letters(ordered), spelling.style)
-
     def _describe(self, action: Action) -> str:
-        text = self.random.choice(action.verb.describes).format(**self.nouns(action))
+        text = self.random.choice(action.verb.describes).format(**draw_nouns(action, self.random))
         if self._chance(0.15):
             text = f"{text.rstrip('.')} ({action.thing.domain})."
         return text
@@ -283,113 +192,8 @@ class Composer:
         first, *others = action.thing.nouns
         return first if not others or self._chance(usual) else self.random.choice(others)
 
-    def _is_given(self, parameter: Parameter) -> bool:
-        return parameter.required or self._chance(0.5)
-
-    def _identify(self, noun: str, parameter: Parameter, values: Values) -> tuple[str, Any]:
-        """How a person names one thing, and the argument for it."""
-        kind = parameter.identity
-        if kind == "codes":
-            length = self.random.choice([1, 2, 2, 3])
-            said, codes = values.draw_list("code", length)
-            if len(codes) == 1:
-                return f"{noun} {said}", codes
-            return f"{plural(noun)} {said}", codes
-        pool = {"code": "code", "number": "id", "name": "title", "place": "place"}[kind]
-        said, value = values.draw(pool)
-        forms = {
-            "code": ["{n} {v}", "the {n} {v}", "{n} number {v}", "the {n} with the code {v}"],
-            "number": ["{n} {v}", "{n} number {v}", "{n} no. {v}", "the {n} with number {v}"],
-            "name": ['the {n} "{v}"', "the {n} called {v}", "{v}, the {n}", "the {n} {v}"],
-            "place": ["the {n} in {v}", "the {n} at {v}"],
-        }[kind]
-        return self.random.choice(forms).format(n=noun, v=said), value
-
-    def _value(self, parameter: Parameter, values: Values) -> tuple[str, Any]:
-        """What is said of a parameter, and its argument."""
-        attribute = parameter.attribute
-        assert attribute
-        if attribute.flag:
-            wanted = self._chance(0.65)
-            return self.random.choice(_FLAGS[wanted]).format(attribute.label), wanted
-        if attribute.choice:
-            word = self.random.choice(attribute.choice)
-            said, value = word, parameter.spelled[word]
-        elif attribute.each:
-            said, value = values.draw_list(attribute.each, self.random.randint(*attribute.of))
-        else:
-            said, value = values.draw(attribute.pool)
-            if isinstance(value, float) and value.is_integer():  # nobody says 29.0
-                said, value = str(int(value)), int(value)
-        form = self.random.choice(attribute.say)
-        if self._chance(0.1):
-            form = f"{parameter.name.replace('_', ' ').lower()} {{}}"
-        return form.replace("{}", said), value
-
-    def _put(
-        self, arguments: dict[str, Any], tool: ComposedTool, parameter: Parameter, value: Any
-    ) -> None:
-        if tool.group and not parameter.identity:
-            arguments.setdefault(tool.group, {})[parameter.name] = value
-        else:
-            arguments[parameter.name] = value
-
-    def _sentence(
-        self, action: Action, noun: str, meant: str, said: Sequence[tuple[str, str]]
-    ) -> str:
-        names = {"noun": noun, "a": with_article(noun), "all": plural(noun), "one": meant}
-        template = self.random.choice(action.verb.asks)
-        spoken = [text for _, text in said]
-        self.random.shuffle(spoken)
-        joined = self.random.choice([", ", ", ", " ", " and "]).join(spoken)
-        more = f"{self.random.choice([' ', ' ', ' ', ', '])}{joined}" if joined else ""
-        if more and "*" not in template:
-            template += "*"
-        plain = template[0] != "{"
-        if spoken and plain and self._chance(0.12):
-            return self._led(template, names, spoken)
-        if more and self._chance(0.15):
-            text = template.replace("*", "").format(**names)
-            text = f"{text} {joined[0].upper()}{joined[1:]}."
-        else:
-            text = template.replace("*", "{more}").format(**names, more=more)
-        text = text[0].upper() + text[1:]
-        return self._mannered(text, plain=plain)
-
-    def _led(self, template: str, names: Mapping[str, str], spoken: Sequence[str]) -> str:
-        """The request with the first of what is said in front of it."""
-        first, *others = spoken
-        more = " " + ", ".join(others) if others else ""
-        if "*" not in template:
-            template += "*"
-        text = template.replace("*", "{more}").format(**names, more=more)
-        return f"{first[0].upper()}{first[1:]}{self.random.choice([', ', ': '])}{_lowered(text)}"
-
-    def _mannered(self, text: str, *, plain: bool) -> str:
-        """`text` as some people write: with a greeting, thanks, or without capital and point."""
-        drawn = self.random.random()
-        if drawn < 0.07:
-            greeting = self.random.choice(_GREETINGS)
-            return greeting + (_lowered(text) if plain and greeting.endswith(", ") else text)
-        if drawn < 0.12:
-            return text + self.random.choice(_THANKS)
-        if drawn < 0.2 and plain:
-            return _lowered(text).rstrip(".")
-        return text
-
     def _chance(self, share: float) -> bool:
         return self.random.random() < share
-
-
-_FLAGS = {
-    True: ("which is {}", "and it is {}", "{}: yes", "mark it as {}"),
-    False: ("which is not {}", "and it is not {}", "{}: no"),
-}
-
-
-def _lowered(text: str) -> str:
-    """`text` with a small first letter, unless it begins with "I"."""
-    return text if text[:2] in ("I ", "I'") else text[0].lower() + text[1:]
 
 
 def _declared(parameters: Sequence[Parameter], group: str) -> dict[str, Any]:
@@ -425,13 +229,3 @@ def _type(parts: Parts, pool: str) -> str:
         types = [_type(parts, one) for one in rule["any"]]
         return "number" if "number" in types else types[0]
     return "integer" if "integer" in rule else "number" if "number" in rule else "string"
-
-
-def _plain(style: str) -> str:
-    return style if style in ("camel", "kebab") else "snake"
-
-
-def _letters(words: Sequence[str]) -> list[str]:
-    """Words without what no name of a function may have."""
-    kept = ["".join(c for c in word.lower() if c.isalnum() and c.isascii()) for word in words]
-    return [word for word in kept if word]

@@ -136,11 +136,17 @@ def with_article(noun: str) -> str:
 
 
 def _attribute(key: str, entry: Mapping[str, Any]) -> Attribute:
-    lists: dict[str, Sequence[Any]] = {
-        name: tuple(entry.get(name, ())) for name in ("names", "say", "about", "choice")
-    }
-    of = tuple(entry.get("of", (1, 1)))
-    return Attribute(key, **lists, pool=entry.get("pool", ""), each=entry.get("each", ""), of=of)
+    least, most = entry.get("of", (1, 1))
+    return Attribute(
+        key,
+        tuple(entry["names"]),
+        tuple(entry["say"]),
+        tuple(entry["about"]),
+        pool=entry.get("pool", ""),
+        each=entry.get("each", ""),
+        of=(least, most),
+        choice=tuple(entry.get("choice", ())),
+    )
 
 
 def _choice(key: str, choice: Sequence[str]) -> Attribute:

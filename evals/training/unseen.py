@@ -13,10 +13,12 @@ from typing import Any
 
 import yaml
 
+from evals.training.asking import Asked, Asker
 from evals.training.catalogue import Catalogue
-from evals.training.composed import Asked, ComposedTool, Composer, Spelling
+from evals.training.composed import ComposedTool, Composer
 from evals.training.parts import PARTS, Action, Parts
 from evals.training.rows import Row
+from evals.training.spelling import Spelling, draw_nouns
 from evals.yaml_text import Loader
 
 KINDS = {
@@ -69,6 +71,7 @@ class _Writer:
     def __init__(self, parts: Parts, catalogue: Catalogue, source: random.Random, *, held: bool):
         self.actions = parts.actions
         self.composer = Composer(parts, source)
+        self.asker = Asker(parts, source)
         self.random = source
         self.words = yaml.load((PARTS / "words.yaml").read_text(encoding="utf-8"), Loader)
         self.share = "held" if held else "asks"
@@ -137,7 +140,7 @@ class _Writer:
 
     def _call(self, offer: _Offer) -> Messages:
         tool = self.random.choice(offer.tools)
-        asked = self.composer.ask(tool)
+        asked = self.asker.ask(tool)
         return _turns(asked.text, "", [tool.call(asked.arguments)])
 
     def _parallel(self, offer: _Offer) -> Messages:
@@ -145,7 +148,7 @@ class _Writer:
         tools = self.random.choices(offer.tools, k=2)
         if tools[0] is tools[1] and not tools[0].parameters:
             return self._call(offer)
-        asked = [self.composer.ask(tool) for tool in tools]
+        asked = [self.asker.ask(tool) for tool in tools]
         if asked[0].arguments == asked[1].arguments and tools[0] is tools[1]:
             return self._call(offer)
         calls = [tool.call(a.arguments) for tool, a in zip(tools, asked, strict=True)]
@@ -154,7 +157,7 @@ class _Writer:
 
     def _followed(self, offer: _Offer) -> Messages:
         tool = self.random.choice(offer.tools)
-        asked = self.composer.ask(tool)
+        asked = self.asker.ask(tool)
         result, reply = self._result(tool, asked)
         return [
             *_turns(asked.text, "", [tool.call(asked.arguments)]),
@@ -163,7 +166,7 @@ class _Writer:
         ]
 
     def _result(self, tool: ComposedTool, asked: Asked) -> tuple[dict[str, Any], str]:
-        names = self.composer.nouns(tool.action)
+        names = draw_nouns(tool.action, self.random)
         if tool.action.verb.family == "see":
             count = self.random.randint(2, 90)
             return {"count": count}, f"There are {count} {names['all']}."
@@ -187,7 +190,7 @@ class _Writer:
             action = self.random.choice(pool)
             if not offer.serves(action) and not self._same_noun(action, offer):
                 tool = self.composer.tool(action, Spelling.drawn(self.random))
-                text = self.composer.ask(tool).text
+                text = self.asker.ask(tool).text
                 return _turns(text, self.random.choice(self.words["absent"]))
         return []
 
@@ -216,13 +219,13 @@ class _Writer:
         if missing is None or self.random.random() < 0.3:
             missing = self.random.choice(required)
         replies = self.words["ask_back"]["thing" if missing.identity else "other"]
-        noun = self.composer.nouns(tool.action)["noun"]
+        noun = draw_nouns(tool.action, self.random)["noun"]
         reply = self.random.choice(replies).format(noun=noun, label=missing.label)
-        return _turns(self.composer.ask(tool, without=missing).text, reply)
+        return _turns(self.asker.ask(tool, without=missing).text, reply)
 
     def _withheld(self, offer: _Offer) -> Messages:
         tool = self.random.choice(offer.tools)
-        return self._said("withheld", tool, offer, self.composer.ask(tool).text)
+        return self._said("withheld", tool, offer, self.asker.ask(tool).text)
 
     def _about(self, offer: _Offer) -> Messages:
         described = [t for t in offer.tools if "description" in t.schema["function"]]
@@ -232,7 +235,7 @@ class _Writer:
 
     def _said(self, key: str, tool: ComposedTool, offer: _Offer, ask: str) -> Messages:
         chosen = self.random.choice(self.words[key][self.share])
-        names = self.composer.nouns(tool.action)
+        names = draw_nouns(tool.action, self.random)
         names |= {"ask": ask, "name": tool.name, "domain": tool.action.thing.domain}
         names["about"] = tool.schema["function"].get("description", "")
         listed = ", ".join(t.name for t in offer.tools[:4])

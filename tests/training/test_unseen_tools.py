@@ -8,6 +8,9 @@ import pytest
 
 from evals.loading.casefile import find_case_files, read_cases
 from evals.training.catalogue import read_catalogue
+from evals.training.distance import distance
+from evals.training.parts import plural, read_parts
+from evals.training.recipe import Data, dataset
 
 ROOT = Path(__file__).parents[2]
 CATEGORY = "unseen-tools"
@@ -85,3 +88,30 @@ def test_no_other_case_has_such_a_tool(cases, unseen):
         if tool.name in unseen
     ]
     assert not shared
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["training", "validation"])
+def test_no_composed_tool_can_have_the_name_of_one(unseen, held):
+    asked = {words(name) for name in unseen}
+    for action in read_parts(held=held).actions:
+        nouns = [form for noun in action.thing.nouns for form in (noun, plural(noun))]
+        for verb, noun in product(action.verb.names, nouns):
+            assert words(f"{verb} {noun}") not in asked, f"{verb} {noun}"
+
+
+def test_the_distance_from_the_data_is_told_and_finds_what_is_in_it(cases):
+    rows, _ = dataset(ROOT / "cases" / "tools", Data(catalogue=50, composed=200))
+    chosen = [case for case in cases if case.category == CATEGORY and case.tools]
+    head, names, parameters, _ = distance(rows, chosen)
+    assert head.startswith(f"unseen tools: {len(chosen)} cases with ")
+    assert names.startswith("  names: 0 of ")
+    assert parameters.endswith("tools' whole sets")
+    planted = {
+        "messages": [{"role": "user", "content": chosen[0].question}],
+        "tools": [{"function": {"name": chosen[0].tools[0].name}}],
+    }
+    _, found, _, near = distance([*rows, planted], chosen)
+    assert found.startswith("  names: 1 of ")
+    assert chosen[0].tools[0].name in found
+    assert "100% at most" in near
+    assert not list(distance(rows, [])) + list(distance([], chosen))
