@@ -36,8 +36,6 @@ class Settings:
     tokens_per_batch: int = 640
     learning_rate: float = 4e-4
     warmup: int = 50
-    last_rate: float = 0.05
-    """The learning rate at the end, as a share of the highest."""
     seed: int = 7
     num_layers: int = 30
     lora_parameters: dict[str, Any] = field(
@@ -233,7 +231,7 @@ def train(
             "arguments": [
                 settings.learning_rate,
                 settings.iterations - warmup,
-                settings.learning_rate * settings.last_rate,
+                settings.learning_rate / 20,
             ],
         }
     )
