@@ -194,6 +194,7 @@ def test_prose_is_neither_a_call_nor_a_leak(text):
         *["<start_of_turn>", "<end_of_turn>", "<tool_response>", "</tool_response>", "[/INST]"],
         *["[INST]", "<<SYS>>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "<|python_tag|>"],
         *["<|header_start|>", "<|START_OF_TURN_TOKEN|>", "[TOOL_RESULTS]", "[THINK]", "</tools>"],
+        *["[gMASK]", "<sop>", "<extra_id_0>", "</thinking>", "<tool_use>", "<scratchpad>"],
         *["<function_calls>", "<|tool_response>", "<channel|>", "<end_of_utterance>", "<unused94>"],
     ],
 )
