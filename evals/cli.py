@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from evals import __version__
-from evals.commands import bench, cases, model, probing, reports, runs
+from evals.commands import (
+    authoring,
+    bench,
+    cases,
+    importing,
+    model,
+    probing,
+    reports,
+    runs,
+)
 
 _ON_TO_PYTEST: Mapping[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 _AS_PYTEST: Mapping[str, Any] = {**_ON_TO_PYTEST, "help_option_names": []}
@@ -45,17 +54,22 @@ def _group(name: str, about: str) -> typer.Typer:
     return group
 
 
+_add(app, "Begin", authoring.init, authoring.new, authoring.record)
 _add(app, "Ask and judge", runs.run, context_settings=_AS_PYTEST)
 _add(app, "Ask and judge", runs.rejudge, runs.merge)
 _add(app, "Look at runs", reports.report, runs.compare, runs.accept)
 _add(app, "Look before asking", probing.probe, probing.doctor)
 _add(app, "Case files", cases.validate, cases.schema)
+_export = _group("export", "A run for Allure or GitHub; cases for BFCL or promptfoo.")
+_add(_export, None, reports.allure, reports.github, reports.findings)
+_export.command("bfcl")(importing.export_bfcl)
+_export.command("promptfoo")(importing.export_promptfoo)
 _add(
-    _group("export", "A run for Allure, for GitHub, or as this project's findings."),
+    _group("import", "Case files from what you have: other suites, request logs."),
     None,
-    reports.allure,
-    reports.github,
-    reports.findings,
+    importing.bfcl,
+    importing.promptfoo,
+    importing.log,
 )
 _add(
     _group("model", "The default model, and data to train models with."),

@@ -109,8 +109,22 @@ class Shelves:
         self, tool: Tool, document: Document, place: tuple[str | int, ...], problems: Problems
     ) -> None:
         """Note what is wrong with a tool's parameters."""
-        if problem := _schema_mistake(to_text(tool.parameters)):
+        if problem := schema_mistake(tool.parameters):
             problems.add_at(document, place, problem)
+
+
+def tools_of_file(file: Path, root: Path) -> tuple[Tool, ...]:
+    """The tools of one file, in any spelling.
+
+    Raises:
+        CaseFileError: it is not there, or every mistake in it.
+    """
+    problems = Problems()
+    if not file.is_file():
+        problems.add(shown_path(file, root), 1, "there is no such file")
+    shelf = Shelves(root, problems).file(file) if file.is_file() else {}
+    problems.check()
+    return tuple(shelf.values())
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -162,7 +176,7 @@ def _fill(shelf: Shelf, file: Path, root: Path, problems: Problems, *, own: bool
         if tool.name in shelf:
             problems.add(document.path, document.line(place), f"second tool named {tool.name!r}")
         shelf[tool.name] = tool
-        if problem := _schema_mistake(to_text(tool.parameters)):
+        if problem := schema_mistake(tool.parameters):
             problems.add_at(document, (*place, "parameters"), problem)
 
 
@@ -175,9 +189,13 @@ def _read_json(file: Path, root: Path, problems: Problems) -> Document | None:
         return None
 
 
+def schema_mistake(parameters: Any) -> str | None:
+    """What is wrong with a tool's parameters; None if nothing is."""
+    return _mistake_of(to_text(parameters))
+
+
 @lru_cache(maxsize=4096)
-def _schema_mistake(text: str) -> str | None:
-    """What is wrong with parameters, as JSON text."""
+def _mistake_of(text: str) -> str | None:
     parameters = parse_strict(text)
     if not isinstance(parameters, dict) or parameters.get("type") != "object":
         return "a tool's parameters are of type object"

