@@ -70,6 +70,7 @@ _add(
     importing.bfcl,
     importing.promptfoo,
     importing.log,
+    importing.mcp,
 )
 _add(
     _group("model", "The default model, and data to train models with."),

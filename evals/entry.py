@@ -5,12 +5,16 @@ nothing, and adds no option where there is nothing to evaluate. The plugin comes
 own conftest.py, whose options keep their names.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from evals.root import CASES_INI, configured_root
+
+if TYPE_CHECKING:
+    from evals.api import Case, Judged, OpenTarget
 
 PLUGIN = "evals.plugin"
 
@@ -36,3 +40,33 @@ def _starts(config: pytest.Config, args: Sequence[str]) -> list[Path]:
     here = config.invocation_params.dir
     named = (here / arg.partition("::")[0] for arg in args if not arg.startswith("-"))
     return [here, *(place for place in named if place.exists())]
+
+
+@pytest.fixture(scope="session")
+def evals_target(pytestconfig: pytest.Config) -> "Generator[OpenTarget, None, None]":
+    """The target of profile `default`, or of the first of `--profiles`; opened once a session.
+
+    In a worker of xdist each opens its own: with `-n` let it be one with a url.
+    """
+    from evals.api import open_target
+
+    def given(name: str) -> str | None:
+        value = pytestconfig.getoption(f"evals_{name}", None)
+        return value if isinstance(value, str) else None
+
+    starts = [pytestconfig.invocation_params.dir]
+    root = configured_root(pytestconfig.rootpath, starts) or pytestconfig.rootpath
+    profile = (given("profiles") or "default").partition(",")[0]
+    with open_target(given("attach"), model=given("model"), profile=profile, root=root) as target:
+        yield target
+
+
+@pytest.fixture
+def evals_ask(evals_target: "OpenTarget") -> "Callable[..., Judged]":
+    """Asks a case, and fails the test with the story of a wrong answer; `lane` as it travels."""
+
+    def ask(case: "Case", lane: str = "server") -> "Judged":
+        __tracebackhide__ = True
+        return evals_target.ask(case, lane).check()
+
+    return ask

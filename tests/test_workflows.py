@@ -8,6 +8,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+OFFICIAL = r"actions/[a-z/-]+@v\d+|pypa/gh-action-pypi-publish@release/v1"
 
 
 def read(path):
@@ -18,15 +19,15 @@ def steps(workflow):
     return [step for job in workflow["jobs"].values() for step in job["steps"]]
 
 
-def test_both_are_there():
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "nightly.yml"]
+def test_all_are_there():
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "nightly.yml", "release.yml"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_only_official_actions_least_rights_and_an_end(path):
     workflow = read(path)
     used = [step["uses"] for step in steps(workflow) if "uses" in step]
-    assert [name for name in used if not re.fullmatch(r"actions/[a-z/-]+@v\d+", name)] == []
+    assert [name for name in used if not re.fullmatch(OFFICIAL, name)] == []
     assert workflow["permissions"] == {"contents": "read"}
     rights = {name: job.get("permissions") for name, job in workflow["jobs"].items()}
     rights.pop("publish", None)

@@ -66,6 +66,26 @@ def log(
     _finish(_together(source, read_log), to, force=force)
 
 
+def mcp(
+    server: Annotated[str, typer.Argument(help="http(s) URL, or the command that starts it")],
+    to: Annotated[Path, typer.Option("--to", help="file of tools to write")] = CASES
+    / "tools/mcp.yaml",
+    timeout: Annotated[float, typer.Option(min=0.1, help="seconds, for all of it")] = 30.0,
+    force: _Force = False,
+) -> None:
+    """Tools of an MCP server, for cases to name; none of them is called."""
+    from evals.importers.mcp_server import MAX_TOOLS, list_tools
+    from evals.importers.tool_list import write_tools
+
+    found = or_exit(lambda: list_tools(server, timeout=timeout))
+    written = or_exit(lambda: write_tools(found, server, to, force=force))
+    _show("note", written.notes)
+    _show("not imported", written.unusable)
+    print(f"{written.count} tools in {to}; {len(written.unusable)} not imported")
+    if written.count > MAX_TOOLS:
+        print(f"note: name in each case those that it offers, at most {MAX_TOOLS}")
+
+
 def _together(sources: Sequence[Path], read: Callable[[Path], "Imported"]) -> "Imported":
     """What several files have; one that cannot be read is listed."""
     from evals.errors import CaseFileError

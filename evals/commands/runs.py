@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -58,11 +59,15 @@ def pytest_arguments(given: Sequence[str], folders: Sequence[Path]) -> list[str]
     in_full = any(re.fullmatch("-v+|--verbose", word) for word in given)
     quiet = [] if in_full else ["-q", "--progress", "--tb=no"]
     unnamed = shlex.join(glob.escape(str(folder)) for folder in folders)
-    plugin = (
-        [] if has_config(Path.cwd()) else ["-p", "evals.plugin"]
-    )  # with one, the entry point loads it
+    plugin = [] if has_config(Path.cwd()) and _is_autoloaded() else ["-p", "evals.plugin"]
     at = [f"--rootdir={Path.cwd()}", "-o", f"testpaths={unnamed}"]
     return [*always, *quiet, *plugin, *at, *given]
+
+
+def _is_autoloaded() -> bool:
+    """Whether pytest loads the plugin by itself, by its entry point, where there is something."""
+    named = entry_points(group="pytest11", name="evals")
+    return bool(named) and not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
 def merge(

@@ -181,7 +181,7 @@ def _functions(entry: Mapping[str, Any]) -> list[Any]:
         if isinstance(entry.get(key), list):
             return [_lower_types(one) for one in entry[key]]
     schema = _mapping(entry.get("definition")).get("schema")
-    nested = entry.get("toolSpec") or schema
+    nested: Any = entry.get("toolSpec") or schema
     inner = _mapping(nested).get("inputSchema")
     if isinstance(inner, Mapping) and isinstance(inner.get("json"), Mapping):
         return [{**nested, "inputSchema": inner["json"]}]

@@ -1,8 +1,9 @@
 """Two runs, or the profiles of one, side by side: which cases changed, and whether by chance.
 
 A case passes in a profile if it passes in every lane; the lanes of one case are not independent.
-Exact McNemar on the cases that both runs have, Holm over the profiles. Runs of different suites or
-graders are refused unless that is asked for.
+Exact McNemar on the cases that both runs have, Holm over the profiles. A case is the same where its
+content is, whatever its name. Runs of different graders, or of different suites where their cases
+cannot be told apart, are refused unless that is asked for.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from evals.errors import ConfigError
 from evals.judging.scoring import holm, mcnemar, smallest_regression
+from evals.report.alignment import Alignment, align
 from evals.report.summary import (
     Baseline,
     BaselineFigures,
@@ -73,7 +75,10 @@ def compare(
         ConfigError: their suites or graders differ and `unlike` does not allow it, or they have no
             profile in common.
     """
-    differing = _differing(before.fingerprint, after.fingerprint)
+    alignment = align(before.fingerprint, after.fingerprint)
+    differing = [] if alignment else ["suite"]
+    if before.fingerprint.graders != after.fingerprint.graders:
+        differing.append(_graders(before.fingerprint, after.fingerprint))
     if differing and not unlike:
         raise ConfigError(
             f"the runs differ in {' and '.join(differing)}, so their figures do not mean the same; "
@@ -82,20 +87,39 @@ def compare(
     names = [name for name in after.profiles if name in before.profiles]
     if not names:
         raise ConfigError("the runs have no profile in common; nothing can be compared")
-    profiles = _changes({n: (before.profiles[n], after.profiles[n]) for n in names})
+    same = alignment or Alignment({})
+    profiles = _changes(
+        {n: (same.before(before.profiles[n]), same.after(after.profiles[n])) for n in names}
+    )
+    options = list(_options(before, after))
     if not any(profile.pairs for profile in profiles):
-        raise ConfigError("no case was scored in both runs; nothing can be compared")
+        raise ConfigError(
+            "; ".join(["no case was scored in both runs; nothing can be compared", *options])
+        )
     notes = [
         *(f"different {what}" for what in differing),
+        *options,
+        *(f"renamed: {old} → {new}" for new, old in same.renamed.items()),
+        *(f"changed, not compared: {case}" for case in sorted(same.changed)),
         *_notes(before.fingerprint, after.fingerprint, names),
     ]
     return Comparison(before.run.id, after.run.id, profiles, tuple(notes))
 
 
-def _differing(a: Fingerprint, b: Fingerprint) -> list[str]:
-    """What has to agree, and does not, for figures to mean the same."""
-    pairs = {"suite": (a.suite, b.suite), "graders": (a.graders, b.graders)}
-    return [what for what, (x, y) in pairs.items() if x != y]
+def _graders(a: Fingerprint, b: Fingerprint) -> str:
+    """`graders`, and which of them differ where both runs tell."""
+    x, y = a.grader_parts, b.grader_parts
+    parts = [name for name in sorted(x.keys() | y.keys()) if x.get(name) != y.get(name)]
+    return f"graders ({', '.join(parts)})" if x and y and parts else "graders"
+
+
+def _options(before: Summary | Baseline, after: Summary | Baseline) -> Iterator[str]:
+    """The options that the runs were given and that differ, where both tell them."""
+    x, y = before.run.asked, after.run.asked
+    if x is not None and y is not None:
+        given = {"profiles"}  # compared by name
+        a, b = ({k: v for k, v in asdict(one).items() if k not in given} for one in (x, y))
+        yield from (f"option {note}" for note in _differences(a, b))
 
 
 def compare_profiles(summary: Summary) -> tuple[str, tuple[ProfileChange, ...]]:

@@ -154,8 +154,12 @@ class Fingerprint:
     """The version of this package."""
     suite: str | None = None
     """Digest of all in the cases that an answer or a verdict depends on."""
+    cases: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each case, its name and place left out: by it a renamed case is known again."""
     graders: str | None = None
     """Digest of the code that judges."""
+    grader_parts: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each part of that code: which of them differs between two runs."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the packages that matter, such as `mlx-lm`."""
     machine: Machine = Machine()
@@ -311,6 +315,8 @@ class BaselineRun:
 
     id: str
     """Its id."""
+    asked: Asked | None = None
+    """What was chosen when it was started."""
 
 
 @dataclass(frozen=True, kw_only=True)

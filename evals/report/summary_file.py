@@ -121,7 +121,7 @@ def _write(value: Summary | Fingerprint, path: Path) -> Path:
 def baseline(summary: Summary) -> Baseline:
     """What later runs are compared with."""
     return Baseline(
-        run=BaselineRun(id=summary.run.id),
+        run=BaselineRun(id=summary.run.id, asked=summary.run.asked),
         fingerprint=summary.fingerprint,
         profiles={
             name: BaselineFigures(rates=profile.rates, cases=profile.cases, repeats=profile.repeats)

@@ -44,11 +44,24 @@ def suite_digest(cases: Iterable[Case]) -> str:
     return whole.hexdigest()[:16]
 
 
-def graders_digest() -> str:
+def case_digests(cases: Iterable[Case]) -> dict[str, str]:
+    """Digest of each case by its node: of all that a verdict depends on, and not of its name."""
+    left_out = {"line", "tags", "tier", "link", "id", "path", "category"}
+    return {
+        case.node: _digest_of(case.model_dump(mode="json", exclude=left_out))
+        for case in sorted({case.node: case for case in cases}.values(), key=lambda case: case.node)
+    }
+
+
+def _digest_of(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def graders_digest(names: Iterable[str] = _GRADERS) -> str:
     """Digest of the code that judges: records judged by other code have other verdicts."""
     whole = hashlib.sha256()
     root = Path(__file__).parents[1]
-    for name in _GRADERS:
+    for name in names:
         for path in [root / name] if name.endswith(".py") else sorted((root / name).rglob("*.py")):
             whole.update(f"{path.relative_to(root).as_posix()}\0".encode())
             whole.update(path.read_bytes())
@@ -57,10 +70,13 @@ def graders_digest() -> str:
 
 def fingerprint(cases: Iterable[Case], profiles: Mapping[str, ProfileServed]) -> Fingerprint:
     """The fingerprint of a run of `cases`; `profiles` as `served_by` tells of each."""
+    cases = list(cases)
     return Fingerprint(
         evals=__version__,
         suite=suite_digest(cases),
+        cases=case_digests(cases),
         graders=graders_digest(),
+        grader_parts={name: graders_digest([name]) for name in _GRADERS},
         versions=_versions(),
         machine=Machine(
             system=platform.system(),

@@ -16,7 +16,7 @@ from evals.report.summary import Fingerprint, Machine, RunInfo, ShardPart, Summa
 from evals.report.summary_file import read_run, read_summary
 from evals.report.writers import FinishedRun
 from evals.results import RECORDS, Record, read_records
-from evals.running.fingerprint import suite_digest
+from evals.running.fingerprint import case_digests, suite_digest
 from evals.running.finish import gate_on_regression, grammar_counts, write_run
 from evals.running.folder import RunFolder
 from evals.running.options import RunOptions, read_options
@@ -187,6 +187,7 @@ def _fingerprint(parts: Sequence[_Part], records: Sequence[Record]) -> Fingerpri
     return replace(
         prints[0],
         suite=suite_digest(record.case for record in records),
+        cases=case_digests(record.case for record in records),
         machine=Machine(**{key: _all_values([m[key] for m in machines]) for key in machines[0]}),
         profiles={name: value for of in prints for name, value in of.profiles.items()},
     )

@@ -7,7 +7,7 @@ from made_runs import PRINT, figures_of, summary_with
 
 from evals.errors import ConfigError
 from evals.report.comparison import compare, compare_profiles, comparison_lines
-from evals.report.summary import ProfileServed
+from evals.report.summary import Asked, ProfileServed
 
 
 def figures(outcomes, flaky=()):
@@ -89,3 +89,50 @@ def test_new_and_removed_cases_and_changed_weights_are_named():
     lines = list(comparison_lines(compare(before, after)))
     assert "  new: c::2" in lines
     assert "note: p: weights: a → b" in lines
+
+
+def known_cases(digests, outcomes, asked=None, **changes):
+    """A run that tells the digest of each of its cases."""
+    lanes = {name: {"server": outcome} for name, outcome in outcomes.items()}
+    made = summary_with({"p": figures_of(lanes)}, replace(PRINT, cases=digests, **changes))
+    return replace(made, run=replace(made.run, asked=asked or made.run.asked))
+
+
+def test_a_renamed_an_added_and_a_removed_case_do_not_void_a_comparison():
+    names = [f"c::{i}" for i in range(12)]
+    before = known_cases(
+        {**{n: n for n in names}, "c::old": "r", "c::gone": "g", "c::edit": "1"},
+        {**dict.fromkeys(names, "pass"), "c::old": "pass", "c::gone": "pass", "c::edit": "pass"},
+        suite="before",
+    )
+    after = known_cases(
+        {**{n: n for n in names}, "d::new": "r", "c::more": "m", "c::edit": "2"},
+        {**dict.fromkeys(names, "pass"), "d::new": "fail", "c::more": "fail", "c::edit": "fail"},
+        suite="after",
+    )
+    result = compare(before, after)
+    [profile] = result.profiles
+    assert (profile.pairs, profile.newly_failing) == (13, ("d::new",))
+    assert (profile.new, profile.removed) == (("c::more",), ("c::gone",))
+    assert "renamed: c::old → d::new" in result.notes
+    assert "changed, not compared: c::edit" in result.notes
+
+
+def test_two_cases_that_changed_places_are_compared_by_what_they_say():
+    before = known_cases({"c::a": "1", "c::b": "2"}, {"c::a": "pass", "c::b": "fail"})
+    after = known_cases({"c::a": "2", "c::b": "1"}, {"c::a": "fail", "c::b": "pass"})
+    [profile] = compare(before, after).profiles
+    assert (profile.pairs, profile.newly_failing, profile.fixed) == (2, (), ())
+
+
+def test_what_differs_is_named_which_option_and_which_grader():
+    cases, passed = {"c::a": "1"}, {"c::a": "pass"}
+    before = known_cases(cases, passed, Asked(max_tokens=256), grader_parts={"judging": "1"})
+    after = known_cases(cases, passed, Asked(max_tokens=64), grader_parts={"judging": "1"})
+    assert "option max_tokens: 256 → 64" in compare(before, after).notes
+    other = known_cases(cases, passed, grader_parts={"judging": "2"}, graders="other")
+    with pytest.raises(ConfigError, match=r"differ in graders \(judging\)"):
+        compare(before, other)
+    nothing = known_cases({"c::a": "2"}, passed, Asked(max_tokens=64))
+    with pytest.raises(ConfigError, match=r"no case was scored in both.*max_tokens: 256 → 64"):
+        compare(before, nothing)
