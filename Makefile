@@ -25,7 +25,7 @@ PURE := tests/judging tests/formats tests/loading
 
 # Tests that kill, hang or fill a disk, minutes each.
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
-	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py
+	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py
 
 .PHONY: help setup eval report test test-fast test-kills test-reliability check docs format lock model train audit \
 	bench-formats bench-sweep mutants coverage clean
