@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from evals.collecting import reporting, selection, workers
+from evals.collecting.interruption import Interruption
 from evals.collecting.items import CaseFileNode, CaseItem
 from evals.collecting.progress import Progress
 from evals.collecting.project import find_project
@@ -104,6 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"cannot write: {cannot_write(error)}") from error
     config.stash[PROJECT], config.stash[SESSION] = project, session
+    config.pluginmanager.register(Interruption(config), "evals-interruption")
     if config.getoption(_dest("progress")) and not workers.is_worker(config):
         config.pluginmanager.register(Progress(), "evals-progress")
     if getattr(config.option, "allure_report_dir", None) is None and not config.option.collectonly:
@@ -166,6 +168,13 @@ def pytest_configure_node(node: Any) -> None:
     """xdist: tell a worker where the server is and where its records go."""
     if SESSION in node.config.stash:
         workers.tell_worker(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """xdist: what the workers will ask, should none of them live to tell it."""
+    if SESSION in node.config.stash:
+        workers.hear_collection(node, ids)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,7 @@ The groups of items are dealt out before anything is asked, so each worker knows
 on which ones are its own, and keeps its share of the requests in flight.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -87,6 +88,16 @@ def tell_controller(config: pytest.Config) -> None:
     output[_KEY] = {"whole": plan.whole, "suite": plan.suite, "wanted": sorted(plan.wanted)}
 
 
+def hear_collection(node: Any, ids: Iterable[str]) -> None:
+    """Take the questions among the items of a worker, named from pytest's root, as wanted."""
+    if plan_of(node.config).wanted:
+        return
+    root, project = node.config.rootpath, node.config.stash[PROJECT].root
+    asked = (nodeid.partition("::") for nodeid in ids if _is_question(nodeid))
+    wanted = (f"{os.path.relpath(root / path, project)}::{name}" for path, _, name in asked)
+    change_plan(node.config, wanted=frozenset(wanted))
+
+
 def hear_worker(node: Any) -> None:
     """Take over what a worker that ended has told; one that died has told nothing."""
     if told := (getattr(node, "workeroutput", None) or {}).get(_KEY):
@@ -118,11 +129,15 @@ def _deal(nodeids: Iterable[str], count: int) -> dict[str, int]:
 
 def _group(nodeid: str) -> str:
     """What one worker does as a whole: all lanes of a case, or a file of other tests."""
-    path, _, name = nodeid.partition("::")
-    if PurePath(path).suffix not in YAML or "[" not in name:
-        return path
+    if not _is_question(nodeid):
+        return nodeid.partition("::")[0]
     case, _, asked = nodeid.rpartition("[")
     return f"{case}#{asked.rstrip(']').partition('#')[2]}"
+
+
+def _is_question(nodeid: str) -> bool:
+    path, _, name = nodeid.partition("::")
+    return PurePath(path).suffix in YAML and "[" in name
 
 
 def scheduler(config: pytest.Config, log: Any) -> Any:

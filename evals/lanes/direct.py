@@ -61,6 +61,8 @@ def open_direct(
         yield ask
 
 
+_MAY_TAKE = 1.0
+"""Seconds from the end of its input to that of the child: an answer under way has no reader."""
 _Answers = queue.SimpleQueue[dict[str, Any] | None]
 
 
@@ -100,7 +102,7 @@ def _child(
         with contextlib.suppress(OSError):
             sink.close()
         try:
-            process.wait(3)
+            process.wait(_MAY_TAKE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -1,0 +1,43 @@
+"""Ctrl-C: nothing waits for anybody, and nothing is loaded only to say that there is nothing."""
+
+import sys
+from typing import Any
+
+import pytest
+
+_WORKERS_MAY_TAKE = 0.5
+"""Seconds; their answers are on disk, and what they would still tell is not worth a wait."""
+_SHOWN = 1
+
+
+class Interruption:
+    """Hooks that keep the end of a run short, above all of one that is interrupted."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
+        """pytest shows the last place alone, but reads the source of every frame above it first."""
+        if not self._config.option.fulltrace:
+            excinfo.traceback = excinfo.traceback[-_SHOWN:]
+
+    @pytest.hookimpl(tryfirst=True)  # before xdist ends its workers
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Make the end of this process quick, and that of xdist's workers if it is interrupted."""
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            self._hurry_workers()
+        self._silence_hypothesis()
+
+    def _hurry_workers(self) -> None:
+        """xdist gives its workers 10 seconds; one that waits for an answer takes all of them."""
+        session: Any = self._config.pluginmanager.get_plugin("dsession")
+        nodes: Any = getattr(session, "nodemanager", None)
+        if hasattr(nodes, "EXIT_TIMEOUT"):
+            nodes.EXIT_TIMEOUT = _WORKERS_MAY_TAKE
+
+    def _silence_hypothesis(self) -> None:
+        """Its plugin loads all of hypothesis for the summary, seconds of work, also unused."""
+        plugin = self._config.pluginmanager.get_plugin("hypothesispytest")
+        if plugin is not None and "hypothesis" not in sys.modules:
+            self._config.pluginmanager.unregister(plugin)
