@@ -15,6 +15,7 @@ LANES ?=
 TIER ?=
 RUN ?= reports/latest
 N ?= 10
+MINUTES ?= 60
 SAMPLE ?= 200
 ARGS ?=
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
@@ -27,7 +28,7 @@ PURE := tests/judging tests/formats tests/loading
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py
 
-.PHONY: help setup eval report test test-fast test-kills test-reliability check docs format lock model train audit \
+.PHONY: help setup eval report test test-fast test-kills test-reliability soak check docs format lock model train audit \
 	bench-formats bench-sweep mutants coverage clean
 
 help: ## this list
@@ -63,6 +64,9 @@ test-fast: $(READY) ## its pure tests alone: judging, formats, case files (half 
 
 test-kills: $(READY) ## kill N=10 runs each of pytest, worker and server at random; resume each
 	PYTHONPATH=tests $(BIN)/python tests/kills.py -n $(N)
+
+soak: $(READY) ## a run of MINUTES=60 under mixed load and faults; memory and descriptors in build/soak
+	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes $(MINUTES)
 
 check: $(READY) ## format, lint, types, import contracts, schema current, workflows, documentation
 	$(BIN)/ruff format --check evals tests conftest.py

@@ -213,6 +213,7 @@ def pytest_runtest_makereport(
     report = yield
     if call.when == "call" and isinstance(item, CaseItem):
         reporting.tell_allure(item)
+        item.record = None  # it is on disk, and a long run must not hold them all
     return report
 
 

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def _is(process: psutil.Process, kind: str) -> bool:
         return False
     if kind == "server":
         return "mlx_lm" in words and not any("supervisor.py" in word for word in words)
-    return "-c" in words and any("execnet" in word for word in words)
+    return "-c" in words and "import sys;exec(eval(sys.stdin.readline()))" in words  # execnet's
 
 
 def disturb(project: Path, run: str, kind: str, seconds: float) -> bool:
@@ -136,10 +137,12 @@ def _asked(run: Path) -> bool:
 
 
 def one_round(
-    project: Path, run: str, kind: str, undisturbed: Mapping[str, Record], seconds: float
+    project: Path, run: str, kind: str, undisturbed: Mapping[str, Record], say: Callable[[str], Any]
 ) -> Iterator[str]:
     """What is wrong after a kill and a `--resume`; nothing if all is well."""
-    killed = disturb(project, run, kind, seconds)
+    while not disturb(project, run, kind, seconds := random.uniform(0, 2)):
+        shutil.rmtree(project / run)  # the run had ended before
+    say(f"{run}: killed after {seconds:.2f} s")
     before = {r.key: r for p in (project / run).glob("records*.jsonl") for r in read_records(p)}
     start(project, run).wait(_LONGEST)
     records = records_of(project / run)
@@ -156,12 +159,14 @@ def one_round(
     changed = [k for k, r in before.items() if r.scores is not None and found.get(k) != r]
     if changed:
         yield f"saved answers that were changed: {changed}"
-    if not killed:
-        print("  (the run had ended before)")
 
 
 def kill_at_random(
-    n: int, cases: int, folder: Path, kinds: Sequence[str] = KINDS, say: Callable[..., Any] = print
+    n: int,
+    cases: int,
+    folder: Path,
+    kinds: Sequence[str] = KINDS,
+    say: Callable[[str], Any] = print,
 ) -> int:
     """`n` rounds of each kind; the number of those after which something was wrong."""
     project, wrong = project_of(folder, cases), 0
@@ -171,10 +176,10 @@ def kill_at_random(
         raise RuntimeError((project / "undisturbed.output").read_text())
     for number in range(n):
         for kind in kinds:
-            run, seconds = f"{kind}-{number}", random.uniform(0, 2)
-            problems = list(one_round(project, run, kind, undisturbed, seconds))
+            run = f"{kind}-{number}"
+            problems = list(one_round(project, run, kind, undisturbed, say))
             wrong += bool(problems)
-            say(f"{run}: killed after {seconds:.2f} s: {problems or 'all well'}", flush=True)
+            say(f"{run}: {problems or 'all well'}")
             if not problems:
                 shutil.rmtree(project / run)
     return wrong
@@ -191,7 +196,7 @@ def main() -> None:
     random.seed(given.seed)
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     kinds = given.kinds.split(",")
-    wrong = kill_at_random(given.n, given.cases, folder, kinds)
+    wrong = kill_at_random(given.n, given.cases, folder, kinds, partial(print, flush=True))
     print(f"{given.n * len(kinds)} kills, {wrong} with something wrong; in {folder}")
     sys.exit(1 if wrong else 0)
 

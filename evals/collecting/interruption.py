@@ -1,5 +1,6 @@
 """Ctrl-C: nothing waits for anybody, and nothing is loaded only to say that there is nothing."""
 
+import gc
 import sys
 from typing import Any
 
@@ -7,7 +8,6 @@ import pytest
 
 _WORKERS_MAY_TAKE = 0.5
 """Seconds; their answers are on disk, and what they would still tell is not worth a wait."""
-_SHOWN = 1
 
 
 class Interruption:
@@ -18,19 +18,21 @@ class Interruption:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
-        """pytest shows the last place alone, but reads the source of every frame above it first."""
-        if not self._config.option.fulltrace:
-            excinfo.traceback = excinfo.traceback[-_SHOWN:]
+        """Only the last place is shown, and the source of every frame above it would be read."""
+        shown = excinfo.traceback.filter(excinfo)[-1:]
+        if shown and not self._config.option.fulltrace:
+            excinfo.traceback = shown
 
     @pytest.hookimpl(tryfirst=True)  # before xdist ends its workers
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Make the end of this process quick, and that of xdist's workers if it is interrupted."""
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             self._hurry_workers()
+            gc.freeze()  # pytest and Python look through everything for garbage before they end
         self._silence_hypothesis()
 
     def _hurry_workers(self) -> None:
-        """xdist gives its workers 10 seconds; one that waits for an answer takes all of them."""
+        """They are given 10 seconds; one that waits for an answer takes all of them."""
         session: Any = self._config.pluginmanager.get_plugin("dsession")
         nodes: Any = getattr(session, "nodemanager", None)
         if hasattr(nodes, "EXIT_TIMEOUT"):

@@ -1,6 +1,7 @@
 """Model folders: found to be complete before a server spends a minute on a broken one."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,15 @@ def check_model(folder: Path) -> None:
         _check_weights(file)
     if not any((folder / name).exists() for name in _TOKENIZERS):
         raise ModelError(f"model folder {folder} has no {_TOKENIZERS[0]}; {_REMEDY}")
-    if (folder / "tokenizer.json").exists():
-        _read_json(folder / "tokenizer.json")
+    if (tokenizer := folder / "tokenizer.json").exists():
+        found = tokenizer.stat()
+        _check_json(tokenizer, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _check_json(file: Path, _size: int, _changed: int) -> None:
+    """Read a file that is the same as before no more: a tokenizer costs 30 MB at each restart."""
+    _read_json(file)
 
 
 def check_gguf(file: Path) -> None:

@@ -111,6 +111,11 @@ class RunFolder:
         """The records of all processes, by key, the newest of each."""
         return dict(self._read())
 
+    def saved(self, key: str) -> Record:
+        """The newest answer of this process under `key`, which there is."""
+        *_, newest = (record for record in read_records(self.records) if record.key == key)
+        return newest
+
     def append(self, record: Record) -> None:
         """Put an answer at the end of this process's file, whole or not at all.
 

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from evals.case import Case
 from evals.engines.server import one_token
@@ -23,6 +24,8 @@ from evals.running.profile import Opened
 
 MOST_DEATHS = 8
 """The server is started again this often; then the run ends."""
+_MOST_BOOTS, _LONGEST_BOOTS = 3, 120.0
+"""One restart may take this many starts, while they have taken less than these seconds."""
 _NEARLY = 0.95
 _LOG_LINES = 12
 _ACCESS = re.compile(r'"(GET|POST) \S+ HTTP/[0-9.]+" [0-9]{3}')
@@ -134,15 +137,24 @@ class Life:
         )
         if self._number >= MOST_DEATHS:
             self._end(f"the server died {MOST_DEATHS + 1} times, the last time it {how}\n{log}")
-        try:
-            self._process.restart()
-        except ServerError as error:
-            self._end(f"the server {how}, and cannot be started again: {error}")
+        self._boot_again(how)
         self._number += 1
         self._silent = 0
         self._log_start = server.log_position()
 
-    def _end(self, why: str) -> None:
+    def _boot_again(self, how: str) -> None:
+        """Start it; one that is killed while it starts is started once more, within limits."""
+        assert self._process is not None
+        began = time.monotonic()
+        for attempt in range(1, _MOST_BOOTS + 1):
+            try:
+                self._process.restart()
+                return
+            except ServerError as error:
+                if attempt == _MOST_BOOTS or time.monotonic() - began > _LONGEST_BOOTS:
+                    self._end(f"the server {how}, and cannot be started again: {error}")
+
+    def _end(self, why: str) -> NoReturn:
         self._over = why
         raise ServerError(why)
 

@@ -34,8 +34,9 @@ class Runner:
     """Asks the questions of one opened profile, `in_flight` cases at a time, in order.
 
     `save` gets each record the moment it is there, from the thread that asked. `record(question)`
-    waits for its answer. Questions of one case and repeat are asked together; a plain answer that
-    another lane needs is asked for once.
+    waits for its answer, and gives it once: a long run must not hold all of its answers. Questions
+    of one case and repeat are asked together; a plain answer that another lane needs is asked for
+    once.
 
     The threads are daemons: nobody waits for an answer that is in flight when the process ends.
     """
@@ -59,12 +60,17 @@ class Runner:
         self._counting = threading.Lock()
         self._working = 0
         self._futures: dict[tuple[str, str, int], Future[dict[str, Record]]] = {}
+        self._given: set[tuple[str, str, int]] = set()
         self._waiting: queue.SimpleQueue[tuple[_Group, Future[dict[str, Record]]]]
         self._waiting = queue.SimpleQueue()
         self.add(questions)
 
     def __contains__(self, question: Question) -> bool:
-        return _key(question) in self._futures
+        return _key(question) in self._futures or self.has_given(question)
+
+    def has_given(self, question: Question) -> bool:
+        """Whether `record` gave the answer to `question`, and keeps it no longer."""
+        return _key(question) in self._given
 
     def add(self, questions: Sequence[Question]) -> None:
         """Ask these, too, after those that there are; none twice."""
@@ -82,13 +88,16 @@ class Runner:
                 threading.Thread(target=self._work, name="ask", daemon=True).start()
 
     def record(self, question: Question) -> Record:
-        """The judged answer to `question`; waits until it is there.
+        """The judged answer to `question`, once; waits until it is there.
 
         Raises:
             EvalsError: the server is down for good.
             OSError: an answer could not be saved.
         """
-        return self._futures[_key(question)].result()[question.lane]
+        record = self._futures[_key(question)].result().pop(question.lane)
+        self._given.add(_key(question))
+        del self._futures[_key(question)]
+        return record
 
     def close(self) -> None:
         """Ask and save nothing more; questions in flight end with the server or the process."""
@@ -113,7 +122,7 @@ class Runner:
     def _end(self, error: Exception) -> None:
         """Whoever waits for an answer that does not come any more gets `error`."""
         self.close()
-        for future in self._futures.values():
+        for future in list(self._futures.values()):  # answers are taken meanwhile
             _settle(future, error)
 
     def _ask_group(self, group: _Group) -> dict[str, Record]:

@@ -101,6 +101,8 @@ class Session:
         if kept is None:
             if question not in self._runner:
                 self._runner.add([q for q in wanted() if self._kept_answer(profile, q) is None])
+            if self._runner.has_given(question):  # a plugin that runs failed items again
+                return self.folder.saved(question.key(profile))
             return self._runner.record(question)
         record = judged(replace(kept, case=question.case))
         if record != kept:

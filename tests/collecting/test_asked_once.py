@@ -130,5 +130,20 @@ def test_a_case_file_under_two_names_is_refused(project: Path, counted: Counted)
     for more in ((), ("-n", "2")):
         code, output = _run(project, counted.url, *more)
         assert code not in (0, 1)
-        assert "cases/a.yaml:3: id: 'c0' is taken by the same case: its file is read" in output
+        assert "cases/a.yaml:3: id: 'c0' is taken by" in output
+        assert "the same file under two names" in output
         assert "Traceback" not in output
+
+
+def test_an_item_that_is_run_again_asks_nothing_again(project: Path, counted: Counted) -> None:
+    (project / "conftest.py").write_text(
+        'pytest_plugins = ["evals.plugin"]\n'
+        "from _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    if '::c5[' in item.nodeid:\n"
+        "        runtestprotocol(item, nextitem=nextitem)\n"
+    )
+    code, output = _run(project, counted.url, "--lanes", "server")
+    assert code == 0, output
+    assert "21 passed" in output
+    assert set(_questions(counted._bodies).values()) == {1}

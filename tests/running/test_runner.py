@@ -55,6 +55,8 @@ def asked(scripted: Scripted, tmp_path: Path) -> Callable[..., dict[str, Record]
             saved: list[Record] = []
             runner = Runner(opened, questions, in_flight=2, life=life, save=saved.append)
             records = {name: runner.record(Question(case, name)) for name in names}
+            assert all(runner.has_given(question) for question in questions)
+            assert sorted(record.lane for record in saved) == sorted(names)
             runner.close()
         return records
 

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 
-import psutil
 from builders import write_project
+from kills import victim
 
 from evals.report.summary_file import read_summary
 from evals.results import Status, read_records
@@ -112,7 +112,8 @@ def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path):
         text = (project / "output").read_text()
         log = (project / "run/server.log").read_text()
         assert log
-        kill_server(process)
+        first = kill_server(process)
+        kill_server(process, besides=first)  # while it starts again
         code = process.wait(timeout=200)
     finally:
         process.kill()
@@ -147,10 +148,9 @@ def wait_for(condition, seconds=120):
         time.sleep(0.05)
 
 
-def kill_server(process):
-    """SIGKILL to the server that the run has booted."""
-    for member in psutil.Process(process.pid).children(recursive=True):
-        if "mlx_lm" in member.cmdline() and "supervisor.py" not in " ".join(member.cmdline()):
-            member.kill()
-            return
-    raise AssertionError("there is no server")
+def kill_server(process, besides=None):
+    """SIGKILL to the server that the run has booted, once it is another one; its pid."""
+    wait_for(lambda: (found := victim(process, "server")) and found.pid != besides)
+    server = victim(process, "server")
+    server.kill()
+    return server.pid
