@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from evals.collecting import reporting, selection, workers
-from evals.collecting.interruption import Interruption
+from evals.collecting.ending import Ending
 from evals.collecting.items import CaseFileNode, CaseItem
 from evals.collecting.progress import Progress
 from evals.collecting.project import find_project
-from evals.collecting.state import FINISHED, PROJECT, SESSION, end
+from evals.collecting.state import FINISHED, PROJECT, SESSION
 from evals.errors import EvalsError, cannot_write
 from evals.running.session import Session, open_session
 
@@ -105,11 +105,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"cannot write: {cannot_write(error)}") from error
     config.stash[PROJECT], config.stash[SESSION] = project, session
-    config.pluginmanager.register(Interruption(config), "evals-interruption")
     if config.getoption(_dest("progress")) and not workers.is_worker(config):
         config.pluginmanager.register(Progress(), "evals-progress")
-    if getattr(config.option, "allure_report_dir", None) is None and not config.option.collectonly:
-        _report_to_allure(config, session)
     workers.check_distribution(config, session.options.profiles)
 
 
@@ -159,7 +156,10 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def pytest_sessionstart(session: pytest.Session) -> None:
     """With xdist, the controller checks all cases and boots the server before any worker starts."""
     config = session.config
-    if SESSION in config.stash and workers.is_controller(config) and not config.option.collectonly:
+    if SESSION not in config.stash:
+        return
+    config.pluginmanager.register(Ending(config), "evals-ending")  # after all others: outermost
+    if workers.is_controller(config) and not config.option.collectonly:
         workers.prepare(config)
 
 
@@ -188,21 +188,6 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """All lanes of a case go to one worker: a stream is compared with its plain answer."""
     return workers.scheduler(config, log) if SESSION in config.stash else None
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: allure-pytest writes in its own
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Open the item's profile first: a server that does not start ends the run, in one line.
-
-    So does a disk that is full.
-    """
-    if not isinstance(item, CaseItem):
-        return (yield)
-    try:
-        item.config.stash[SESSION].open(item.profile)
-        return (yield)
-    except (EvalsError, OSError) as error:
-        end(item.config, error)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after allure-pytest has had its say

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
-from evals.case import Case, KnownDefect
+from evals.case import Case, KnownDefect, Tool
 from evals.errors import ConfigError
 from evals.observation import AGENT, DIRECT, SERVER, STREAM, Observation, Traits
 
@@ -367,15 +368,28 @@ class Record(Answer, Judgement):
         elif schema != RECORD_SCHEMA:
             raise ValueError(f"not a record of schema {RECORD_SCHEMA}, 2 or 1")
         data.setdefault("in_order", schema == RECORD_SCHEMA)
-        data["case"] = Case.model_validate(data["case"])
+        tools = [_tool(json.dumps(tool)) for tool in data["case"].pop("tools", ())]
+        data["case"] = Case.model_validate({**data["case"], "tools": tools})
         data["traits"] = Traits(**data["traits"])
         data["observation"] = Observation.from_dict(data["observation"])
-        data["verdicts"] = tuple(Verdict.from_dict(v) for v in data["verdicts"])
+        data["verdicts"] = tuple(_one_of(Verdict.from_dict(v)) for v in data["verdicts"])
         data["scores"] = Scores(**data["scores"]) if data["scores"] else None
         data["status"] = Status(data["status"])
         data["plain"] = Observation.from_dict(data["plain"]) if data["plain"] else None
         data["prompt"] = Prompt.from_dict(data.get("prompt") or {})
         return cls(**data)
+
+
+@lru_cache(maxsize=1024)
+def _tool(text: str) -> Tool:
+    """The tool of this JSON; many cases have the same ones."""
+    return Tool.model_validate_json(text)
+
+
+@lru_cache(maxsize=256)
+def _one_of(verdict: Verdict) -> Verdict:
+    """`verdict`, or the one that is equal to it: nearly all of a run say that a check passed."""
+    return verdict
 
 
 _AGENT_OF_OLD = replace(AGENT, has_token_ids=False, needs_plain=True)
@@ -393,26 +407,38 @@ def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Rec
         ConfigError: there is no such file, or a line before the last is not a record; the message
             has file and line.
     """
+    for _, record in read_places(path, say):
+        yield record
+
+
+def read_places(path: Path, say: Callable[[str], None] = print) -> Iterator[tuple[int, Record]]:
+    """As `read_records`, each with the byte of the file at which its line begins."""
     try:
-        content = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise ConfigError(f"{path}: no records of a run: {error}") from error
-    # Bytes: a run may be killed within a character. And not splitlines(), which would also part
-    # at line ends that may stand inside JSON text.
-    lines = content.removesuffix(b"\n").split(b"\n") if content else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield Record.from_json(line.decode("utf-8"))
-        except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines):
-                say(f"{path}:{number}: torn last line of a run that was killed; left out")
-                return
-            raise ConfigError(f"{path}:{number}: not a record: {error}") from error
+    with file:
+        # Bytes: a run may be killed within a character. They are parted at line feeds alone, for
+        # other line ends may stand inside JSON text.
+        place, number, line = 0, 1, file.readline()
+        while line:
+            after = file.readline()
+            try:
+                record = Record.from_json(line.decode("utf-8"))
+            except (ValueError, TypeError, KeyError) as error:
+                if not after:
+                    say(f"{path}:{number}: torn last line of a run that was killed; left out")
+                    return
+                raise ConfigError(f"{path}:{number}: not a record: {error}") from error
+            yield place, record
+            place, number, line = place + len(line), number + 1, after
 
 
 def write_records(records: Iterable[Record], path: Path) -> None:
     """Write `records` as the whole file at `path`."""
-    replace_file(path, "".join(f"{record.to_json()}\n" for record in records))
+    with replacing(path) as file:
+        for record in records:
+            file.write(f"{record.to_json()}\n".encode())
 
 
 def append_line(path: Path, line: str) -> None:
@@ -449,16 +475,27 @@ def _append(path: Path, rest: memoryview) -> None:
 def replace_file(path: Path, text: str, errors: str = "strict") -> None:
     """Write `text` as the whole file at `path`, in one step; `errors` as of `str.encode`.
 
+    Raises:
+        OSError: as `replacing`.
+    """
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", errors))
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """What is written to the file that this yields takes the place of that at `path`, in one step.
+
     Whoever reads it, and whatever ends this process, finds the old file or the new one: what is
     written beside it takes its place when it is on the disk.
 
     Raises:
-        OSError: it cannot be written; the old file is as it was.
+        OSError: it cannot be written; the old file is as it was, as after any other error.
     """
     beside = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8", errors=errors) as file:
-            file.write(text)
+        with beside.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -204,8 +204,9 @@ def problems(samples: Sequence[Sample], ended: float, records: Sequence[Record])
     for what in first_said.keys() & last_said.keys():
         if first_said[what] != last_said[what]:
             yield f"{what}: first {first_said[what]}, last {last_said[what]}"
-    if ended > 3:
-        yield f"Ctrl-C took {ended:.1f} s"
+    others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    if ended > 3 * others:
+        yield f"Ctrl-C took {ended:.1f} s with {others:.1f} processes on each core"
 
 
 def main() -> None:

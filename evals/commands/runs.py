@@ -96,12 +96,13 @@ def rejudge(run: RunFolder = LATEST, baseline: _OtherBaseline = None) -> None:
 
     from evals.report.github.commands import commands_stopped
     from evals.report.text import print_summary
-    from evals.results import RECORDS, read_records
+    from evals.results import RECORDS
     from evals.running.rejudge import rejudge_run
+    from evals.stored import StoredRecords
 
     summary = or_exit(lambda: rejudge_run(run.resolve(), Path.cwd(), baseline))
     with commands_stopped(os.environ, say):
-        print_summary(summary, list(read_records(run / RECORDS)), Console(width=120))
+        print_summary(summary, StoredRecords.read(run / RECORDS), Console(width=120))
     raise typer.Exit(0 if summary.passed else 1)
 
 

@@ -35,6 +35,7 @@ _WIDTH = 460
 _LABELS = 150
 _RIGHT = 440
 _ROW = 22
+_MOST_DOTS = 1000
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,10 @@ def rate_series(title: str, series: Sequence[tuple[str, Sequence[Interval]]]) ->
 
 
 def second_rows(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
-    """Each time as a faint dot on a logarithmic axis; a bar at the median, a tick at the 95%."""
+    """Each time as a faint dot on a logarithmic axis; a bar at the median, a tick at the 95%.
+
+    Of more than `_MOST_DOTS` times evenly chosen ones are drawn.
+    """
     times = [max(t, 1e-3) for _, values in rows for t in values] or [1.0]
     low = 10 ** math.floor(math.log10(min(times)))
     high = 10 ** max(math.ceil(math.log10(max(times))), round(math.log10(low)) + 1)
@@ -139,7 +143,8 @@ def second_rows(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
     for number, (label, values) in enumerate(rows):
         y = _ROW * number + 15.0
         parts.append(_text(_LABELS - 8, y + 4, label, "end"))
-        parts += [_circle(x(value), y, "s0 faint") for value in values]
+        shown = sorted(values)[:: math.ceil(len(values) / _MOST_DOTS) or 1]
+        parts += [_circle(x(value), y, "s0 faint") for value in shown]
         if values:
             middle, late = median(values), _late(values)
             about = f"{label}: median {middle:.2f} s, 95% within {late:.2f} s, n={len(values)}"

@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from evals.report.summary_file import read_run
 from evals.report.writers import FinishedRun, write_all
 from evals.results import Record
 from evals.running.fingerprint import fingerprint
-from evals.running.folder import RunFolder
 from evals.running.profile import grammar_log
 from evals.running.questions import Plan
 from evals.running.session import Session
@@ -30,14 +29,11 @@ def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False
     the summary is written, and `evals report` makes the rest.
     """
     folder = session.folder
-    merged = folder.merged()
-    if plan.whole:  # a run that is resumed may hold answers to cases that are gone
-        merged = {key: record for key, record in merged.items() if key in plan.wanted}
-    records = [merged[key] for key in sorted(merged)]
-    folder.replace_records(records)
+    # A run that is resumed may hold answers to cases that are gone.
+    records = folder.join(plan.wanted if plan.whole else None)
     print_of = fingerprint((record.case for record in records), session.served_profiles())
     grammars = grammar_counts(session.config, folder.path)
-    summary = summarize(records, session.config, print_of, _run(session, plan, merged), grammars)
+    summary = summarize(records, session.config, print_of, _run(session, plan, records), grammars)
     summary, compared = gate_on_regression(summary, session.options.baseline)
     folder.point_latest()
     run = FinishedRun(summary, records, compared, results)
@@ -45,9 +41,9 @@ def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False
     return run
 
 
-def _run(session: Session, plan: Plan, answers: Mapping[str, Record]) -> RunInfo:
+def _run(session: Session, plan: Plan, answers: Sequence[Record]) -> RunInfo:
     options = session.options
-    missing = sorted(plan.wanted - answers.keys())
+    missing = sorted(plan.wanted - {record.key for record in answers})
     complete = plan.whole and not missing and not plan.ended
     return RunInfo(
         id=session.folder.path.name,
@@ -58,7 +54,7 @@ def _run(session: Session, plan: Plan, answers: Mapping[str, Record]) -> RunInfo
         ended=plan.ended,
         deaths=session.folder.deaths(),
         tier=options.tier,
-        asked=options.as_asked({record.profile for record in answers.values()}),
+        asked=options.as_asked({record.profile for record in answers}),
         shard=ShardPart(part=str(options.shard), suite=plan.suite) if options.shard else None,
         baseline=str(options.baseline) if options.baseline else None,
     )
@@ -88,20 +84,6 @@ def _gated(summary: Summary, more: Sequence[str]) -> Summary:
     """The summary with more reasons for which its gate fails."""
     reasons = (*summary.gate.reasons, *more)
     return replace(summary, gate=GateOutcome(passed=not reasons, reasons=reasons))
-
-
-def write_run(folder: RunFolder, run: FinishedRun) -> None:
-    """Write all files of a run that was judged from records, not asked here.
-
-    Raises:
-        ConfigError: the run cannot be compared with `run.against`, or a process writes there.
-    """
-    folder.lock()
-    try:
-        folder.replace_records(run.records)
-        write_all(run, folder.path)
-    finally:
-        folder.unlock()
 
 
 def grammar_counts(config: Config, folder: Path) -> dict[str, GrammarCounts]:

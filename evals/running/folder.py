@@ -15,7 +15,7 @@ import datetime
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from evals.report.summary import Fingerprint, ProfileServed, ServerDeath
 from evals.report.summary_file import read_fingerprint, write_fingerprint
 from evals.results import RECORDS, Record, append_line, read_records, write_records
 from evals.running.options import RunOptions
+from evals.stored import StoredRecords
 
 LATEST = "latest"
 DEATHS = "server-deaths.jsonl"
@@ -86,6 +87,15 @@ class RunFolder:
             ) from None
         self._lock = lock
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """`lock` for as long as this lasts."""
+        self.lock()
+        try:
+            yield
+        finally:
+            self.unlock()
+
     def unlock(self) -> None:
         """Let others write the run; may be called twice."""
         if self._lock is not None:
@@ -107,9 +117,14 @@ class RunFolder:
             if record.scores is not None or record.observation.killed_server
         }
 
-    def merged(self) -> dict[str, Record]:
-        """The records of all processes, by key, the newest of each."""
-        return dict(self._read())
+    def join(self, wanted: Container[str] | None = None) -> StoredRecords:
+        """Leave the records of all processes in one file, by key, the newest of each.
+
+        Those with `wanted` keys, or all.
+        """
+        joined = StoredRecords.join(self.path / RECORDS, self._record_files(), wanted)
+        self._remove_parts()
+        return joined
 
     def saved(self, key: str) -> Record:
         """The newest answer of this process under `key`, which there is."""
@@ -127,6 +142,9 @@ class RunFolder:
     def replace_records(self, records: Iterable[Record]) -> None:
         """Leave exactly these, in one file: no torn line of a killed run, no worker's part."""
         write_records(records, self.path / RECORDS)
+        self._remove_parts()
+
+    def _remove_parts(self) -> None:
         for path in self.path.glob("records.*.jsonl"):
             path.unlink()
 

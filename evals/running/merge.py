@@ -14,14 +14,15 @@ from evals.loading.casefile import find_case_files, read_cases
 from evals.report.summarize import summarize
 from evals.report.summary import Fingerprint, Machine, RunInfo, ShardPart, Summary
 from evals.report.summary_file import read_run, read_summary
-from evals.report.writers import FinishedRun
-from evals.results import RECORDS, Record, read_records
+from evals.report.writers import FinishedRun, write_all
+from evals.results import RECORDS, Record
 from evals.running.fingerprint import case_digests, suite_digest
-from evals.running.finish import gate_on_regression, grammar_counts, write_run
+from evals.running.finish import gate_on_regression, grammar_counts
 from evals.running.folder import RunFolder
 from evals.running.options import RunOptions, read_options
 from evals.running.places import case_folders, known_names
 from evals.running.questions import questions
+from evals.stored import StoredRecords
 
 _MISSING = 20
 
@@ -33,7 +34,7 @@ class _Part:
     folder: Path
     summary: Summary
     shard: ShardPart
-    records: Sequence[Record]
+    records: StoredRecords
 
 
 @dataclass(frozen=True)
@@ -56,31 +57,32 @@ def merge_runs(
     """
     parts = [_read(folder) for folder in folders]
     _check_alike(parts)
-    records = _joined(parts)
+    _check_apart(parts)
     if output.exists() and any(output.iterdir()):
         raise ConfigError(f"{output}: is not empty; give a new folder, or remove it")
     config = read_config(root)
     first = parts[0].summary.run
     options = read_options(_as_settings(first), config)
-    missing, complete = _coverage(records, options, config, root)
+    every = [record for part in parts for record in part.records]
+    missing, complete = _coverage(every, options, config, root)
     if baseline:
         read_run(baseline)  # a mistake in it shows now, with nothing written
     output.mkdir(parents=True, exist_ok=True)
-    _join_grammar_logs(parts, output)
-    summary = summarize(
-        records,
-        config,
-        _fingerprint(parts, records),
-        replace(
+    folder = RunFolder(output)
+    with folder.locked():
+        _join_grammar_logs(parts, output)
+        files = [part.folder / RECORDS for part in parts]
+        records = StoredRecords.join(folder.records, files)
+        run = replace(
             _run(parts, output),
             whole=complete and first.tier == "full",
             missing=tuple(missing),
             baseline=str(baseline.resolve()) if baseline else None,
-        ),
-        grammar_counts(config, output),
-    )
-    summary, compared = gate_on_regression(summary, baseline)
-    write_run(RunFolder(output), FinishedRun(summary, records, compared))
+        )
+        print_of = _fingerprint(parts, records)
+        summary = summarize(records, config, print_of, run, grammar_counts(config, output))
+        summary, compared = gate_on_regression(summary, baseline)
+        write_all(FinishedRun(summary, records, compared), output)
     return Merged(summary, records, missing)
 
 
@@ -100,7 +102,7 @@ def _read(folder: Path) -> _Part:
     summary = read_summary(folder)
     if summary.run.shard is None:
         raise ConfigError(f"{folder}: not a shard's run; make one with --shard i/n")
-    return _Part(folder, summary, summary.run.shard, list(read_records(folder / RECORDS)))
+    return _Part(folder, summary, summary.run.shard, StoredRecords.read(folder / RECORDS))
 
 
 def _check_alike(parts: Sequence[_Part]) -> None:
@@ -141,18 +143,15 @@ def _differing_profiles(a: _Part, b: _Part) -> Iterator[str]:
                 yield f"{key} of profile {name}: {x[key]} in {a.folder}, {y[key]} in {b.folder}"
 
 
-def _joined(parts: Sequence[_Part]) -> list[Record]:
-    found: dict[str, Record] = {}
-    origin: dict[str, Path] = {}
+def _check_apart(parts: Sequence[_Part]) -> None:
+    """Make sure that no answer is in two of them."""
+    origin: dict[str, _Part] = {}
     for part in parts:
         for record in part.records:
-            if record.key in found:
+            if (before := origin.setdefault(record.key, part)) is not part:
                 raise ConfigError(
-                    f"{record.key} is in {origin[record.key]} and in {part.folder}; "
-                    "give each shard once"
+                    f"{record.key} is in {before.folder} and in {part.folder}; give each shard once"
                 )
-            found[record.key], origin[record.key] = record, part.folder
-    return [found[key] for key in sorted(found)]
 
 
 def _coverage(

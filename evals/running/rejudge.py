@@ -1,6 +1,6 @@
 """A finished run judged again from its records, without a server."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from evals.errors import ConfigError
 from evals.report.summarize import summarize
 from evals.report.summary import Summary
 from evals.report.summary_file import read_summary
-from evals.report.writers import FinishedRun
+from evals.report.writers import FinishedRun, write_all
 from evals.results import Record, read_records
 from evals.running.fingerprint import graders_digest
-from evals.running.finish import gate_on_regression, grammar_counts, write_run
+from evals.running.finish import gate_on_regression, grammar_counts
 from evals.running.folder import RunFolder
 from evals.running.runner import judged
+from evals.stored import StoredRecords
 
 
 def rejudge_run(place: Path, root: Path, baseline: Path | None = None) -> Summary:
@@ -27,23 +28,37 @@ def rejudge_run(place: Path, root: Path, baseline: Path | None = None) -> Summar
     """
     folder = RunFolder(place)
     before = read_summary(place)
-    records = [judged(record) for record in read_records(folder.records)]
-    _check_complete(folder, before, records)
-    print_of = replace(before.fingerprint, graders=graders_digest())
     config = read_config(root)
-    run = replace(before.run, baseline=str(baseline.resolve())) if baseline else before.run
-    summary = summarize(records, config, print_of, run, grammar_counts(config, place))
-    summary, compared = gate_on_regression(summary, Path(run.baseline) if run.baseline else None)
-    write_run(folder, FinishedRun(summary, records, compared))
+    with folder.locked():
+        records = StoredRecords.write(folder.records, _judged_again(folder, before))
+        print_of = replace(before.fingerprint, graders=graders_digest())
+        run = replace(before.run, baseline=str(baseline.resolve())) if baseline else before.run
+        summary = summarize(records, config, print_of, run, grammar_counts(config, place))
+        compared_with = Path(run.baseline) if run.baseline else None
+        summary, compared = gate_on_regression(summary, compared_with)
+        write_all(FinishedRun(summary, records, compared), place)
     return summary
 
 
-def _check_complete(folder: RunFolder, before: Summary, records: Sequence[Record]) -> None:
+def _judged_again(folder: RunFolder, before: Summary) -> Iterator[Record]:
+    """The records, judged one by one.
+
+    Raises:
+        ConfigError: they are not those that the run had.
+    """
+    keys: list[str] = []
+    for record in read_records(folder.records):
+        keys.append(record.key)
+        yield judged(record)
+    _check_complete(folder, before, keys)
+
+
+def _check_complete(folder: RunFolder, before: Summary, keys: Sequence[str]) -> None:
     had = sum(part.scored + part.errors + part.known for part in before.profiles.values())
-    there = len({record.key for record in records})
-    if not had == there == len(records):
+    there = len(set(keys))
+    if not had == there == len(keys):
         raise ConfigError(
-            f"{folder.records}: {len(records)} records of {there} questions, and the run had "
+            f"{folder.records}: {len(keys)} records of {there} questions, and the run had "
             f"{had} answers; it cannot be judged as that run. `--resume {folder.path}` asks what "
             "is missing"
         )

@@ -26,6 +26,7 @@ from evals.report.pictures import pictures
 from evals.report.summary import ProfileServed, Summary
 from evals.report.text import print_summary
 from evals.results import Record, replace_file
+from evals.stored import whole
 
 RESULTS = "allure-results"
 Save = Callable[[bytes, str], None]
@@ -91,13 +92,13 @@ def _attachment(attachment: allure.Attachment, save: Save) -> Any:
     return model2.Attachment(name=attachment.name, source=name, type=attachment.type)
 
 
-def write_results(records: Iterable[Record], summary: Summary, folder: Path) -> None:
+def write_results(records: Sequence[Record], summary: Summary, folder: Path) -> None:
     """Replace `folder` with the results of `records`, as a run of pytest leaves them."""
     shutil.rmtree(folder, ignore_errors=True)
     open_writer: Any = AllureFileLogger
     writer = open_writer(folder)
     profiles = summary.fingerprint.profiles
-    for record in records:
+    for record in whole(records):
         test = allure.allure_test(record, profiles.get(record.profile, ProfileServed()), _NO_SERVER)
         result = model2.TestResult(uuid=str(uuid.uuid4()))
         fill(result, test, writer.report_attached_data)

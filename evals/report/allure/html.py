@@ -15,7 +15,8 @@ from evals.errors import EvalsError
 from evals.models.cache import build_once
 from evals.report.allure.files import RESULTS, write_results, write_run_files
 from evals.report.summary_file import read_summary
-from evals.results import RECORDS, read_records, replace_file
+from evals.results import RECORDS, replace_file
+from evals.stored import StoredRecords
 
 PACKAGES = Path(__file__).with_name("npm")
 LEAST_NODE = 20
@@ -41,7 +42,7 @@ def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
     summary = read_summary(run)
     results, output, history = run / RESULTS, run / "allure-report", run.parent / HISTORY
     if not any(results.glob("*-result.json")):
-        records = list(read_records(run / RECORDS))
+        records = StoredRecords.read(run / RECORDS)
         write_results(records, summary, results)
         write_run_files(summary, records, results)
     _check_node(results)

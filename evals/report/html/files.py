@@ -12,6 +12,7 @@ from evals.report.pictures import pictures, started
 from evals.report.summary import Summary
 from evals.report.summary_file import SUMMARY, read_run, read_summary
 from evals.results import RECORDS, Record, read_records, replace_file
+from evals.stored import StoredRecords
 
 REPORT = "report.html"
 PICTURES = "pictures"
@@ -29,7 +30,7 @@ def report_run(
             are not comparable and `unlike` does not allow it.
     """
     summary = read_summary(run)
-    records = list(read_records(run / RECORDS))
+    records = StoredRecords.read(run / RECORDS)
     return write_report(run, summary, records, against=against, unlike=unlike, output=output)
 
 
@@ -108,7 +109,7 @@ def _records(place: Path, cases: set[str]) -> dict[str, Record]:
     if not cases or not (place / RECORDS).is_file():
         return {}
     try:
-        records = list(read_records(place / RECORDS, say=lambda text: None))
+        records = read_records(place / RECORDS, say=lambda text: None)
+        return {record.key: record for record in records if record.case.node in cases}
     except ConfigError:
         return {}
-    return {record.key: record for record in records if record.case.node in cases}

@@ -7,7 +7,7 @@ allows that one script and nothing else.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,17 @@ from evals.report.html.figures import Compared, figures
 from evals.report.html.record import earlier_record, page_record
 from evals.report.summary import Summary
 from evals.results import Record
+from evals.stored import whole
 
 PAGE = Path(__file__).with_name("page")
 LARGEST = 9_000_000
 """Bytes of a page, about; texts are cut shorter until it holds."""
 _LIMITS = (20_000, 6_000, 2_000, 600)
+MOST_LISTED = 2_000
+"""Answers that a page lists, those that failed first; with texts cut short it may be fewer."""
+_HOPELESS = 24_000_000
+"""So many characters, at most, will not be few enough: the page need not be made to see that."""
+_WORST = ("error", "violation", "miss", "known", "pass")
 
 
 def page(
@@ -37,16 +43,25 @@ def page(
     template = _environment().get_template("report.html.jinja")
     known = figures(summary, records, earlier, compared)
     script = (PAGE / "report.js").read_text(encoding="utf-8")
-    for limit in _LIMITS:
-        text = template.render(
+
+    def render(listed: Sequence[int], limit: int) -> str:
+        return template.render(
             **known,
-            data=_data(records, compared, limit),
+            listed=len(listed),
+            answers=len(records),
+            data=_data(whole(records, listed), compared, limit),
             script=script,
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             style=plots.STYLE + (PAGE / "report.css").read_text(encoding="utf-8"),
         )
-        if len(text) < LARGEST:
-            break
+
+    worst_first = sorted(range(len(records)), key=lambda n: _WORST.index(records[n].outcome))
+    listed = worst_first[:MOST_LISTED]
+    for limit in _LIMITS:
+        if len(listed) * limit < _HOPELESS and len(text := render(listed, limit)) < LARGEST:
+            return text
+    while len(text := render(listed, _LIMITS[-1])) >= LARGEST and len(listed) > 1:
+        listed = listed[: len(listed) // 2]
     return text
 
 
@@ -64,21 +79,17 @@ def _environment() -> Environment:
     return environment
 
 
-def _data(records: Sequence[Record], compared: Compared | None, limit: int) -> dict[str, Any]:
+def _data(records: Iterable[Record], compared: Compared | None, limit: int) -> dict[str, Any]:
     changes = _changes(compared)
     before = compared.records if compared else {}
-    return {
-        "records": [
-            page_record(record, limit, changes.get((record.profile, record.case.node), ""))
-            for record in records
-        ],
-        "before": {
-            record.key: earlier_record(before[record.key], limit)
-            for record in records
-            if record.key in before and (record.profile, record.case.node) in changes
-        },
-        "before_run": compared.comparison.before if compared else "",
-    }
+    listed, earlier = [], {}
+    for record in records:
+        change = changes.get((record.profile, record.case.node), "")
+        listed.append(page_record(record, limit, change))
+        if change and record.key in before:
+            earlier[record.key] = earlier_record(before[record.key], limit)
+    run = compared.comparison.before if compared else ""
+    return {"records": listed, "before": earlier, "before_run": run}
 
 
 def _changes(compared: Compared | None) -> dict[tuple[str, str], str]:

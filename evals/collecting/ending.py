@@ -1,20 +1,42 @@
-"""Ctrl-C: nothing waits for anybody, and nothing is loaded only to say that there is nothing."""
+"""The end of a run: in one line where it cannot go on, and soon.
+
+At Ctrl-C nothing waits for anybody, and nothing is loaded only to say that there is nothing.
+"""
 
 import gc
 import sys
+from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+from evals.collecting.items import CaseItem
+from evals.collecting.state import SESSION, end
+from evals.errors import EvalsError
 
 _WORKERS_MAY_TAKE = 0.5
 """Seconds; their answers are on disk, and what they would still tell is not worth a wait."""
 
 
-class Interruption:
-    """Hooks that keep the end of a run short, above all of one that is interrupted."""
+class Ending:
+    """Hooks around those of all other plugins: it is registered when these are."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: allure-pytest writes in its own
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Open the item's profile first: a server that does not start ends the run, in one line.
+
+        So does a disk that is full, whoever finds it so.
+        """
+        if not isinstance(item, CaseItem):
+            return (yield)
+        try:
+            item.config.stash[SESSION].open(item.profile)
+            return (yield)
+        except (EvalsError, OSError) as error:
+            end(item.config, error)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:

@@ -1,0 +1,141 @@
+"""The records of a run as they lie on the disk: what a summary needs in memory, the rest in place.
+
+A record is some 12 KB of text and ten times that in memory. Reports of long runs need all of it
+only of a few, so a run is read as `StoredRecords`: brief ones, and whole ones read again.
+"""
+
+import contextlib
+import hashlib
+from array import array
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import overload
+
+from evals.observation import Call, Observation
+from evals.results import Prompt, Record, read_places, replacing
+
+_NO_PROMPT = Prompt()
+_SOME_ERROR = "no complete response"
+
+
+class StoredRecords(Sequence[Record]):
+    """The records of the file at `path`: brief as a sequence, whole by `whole`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._records: list[Record] = []
+        self._places = array("Q")
+
+    @classmethod
+    def read(cls, path: Path) -> "StoredRecords":
+        """The records that are there.
+
+        Raises:
+            ConfigError: as `read_records`.
+        """
+        stored = cls(path)
+        for place, record in read_places(path):
+            stored._add(place, brief(record))
+        return stored
+
+    @classmethod
+    def write(cls, path: Path, records: Iterable[Record]) -> "StoredRecords":
+        """Put `records` in place of the file at `path`, one by one; on an error it is as it was.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        stored = cls(path)
+        with replacing(path) as file:
+            for record in records:
+                stored._add(file.tell(), brief(record))
+                file.write(f"{record.to_json()}\n".encode())
+        return stored
+
+    @classmethod
+    def join(
+        cls, path: Path, parts: Sequence[Path], wanted: Container[str] | None = None
+    ) -> "StoredRecords":
+        """Put the records of `parts` into the file at `path`, by key; of one key the latest.
+
+        Those with `wanted` keys, or all. Lines are copied as they are.
+
+        Raises:
+            ConfigError: as `read_records`.
+            OSError: it cannot be written.
+        """
+        found: dict[str, tuple[Path, int, Record]] = {}
+        for part in parts:
+            for place, record in read_places(part):
+                if wanted is None or record.key in wanted:
+                    found[record.key] = part, place, brief(record)
+        stored = cls(path)
+        with contextlib.ExitStack() as stack, replacing(path) as file:
+            sources = {part: stack.enter_context(part.open("rb")) for part in parts}
+            for key in sorted(found):
+                part, place, short = found.pop(key)
+                sources[part].seek(place)
+                stored._add(file.tell(), short)
+                file.write(sources[part].readline())
+        return stored
+
+    def _add(self, place: int, record: Record) -> None:
+        self._records.append(record)
+        self._places.append(place)
+
+    def whole(self, chosen: Iterable[int] | None = None) -> Iterator[Record]:
+        """The whole records with these numbers, from 0, or all, in the order of the file."""
+        numbers = range(len(self)) if chosen is None else sorted(chosen)
+        with self._path.open("rb") as file:
+            for number in numbers:
+                file.seek(self._places[number])
+                yield Record.from_json(file.readline().decode("utf-8"))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        return self._records[index]
+
+
+def whole(records: Sequence[Record], chosen: Iterable[int] | None = None) -> Iterator[Record]:
+    """The records with these numbers, or all, in full, wherever they are."""
+    if isinstance(records, StoredRecords):
+        return records.whole(chosen)
+    return iter(records if chosen is None else [records[number] for number in sorted(chosen)])
+
+
+def brief(record: Record) -> Record:
+    """`record` with its judgement, and of what was asked and answered only what figures are of.
+
+    Of calls the names are left. `content` is a digest of the answer: two are equal or not.
+    """
+    return replace(
+        record,
+        request={},
+        prompt=_NO_PROMPT,
+        observation=_brief(record.observation),
+        plain=Observation(record.plain.lane) if record.plain else None,
+    )
+
+
+def _brief(seen: Observation) -> Observation:
+    said = (seen.token_ids, seen.content, [(call.name, call.arguments) for call in seen.calls])
+    return Observation(
+        seen.lane,
+        status=seen.status,
+        content=hashlib.blake2b(repr(said).encode(), digest_size=8).hexdigest(),
+        calls=tuple(Call(call.name, "", None) for call in seen.calls),
+        usage=seen.usage,
+        seconds=seen.seconds,
+        first_token_seconds=seen.first_token_seconds,
+        error=seen.error and _SOME_ERROR,
+        killed_server=seen.killed_server,
+        retries=seen.retries,
+        waited_seconds=seen.waited_seconds,
+    )

@@ -1,0 +1,99 @@
+"""Records in brief: figures of them are those of the whole, and the whole is where it was."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from made_runs import PRINT, RUN, answer_of, called, case_of
+from rich.console import Console
+
+from evals.config import Config, Gate
+from evals.report.html import render
+from evals.report.html.figures import figures
+from evals.report.html.render import page
+from evals.report.summarize import summarize
+from evals.report.text import print_summary
+from evals.results import read_records, write_records
+from evals.stored import StoredRecords, whole
+
+CONFIG = Config(gates={"default": Gate()})
+
+
+def records_of(count):
+    """Right, wrong, changed and incomplete answers, some of them repeats that differ."""
+    seen = [called(), called(got=7, wrote=7), called(got=7), called(error="cut off")]
+    answers = [answer_of(case_of(f"c{n:03}"), seen[n % 4]) for n in range(count)]
+    again = [
+        replace(answer_of(case_of("c000"), one), repeat=n) for n, one in enumerate(seen[1:], 1)
+    ]
+    return sorted([*answers, *again], key=lambda record: record.key)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    write_records(records_of(12), tmp_path / "records.jsonl")
+    return StoredRecords.read(tmp_path / "records.jsonl")
+
+
+def test_figures_of_brief_records_are_those_of_whole_ones(stored):
+    every = records_of(12)
+    told = []
+    for records in (every, stored):
+        summary = summarize(records, CONFIG, PRINT, RUN)
+        text = io.StringIO()
+        print_summary(summary, records, Console(file=text, width=200))
+        told.append((summary, text.getvalue(), figures(summary, records, [], None)))
+        assert summary.profiles["default"].repeats.distinct == 2
+    assert told[0] == told[1]
+    assert page(told[0][0], every) == page(told[0][0], stored)
+
+
+def test_whole_records_are_read_where_they_lie(stored):
+    every = records_of(12)
+    assert list(stored.whole()) == list(whole(every)) == every
+    assert list(stored.whole([5, 2])) == list(whole(every, [5, 2])) == [every[2], every[5]]
+    assert [record.key for record in stored] == [record.key for record in every]
+    assert all(record.observation.raw_text is None for record in stored)
+
+
+def test_parts_are_joined_by_key_and_the_latest_counts(tmp_path):
+    a, b, c = records_of(3)[:3]
+    newer = replace(b, asked_alone=True)
+    write_records([c, b], tmp_path / "1")
+    write_records([a, newer], tmp_path / "2")
+    parts = [tmp_path / "1", tmp_path / "2"]
+    joined = StoredRecords.join(tmp_path / "1", parts, {a.key, b.key})
+    assert list(joined.whole()) == list(read_records(tmp_path / "1")) == [a, newer]
+
+
+def test_an_error_while_records_are_written_leaves_the_old_ones(tmp_path):
+    path = tmp_path / "records.jsonl"
+    write_records(records_of(3), path)
+    before = path.read_bytes()
+
+    def broken():
+        yield from records_of(2)
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        StoredRecords.write(path, broken())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_of_many_answers_lists_those_that_failed_and_says_so(monkeypatch):
+    right = [answer_of(case_of(f"c{n:04}"), called(server_log="x" * 9_000)) for n in range(60)]
+    wrong = [answer_of(case_of(f"wrong{n}"), called(got=7)) for n in range(3)]
+    many = [*right, *wrong]
+    summary = summarize(many, CONFIG, PRINT, RUN)
+    assert "answers are listed" not in page(summary, many)
+    monkeypatch.setattr(render, "MOST_LISTED", 40)
+    assert "40 of 63 answers are listed, those that failed first" in page(summary, many)
+    monkeypatch.setattr(render, "LARGEST", 180_000)
+    written = page(summary, many)
+    assert len(written) < 180_000
+    assert re.search(r"(20|10|5) of 63 answers are listed", written)
+    assert all(
+        f'cases/messages.yaml::wrong{n}[default-server]","title' in written for n in range(3)
+    )
