@@ -81,9 +81,13 @@ class Life:
                 self._judge_hung()
         return answer
 
+    def close(self) -> None:
+        """The run ends, and its server with it: that is no death."""
+        self._over = self._over or "the run has ended"
+
     def died(self, since: int) -> bool:
         """Whether the server has died in or after the life `since`; asked after an error."""
-        if self._process is None:
+        if self._process is None or self._over:
             return False
         return since != self._number or self._process.how_ended() is not None
 
@@ -121,6 +125,8 @@ class Life:
 
     def _restart(self, how: str, in_flight: tuple[str, ...], killer: str | None = None) -> None:
         assert self._process is not None
+        if self._over:  # said while this thread found the server dead
+            raise ServerError(self._over)
         server = self._opened.server
         assert server is not None
         log = server.dialect.hide(told(server.log_slice(self._log_start)))

@@ -103,6 +103,7 @@ class Runner:
         """Ask and save nothing more; questions in flight end with the server or the process."""
         with self._saving:
             self._closed = True
+        self._life.close()
 
     def _work(self) -> None:
         while not self._closed:

@@ -132,6 +132,8 @@ def test_ctrl_c_ends_a_booted_server_that_generates(tmp_path, options):
     ends_in_three_seconds(process, lambda: os.killpg(process.pid, signal.SIGINT))
     assert server is not None
     assert not server.is_running()
+    # What is in flight fails as the server ends with the run: nobody takes that for a death.
+    assert not (project / "run/server-deaths.jsonl").exists()
 
 
 def ends_in_three_seconds(process, interrupt):
