@@ -36,7 +36,7 @@ _CASE = """\
     expect: {{answer: {{}}}}
 """
 _SETTINGS = "[tool.pytest.ini_options]\n[tool.evals]\nin_flight = 3\n"
-_LONGEST = 300
+_LONGEST = 1200
 
 
 def project_of(folder: Path, cases: int) -> Path:

@@ -60,6 +60,7 @@ def prepare(config: pytest.Config) -> None:
         names = known_names(session.config)
         read_cases(find_case_files(project.places), project.root, names)
         session.open(session.options.profiles[0])
+        session.watch()
     except (EvalsError, OSError) as error:
         end(config, error)
 

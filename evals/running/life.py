@@ -26,6 +26,7 @@ MOST_DEATHS = 8
 """The server is started again this often; then the run ends."""
 _MOST_BOOTS, _LONGEST_BOOTS = 3, 120.0
 """One restart may take this many starts, while they have taken less than these seconds."""
+_WATCH = 1.0
 _NEARLY = 0.95
 _LOG_LINES = 12
 _ACCESS = re.compile(r'"(GET|POST) \S+ HTTP/[0-9.]+" [0-9]{3}')
@@ -36,7 +37,7 @@ class Life:
     """Asks an opened profile, and looks after its server; may be called from several threads.
 
     `timeout` is that of one question in seconds, `in_flight` the most that are asked at a time.
-    `note` gets each death.
+    `note` gets each death. `elsewhere`: the process that booted the server keeps it alive.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Life:
         timeout: float,
         in_flight: int,
         note: Callable[[ServerDeath], None],
+        elsewhere: bool = False,
     ) -> None:
         self._opened = opened
+        self._elsewhere = elsewhere
         self._process = opened.server.process if opened.server else None
         self._timeout = timeout
         self._in_flight = in_flight
@@ -75,11 +78,43 @@ class Life:
             raise ServerError(self._over)
         begin = time.monotonic()
         answer = self._opened.ask(lane, case)
-        if lane_named(lane).traits.over_http:
-            late = bool(answer.error) and time.monotonic() - begin >= self._timeout * _NEARLY
-            if self._counts_as_hung(late):
-                self._judge_hung()
+        if not lane_named(lane).traits.over_http:
+            return answer
+        late = bool(answer.error) and time.monotonic() - begin >= self._timeout * _NEARLY
+        if answer.error and not late and self._elsewhere and self._is_alive_again():
+            return self._opened.ask(lane, case)
+        # A server of our own that refuses has died, and that is found out where it was asked.
+        refused = bool(answer.error) and answer.status is None and self._process is None
+        if self._counts_as_hung(late or refused):
+            self._judge_hung()
         return answer
+
+    def keep_alive(self) -> None:
+        """Start the server again whenever it dies, for others that ask it, until `close`."""
+        with contextlib.suppress(ServerError):
+            while not self._over:
+                self.revive(self._number)
+                time.sleep(_WATCH)
+
+    def _is_alive_again(self) -> bool:
+        """Whether the server was dead and is not any more: waits for the process that booted it.
+
+        Raises:
+            ServerError: it stays dead.
+        """
+        server, dead = self._opened.server, False
+        assert server is not None
+        deadline = time.monotonic() + _LONGEST_BOOTS
+        while not self._over:
+            try:
+                one_token(server.url, self._timeout / 2, server.dialect)
+                return dead
+            except ServerError as error:
+                dead = True
+                if time.monotonic() > deadline:
+                    self._end(f"the server is down: it was not started again, and {error}")
+            time.sleep(_WATCH)
+        return False
 
     def close(self) -> None:
         """The run ends, and its server with it: that is no death."""
@@ -188,7 +223,7 @@ class Life:
             except ServerError as error:
                 how = f"hung ({error})"
                 if self._process is None or self._hung:
-                    self._end(f"the server is down: it answered nothing in time, and {error}")
+                    self._end(f"the server is down: it gave no answer any more, and {error}")
                 self._hung = True
                 self._restart(how, tuple(self._suspects.get(since, ())))
 

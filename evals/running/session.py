@@ -6,6 +6,7 @@ the controller merges.
 
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -30,10 +31,13 @@ from evals.running.runner import Runner, is_answer_to, judged
 class Session:
     """What is open and answered while a run goes on; boots nothing before `open`."""
 
-    def __init__(self, config: Config, options: RunOptions, folder: RunFolder) -> None:
+    def __init__(
+        self, config: Config, options: RunOptions, folder: RunFolder, *, watched: bool = False
+    ) -> None:
         self.config = config
         self.options = options
         self.folder = folder
+        self._watched = watched
         self.started = time.time()
         self._done = folder.kept()
         self._stack = contextlib.ExitStack()
@@ -109,15 +113,27 @@ class Session:
             self.folder.append(record)
         return record
 
+    def watch(self) -> None:
+        """Start the open server again whenever it dies, while xdist's workers ask it."""
+        opened = self._opened
+        if opened is None or opened.server is None or opened.server.process is None:
+            return
+        life = self._life(opened)
+        self._stack.callback(life.close)  # before the server is ended
+        threading.Thread(target=life.keep_alive, name="watch", daemon=True).start()
+
     def _run(self, opened: Opened) -> Runner:
-        in_flight = self.options.in_flight
-        life = Life(
+        in_flight, life = self.options.in_flight, self._life(opened)
+        return Runner(opened, (), in_flight=in_flight, life=life, save=self.folder.append)
+
+    def _life(self, opened: Opened) -> Life:
+        return Life(
             opened,
             timeout=self.config.timeout,
-            in_flight=in_flight,
+            in_flight=self.options.in_flight,
             note=self.folder.append_death,
+            elsewhere=self._watched,
         )
-        return Runner(opened, (), in_flight=in_flight, life=life, save=self.folder.append)
 
     def _claim_folder(self) -> None:
         """Make the folder ours, and begin with the answers that are kept."""
@@ -146,6 +162,7 @@ class Session:
             "worker": worker,
             "folder": str(self.folder.path),
             "url": self.url,
+            "watched": bool(self._opened.server and self._opened.server.process),
             "model": str(model) if model is not None else None,
         }
 
@@ -191,7 +208,8 @@ def open_session(
             options, model=worker["model"], attach=worker["url"], port=None, in_flight=in_flight
         )
         folder = RunFolder(Path(worker["folder"]), worker["worker"])
-    return Session(options.applied_to(config), options, folder)
+    watched = bool(worker and worker["watched"])
+    return Session(options.applied_to(config), options, folder, watched=watched)
 
 
 def _say(text: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from builders import write_project
 from kills import victim
 
@@ -107,9 +108,10 @@ def test_a_killer_among_forty_cases_is_named_and_left_alone(tmp_path):
     assert len(read_summary(project / "run").run.deaths) == 2
 
 
-def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path):
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, options):
     project = project_of(tmp_path, 12, more=lambda n: ", delay: 0.1")
-    process = start(project)
+    process = start(project, *options)
     try:
         wait_for(lambda: len(lines(project)) >= 4)
         text = (project / "output").read_text()
@@ -140,11 +142,11 @@ def test_a_server_that_always_dies_ends_the_run(tmp_path):
 
 
 def lines(project):
-    path = project / "run" / "records.jsonl"
-    return path.read_text().splitlines() if path.exists() else []
+    paths = (project / "run").glob("records*.jsonl")
+    return [line for path in paths for line in path.read_text().splitlines()]
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
