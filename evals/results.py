@@ -368,8 +368,7 @@ class Record(Answer, Judgement):
         elif schema != RECORD_SCHEMA:
             raise ValueError(f"not a record of schema {RECORD_SCHEMA}, 2 or 1")
         data.setdefault("in_order", schema == RECORD_SCHEMA)
-        tools = [_tool(json.dumps(tool)) for tool in data["case"].pop("tools", ())]
-        data["case"] = Case.model_validate({**data["case"], "tools": tools})
+        data["case"] = _case(json.dumps(data["case"]))
         data["traits"] = Traits(**data["traits"])
         data["observation"] = Observation.from_dict(data["observation"])
         data["verdicts"] = tuple(_one_of(Verdict.from_dict(v)) for v in data["verdicts"])
@@ -378,6 +377,15 @@ class Record(Answer, Judgement):
         data["plain"] = Observation.from_dict(data["plain"]) if data["plain"] else None
         data["prompt"] = Prompt.from_dict(data.get("prompt") or {})
         return cls(**data)
+
+
+@lru_cache(maxsize=16)
+def _case(text: str) -> Case:
+    """The case of this JSON; its lanes and repeats follow one another, and share it."""
+    data = json.loads(text)
+    return Case.model_validate(
+        {**data, "tools": [_tool(json.dumps(t)) for t in data.get("tools", ())]}
+    )
 
 
 @lru_cache(maxsize=1024)
