@@ -10,9 +10,10 @@ lane, so its prompt may differ from the other lanes' prompt.
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Any
 
@@ -92,9 +93,20 @@ def ask(
 
 
 def _run(answering: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    """The outcome, by a loop of its own thread: the caller's may have one that runs already."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, answering).result()
+    """The outcome, by a loop of its own thread: the caller's may have one that runs already.
+
+    A daemon, where the thread of a pool would keep a process that ends until the answer is there.
+    """
+    outcome: Future[dict[str, Any]] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(asyncio.run(answering))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="agent", daemon=True).start()
+    return outcome.result()
 
 
 def _without_answer(error: Exception, transport: Transport) -> dict[str, Any]:
