@@ -61,7 +61,7 @@ def start(project, *arguments):
 def run(project, *arguments):
     """A whole run: exit code, output, seconds."""
     begin = time.monotonic()
-    code = start(project, *arguments).wait(timeout=300)
+    code = start(project, *arguments).wait(timeout=900)
     return code, (project / "output").read_text(), time.monotonic() - begin
 
 
@@ -119,7 +119,7 @@ def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, 
         assert log
         first = kill_server(process)
         kill_server(process, besides=first)  # while it starts again
-        code = process.wait(timeout=200)
+        code = process.wait(timeout=600)
     finally:
         process.kill()
     records = records_of(project)
