@@ -26,6 +26,7 @@ EXTRAS = (
     Extra("agent", ("openai", "pydantic_ai"), "lane agent; tools from Python functions"),
     Extra("llama-cpp", ("xllamacpp",), "boot llama.cpp's server"),
     Extra("mcp", ("mcp",), "tools from an MCP server"),
+    Extra("llama-cpp", ("xllamacpp",), "boot llama.cpp's server"),
 )
 
 
