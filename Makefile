@@ -18,6 +18,10 @@ N ?= 10
 MINUTES ?= 60
 SAMPLE ?= 200
 ARGS ?=
+ENGINE ?= llama_cpp
+comma := ,
+# mlx_lm's own replays have no engine in their names.
+REPLAYS = $(if $(filter mlx_lm,$(ENGINE)),replay$(comma)replay-hermes,replay*-$(subst _,-,$(ENGINE)))
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
 	$(if $(LANES),--lanes '$(LANES)') $(if $(TIER),--tier '$(TIER)') $(ARGS)
 
@@ -29,7 +33,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py
 
 .PHONY: help setup eval report test test-fast test-kills test-reliability soak check docs format lock model train audit \
-	bench-formats bench-sweep mutants coverage clean
+	engines bench-formats bench-sweep mutants coverage clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -99,6 +103,11 @@ train: $(READY) ## train the default model's adapter again (about two hours on o
 
 audit: $(READY) ## check the training data: leaked cases, balance, format, overlap, prompt
 	$(BIN)/evals model audit
+
+engines: $(READY) ## the replayed texts on ENGINE=vllm or another, in an environment of its own; results kept
+	test $(ENGINE) = mlx_lm || $(BIN)/evals engine install $(ENGINE)
+	$(BIN)/evals run --profiles '$(REPLAYS)' --run-dir reports/engines-$(ENGINE) $(ARGS); \
+		told=$$?; $(BIN)/evals export conformance reports/engines-$(ENGINE) && exit $$told
 
 bench-formats: $(READY) ## the suite before and after: trained on JSON fences, trained on XML
 	$(BIN)/evals bench formats $(ARGS)

@@ -61,7 +61,7 @@ _add(app, "Look at runs", reports.report, runs.compare, runs.accept)
 _add(app, "Look before asking", probing.probe, probing.doctor)
 _add(app, "Case files", cases.validate, cases.schema)
 _export = _group("export", "A run for Allure or GitHub; cases for BFCL or promptfoo.")
-_add(_export, None, reports.allure, reports.github, reports.findings)
+_add(_export, None, reports.allure, reports.github, reports.findings, reports.conformance)
 _export.command("bfcl")(importing.export_bfcl)
 _export.command("promptfoo")(importing.export_promptfoo)
 _add(
@@ -72,6 +72,7 @@ _add(
     importing.log,
     importing.mcp,
 )
+_add(_group("engine", "Servers other than mlx_lm's."), None, probing.install)
 _add(
     _group("model", "The default model, and data to train models with."),
     None,

@@ -43,9 +43,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from evals.engines.registry import ENGINES
+from evals.engines.engine import Engine
+from evals.engines.registry import ENGINES, engine_named
 from evals.errors import ConfigError, unknown_name
-from evals.formats.registry import format_names, replayed_formats
+from evals.formats.registry import FORMATS, format_names, replayed_formats
 from evals.lanes import lane as lanes
 from evals.parsers.names import parser_names
 from evals.replay.build import templates
@@ -128,6 +129,8 @@ class Target(_Table):
     """Port of the booted server; without, a free one."""
     arguments: list[str] = Field(default_factory=list)
     """More arguments for the booted server."""
+    boot_timeout: float | None = Field(default=None, gt=0)
+    """Seconds in which a booted server must give its first token; without, the engine's own."""
 
     @property
     def replays(self) -> bool:
@@ -195,13 +198,13 @@ class Config(_Table):
 
     For each template of the replay model a target and a profile are implied, with a gate that wants
     every case right: `replay` for `qwen3-coder`, `replay-NAME` for every other NAME; and the same
-    again for llama.cpp, with `-llama-cpp` behind the name. Tables of the same names in the file are
-    taken instead.
+    again for each engine that plays the template, with its name behind: `replay-llama-cpp`. Tables
+    of the same names in the file are taken instead.
     """
 
     lanes: list[LaneName] = ["server", "stream"]
     """How each case travels."""
-    in_flight: int = Field(default=4, ge=1, le=16)
+    in_flight: int = Field(default=4, ge=1, le=256)
     """Cases asked at a time."""
     timeout: float = Field(default=120.0, gt=0)
     """Seconds for each question."""
@@ -261,7 +264,7 @@ class Config(_Table):
     @property
     def by_name_alone(self) -> frozenset[str]:
         """Implied profiles that `all` leaves out: their engine may not be installed."""
-        return frozenset(name for name in self.implied if name.endswith(_LLAMA_CPP))
+        return frozenset(name for name in self.implied if self.profiles[name].asks)
 
     @property
     def implied(self) -> frozenset[str]:
@@ -270,57 +273,70 @@ class Config(_Table):
         return frozenset(same)
 
     def profile(self, name: str) -> Profile:
-        """The profile of this name.
+        """The profile of this name; NAME@ENGINE asks the cases of NAME on another engine.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is none, or no such engine.
         """
-        if name not in self.profiles:
-            raise ConfigError(unknown_name("profile", name, sorted(self.profiles)))
-        return self.profiles[name]
+        plain, at, engine = name.partition("@")
+        if plain not in self.profiles:
+            raise ConfigError(unknown_name("profile", plain, sorted(self.profiles)))
+        found = self.profiles[plain]
+        if not at:
+            return found
+        engine_named(engine)
+        if found.parser != "stock" or found.grammar:
+            raise ConfigError(
+                f"profile {name}: a parser or grammar of {plain} is put into mlx_lm.server alone"
+            )
+        return found.model_copy(update={"asks": plain})
 
     def target(self, profile: str) -> Target:
-        """The target of the profile of this name."""
-        return self.targets[self.profile(profile).target]
+        """The target of the profile of this name; of NAME@ENGINE, that of NAME on this engine."""
+        found = self.profile(profile)
+        target, (_, at, engine) = self.targets[found.target], profile.partition("@")
+        if not at:
+            return target
+        template = next((f.template for f in FORMATS if f.name == found.call_format), None)
+        parses = engine_named(engine).replays.get(template or target.template, ())
+        arguments = [*target.arguments, *parses]
+        return target.model_copy(update={"engine": engine, "arguments": arguments})
 
     def gate(self, profile: str) -> Gate:
         """The gate of this profile, else that named `default`, else every case has to pass."""
-        return self.gates.get(profile) or self.gates.get("default") or EVERY_CASE
+        plain = profile.partition("@")[0]
+        return self.gates.get(plain) or self.gates.get("default") or EVERY_CASE
 
 
-_LLAMA_CPP = "-llama-cpp"
-_ONE_THREAD = ["--threads", "1"]
-"""Of a model of 5 MB: more threads wait for each other longer than they compute."""
-
-
-def _replay_name(template: str) -> str:
-    return "replay" if template == Target().template else f"replay-{template}"
+def _replay_name(template: str, engine: Engine | None = None) -> str:
+    name = "replay" if template == Target().template else f"replay-{template}"
+    return f"{name}-{engine.name.replace('_', '-')}" if engine else name
 
 
 def replay_targets() -> dict[str, Target]:
-    """The implied targets by name: the replay model with each of its templates."""
+    """The implied targets by name: the replay model with each of its templates, on each engine."""
     templates = [format_.template for format_ in replayed_formats() if format_.template]
-    plain = {_replay_name(name): Target(model="replay", template=name) for name in templates}
-    return plain | {
-        name + _LLAMA_CPP: Target(
-            model="replay", template=target.template, engine="llama_cpp", arguments=_ONE_THREAD
+    return {_replay_name(name): Target(model="replay", template=name) for name in templates} | {
+        _replay_name(name, engine): Target(
+            model="replay", template=name, engine=engine.name, arguments=list(arguments)
         )
-        for name, target in plain.items()
+        for engine in ENGINES
+        for name, arguments in engine.replays.items()
     }
 
 
 def replay_profiles() -> dict[str, Profile]:
     """The implied profiles by name: one for each call format that the replay model can play."""
-    plain = {
-        name: Profile(target=name, call_format=format_.name)
-        for format_ in replayed_formats()
-        if format_.template and (name := _replay_name(format_.template))
-    }
-    return plain | {
-        name + _LLAMA_CPP: Profile(
-            target=name + _LLAMA_CPP, call_format=profile.call_format, asks=name
-        )
-        for name, profile in plain.items()
+    formats = {f.template: f.name for f in replayed_formats() if f.template}
+    return {
+        name: Profile(target=name, call_format=format_)
+        for template, format_ in formats.items()
+        if (name := _replay_name(template))
+    } | {
+        name: Profile(target=name, call_format=formats[template], asks=_replay_name(template))
+        for engine in ENGINES
+        for template in engine.replays
+        if (name := _replay_name(template, engine))
     }
 
 

@@ -37,7 +37,7 @@ from evals.running.options import implied_by_all, profile_names
             '[targets.mine]\n[profiles.p]\ntarget = "mien"',
             "profiles.p.target: unknown target 'mien', did you mean 'mine'? (choose from mine",
         ),
-        ("in_flight = 99", "in_flight: Input should be less than or equal to 16 (it is 99)"),
+        ("in_flight = 999", "in_flight: Input should be less than or equal to 256 (it is 999)"),
     ],
 )
 def test_a_name_that_is_none_is_told_when_the_file_is_read(
@@ -153,3 +153,32 @@ def test_all_names_implied_profiles_too_but_does_not_insist_on_them():
 def test_what_is_no_table_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match=text.split()[0]):
         read(tmp_path, text)
+
+
+def test_a_profile_is_asked_on_another_engine(tmp_path: Path) -> None:
+    (tmp_path / "evals.toml").write_text(
+        '[targets.default]\nmodel = "m"\narguments = ["-x"]\n'
+        '[profiles.default]\n[profiles.mine]\nparser = "adaptive_xml"\n'
+        "[gates.default]\ncase = 0.5\n"
+    )
+    config = read_config(tmp_path)
+    assert config.profile("default@vllm").asks == "default"
+    target = config.target("default@vllm")
+    assert (target.engine, target.model) == ("vllm", "m")
+    assert target.arguments == ["-x", "--tool-call-parser", "qwen3_coder"]
+    assert config.target("replay-hermes@vllm").arguments == ["--tool-call-parser", "hermes"]
+    assert config.gate("default@vllm") == config.gate("default")
+    assert config.target("default").engine is None
+    with pytest.raises(ConfigError, match="unknown engine 'vlm', did you mean 'vllm'"):
+        config.profile("default@vlm")
+    with pytest.raises(ConfigError, match="unknown profile 'other'"):
+        config.profile("other@vllm")
+    with pytest.raises(ConfigError, match=r"parser or grammar of mine is put into mlx_lm\.server"):
+        config.profile("mine@vllm")
+
+
+def test_a_pattern_names_all_profiles_that_it_fits() -> None:
+    named = profile_names({"profiles": "replay*-vllm,replay"}, Config())
+    assert named == ("replay-vllm", "replay-hermes-vllm", "replay")
+    with pytest.raises(ConfigError, match=r"unknown profile 'x\*'"):
+        profile_names({"profiles": "x*"}, Config())

@@ -41,12 +41,25 @@ def doctor(
     model: Annotated[Path | None, typer.Argument(help="model folder or GGUF file")] = None,
 ) -> None:
     """Tell which engines would start here; of a model, whether it is whole and fit for tools."""
+    from evals.config import cache_folder
     from evals.probing.doctor import engine_findings, model_findings
     from evals.probing.finding import table_lines
 
-    findings = list(model_findings(model) if model else engine_findings())
+    findings = list(model_findings(model) if model else engine_findings(cache_folder()))
     print("\n".join(table_lines(findings)))
     raise typer.Exit(1 if any(finding.result == "fail" for finding in findings) else 0)
+
+
+def install(
+    name: Annotated[str, typer.Argument(help="engine, such as transformers or vllm")],
+) -> None:
+    """Install an engine into an environment of its own in the cache; `--engine` finds it there."""
+    from evals.config import cache_folder
+    from evals.engines import environment
+    from evals.engines.registry import engine_named
+
+    kind = or_exit(lambda: engine_named(name))
+    or_exit(lambda: environment.install(kind, cache_folder(), print))
 
 
 def copying(

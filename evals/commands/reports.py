@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from evals.commands.terminal import (
 )
 
 FINDINGS = Path("docs/findings.md")
+CONFORMANCE = Path("docs/conformance.md")
 
 
 def report(
@@ -108,3 +110,34 @@ def findings(
     stale = f"{path} is not what {run} shows; `evals export findings {run}` writes it again"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_or_check(path, findings_page(records, page), check=check, stale=stale)
+
+
+def conformance(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="folders of runs of replay profiles")
+    ] = None,
+    check: Check = False,
+    page: Annotated[Path | None, typer.Option("--html", help="write the table as HTML")] = None,
+) -> None:
+    """Write docs/conformance.md: what each version of each engine makes of the same texts.
+
+    The results of `runs` are kept in docs/conformance/, beside those of earlier runs.
+    """
+    from evals.report.conformance import columns_of, keep, kept
+    from evals.report.conformance_page import html_page, markdown, terminal_lines
+    from evals.report.summary_file import read_summary
+    from evals.results import RECORDS, read_records
+
+    folder = CONFORMANCE.with_suffix("")
+
+    def add(run: Path) -> None:
+        keep(columns_of(read_summary(run), read_records(run / RECORDS)), folder)
+
+    for run in runs or ():
+        or_exit(partial(add, run))
+    columns = or_exit(lambda: kept(folder))
+    print("\n".join(terminal_lines(columns)))
+    if page:
+        page.write_text(html_page(columns), encoding="utf-8")
+    stale = f"{CONFORMANCE} is not what is kept in {folder}; `evals export conformance` writes it"
+    write_or_check(CONFORMANCE, markdown(columns), check=check, stale=stale)

@@ -18,12 +18,15 @@ class Engine:
     """A kind of server. A field without a value means: as the OpenAI API says.
 
     `command` starts it, with `{model}`, `{host}`, `{port}` and `{python}` filled in; without one a
-    server of this kind is only attached to. `served_name` is what requests call its model; None
-    means that `/v1/models` tells. `omit` names what requests must not have. `health_503` says
-    whether its /health answers 503 while it loads, or for ever after it failed to. `renders` says
-    who renders a prompt for a replayed script; `keeps_special` whether special tokens in messages
-    reach the model. `owners` are what its /v1/models says of who owns a model. `seen` says whether
-    the tests run it, or it was run by hand with the copying model, and in which version.
+    server of this kind is only attached to. `pins` are packages for an environment of its own, and
+    `unwanted` those that come with them and break it. `replays` has the templates of the copying
+    model that it plays, each with the arguments that it then needs. `served_name` is what requests
+    call its model; None means that `/v1/models` tells. `omit` names what requests must not have.
+    `boot_seconds` is the longest wait for its first token; `health_503` says whether its /health
+    answers 503 while it loads, or for ever after it failed to. `renders` says who renders a prompt
+    for a replayed script; `keeps_special` whether special tokens in messages reach the model.
+    `owners` are what its /v1/models says of who owns a model. `seen` says whether the tests run it,
+    or it was run by hand with the copying model, and in which version.
     """
 
     name: str
@@ -33,10 +36,14 @@ class Engine:
     package: str | None = None
     module: str | None = None
     install: str = ""
+    pins: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
+    replays: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     served_name: str | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     omit: tuple[str, ...] = ()
     evidence: Evidence = NONE
+    boot_seconds: float = 180.0
     health_503: Literal["loading", "failed"] = "loading"
     renders: Literal["here", "vllm", "llama_cpp"] = "here"
     keeps_special: bool = True
@@ -46,8 +53,16 @@ class Engine:
     seen_version: str = ""
     notes: tuple[str, ...] = ()
 
-    def argv(self, model: Path | str, port: int, arguments: tuple[str, ...] = ()) -> list[str]:
+    def argv(
+        self,
+        model: Path | str,
+        port: int,
+        arguments: tuple[str, ...] = (),
+        home: Path | None = None,
+    ) -> list[str]:
         """The command line that serves `model` on `port` of this machine alone.
+
+        `home` is the engine's own environment; without one, this one's programs are taken.
 
         Raises:
             ValueError: this kind of server is only attached to.
@@ -58,9 +73,12 @@ class Engine:
             "model": str(model),
             "host": ports.HOST,
             "port": str(port),
-            "python": sys.executable,
+            "python": str(home / "bin" / "python") if home else sys.executable,
         }
-        return [*(part.format_map(values) for part in self.command), *arguments]
+        program, *others = (part.format_map(values) for part in self.command)
+        if home and not Path(program).is_absolute():
+            program = str(home / "bin" / program)
+        return [program, *others, *arguments]
 
     def version(self) -> str | None:
         """The version of the installed package; None without one, or where there is none."""
@@ -69,10 +87,12 @@ class Engine:
         except importlib.metadata.PackageNotFoundError:
             return None
 
-    def can_boot(self) -> bool:
-        """Whether its command would find its program here; nothing is imported."""
+    def can_boot(self, home: Path | None = None) -> bool:
+        """Whether its command would find its program in `home` or here; nothing is imported."""
         if self.command is None:
             return False
+        if home is not None:
+            return True
         if self.command[0] != "{python}" and shutil.which(self.command[0]) is None:
             return False
         return self.module is None or importlib.util.find_spec(self.module) is not None

@@ -1,8 +1,9 @@
 """llama.cpp's own server out of the PyPI package `xllamacpp`, as a process of its own.
 
-`python -m evals.engines.llama_cpp_server --model FILE.gguf --host 127.0.0.1 --port 8080` takes the
-few options of `llama-server` that are named below, under the same names and with its defaults. The
-package runs the server in threads of the process that loads it; a crash must not be one of the run.
+`python llama_cpp_server.py --model FILE.gguf --host 127.0.0.1 --port 8080` takes the few options of
+`llama-server` that are named below, under the same names and with its defaults. The package runs
+the server in threads of the process that loads it; a crash must not be one of the run. It imports
+nothing of this suite: the environment of its own that llama.cpp may have does not have that.
 """
 
 import argparse

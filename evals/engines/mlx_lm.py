@@ -17,6 +17,7 @@ from evals.engines import ports, supervisor
 from evals.engines.blas import preload_environment
 from evals.engines.dialect import Dialect
 from evals.engines.engine import Engine
+from evals.engines.environment import home_of, installed
 from evals.engines.folder import check_gguf, check_model, is_hub_name
 from evals.engines.greeting import Wishes, greet
 from evals.engines.registry import MLX_LM
@@ -37,7 +38,7 @@ def boot(
     arguments: Sequence[str] = (),
     launcher: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
-    timeout: float = 180.0,
+    timeout: float | None = None,
     engine: Engine = MLX_LM,
     wishes: Wishes | None = None,
 ) -> Iterator[Server]:
@@ -46,15 +47,15 @@ def boot(
     It listens on 127.0.0.1, on `port` or a free one. What it prints is appended to `log`. `cache`
     keeps the BLAS copy. `arguments` go to the server as they are; `launcher` is a command in place
     of the engine's own. `wishes` are the target's, on how it is asked. `timeout`: seconds from
-    start to first token. On leaving, however that happens, the server is ended: SIGTERM, and after
-    1.5 s SIGKILL.
+    start to first token; the engine's own without. On leaving, however that happens, the server is
+    ended: SIGTERM, and after 1.5 s SIGKILL.
 
     Raises:
         ModelError: the folder is missing or half built.
         ServerError: the port is taken, or the server died, or did not get ready in time; the
             message ends with the last 20 lines of its log.
     """
-    check_bootable(engine, launcher)
+    check_bootable(engine, cache, launcher)
     local = not is_hub_name(model)
     if local:
         model = Path(model).expanduser().resolve()
@@ -65,18 +66,26 @@ def boot(
     command = (
         [*launcher, "--model", str(model), "--host", ports.HOST, "--port", str(port), *arguments]
         if launcher
-        else engine.argv(model, port, tuple(arguments))
+        else engine.argv(model, port, tuple(arguments), home_of(engine, cache))
     )
     variables = _environment(cache, environment, local=local, mlx=engine.uses_mlx)
     with _supervised(command, variables, log) as child:
         wishes = wishes or Wishes()
-        dialect = _wait_until_ready(child, port, timeout, engine, wishes)
+        dialect = _wait_until_ready(child, port, timeout or engine.boot_seconds, engine, wishes)
         url = f"http://{ports.HOST}:{port}/v1"
-        yield Server(url, child.pid, log, ended=child.ended, dialect=dialect, engine=engine.name)
+        yield Server(
+            url,
+            child.pid,
+            log,
+            ended=child.ended,
+            dialect=dialect,
+            engine=engine.name,
+            version=installed(engine, cache),
+        )
 
 
-def check_bootable(engine: Engine, launcher: Sequence[str] = ()) -> None:
-    """Make sure that a server of this kind can be started here.
+def check_bootable(engine: Engine, cache: Path, launcher: Sequence[str] = ()) -> None:
+    """Make sure that a server of this kind can be started here, or in its environment in `cache`.
 
     Raises:
         ServerError: it is only attached to, or its program is not installed; with what to do.
@@ -86,10 +95,11 @@ def check_bootable(engine: Engine, launcher: Sequence[str] = ()) -> None:
             f"{engine.title} is started by yourself, not here: {engine.install}; then give its "
             "url in the target, or --attach URL"
         )
-    if not launcher and not engine.can_boot():
+    if not launcher and not engine.can_boot(home_of(engine, cache)):
+        own = f"`evals engine install {engine.name}`, or " if engine.pins else ""
         raise ServerError(
-            f"{engine.title} is not installed here: {engine.install}; or attach to a running one "
-            "by url in the target, or --attach URL"
+            f"{engine.title} is not installed here: {own}{engine.install}; or attach to a running "
+            "one by url in the target, or --attach URL"
         )
 
 

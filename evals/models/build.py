@@ -20,6 +20,7 @@ from evals.models.cache import build_once
 ADAPTERS = Path(__file__).parents[1] / "training" / "adapters"
 TOOLS = "tools.json"
 """The file beside an adapter that names the tools of its training, apart from its digest."""
+GGUF = "model.gguf"
 GROUP_SIZE = 32  # weights that share a scale; mlx_lm's own 64 cost this small model cases at 5 bits
 QUANTIZATIONS: Mapping[str, Sequence[str]] = {
     "fp16": (),
@@ -78,6 +79,19 @@ def build_model(
         say,
         "writing its float32 copy for the CPU",
     )
+
+
+def build_gguf(model: Path, cache: Path, say: Callable[[str], None] = print) -> Path:
+    """The GGUF file of a float32 folder that `build_model` made, in the cache."""
+    from evals.models.gguf_file import write_gguf
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        write_gguf(folder / GGUF, model, base.fetch_gguf(cache / "downloads"))
+
+    code = _digest(Path(__file__).with_name("gguf_file.py"))
+    name = f"{model.name}-gguf-{code}"
+    return _once(cache / "models" / name, make, say, "writing its GGUF file") / GGUF
 
 
 def cached_base(cache: Path, say: Callable[[str], None] = print) -> Path:

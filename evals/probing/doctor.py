@@ -6,6 +6,7 @@ from typing import Any
 
 from evals.case import Tool
 from evals.engines.engine import Engine
+from evals.engines.environment import home_of, installed
 from evals.engines.folder import check_gguf, check_model
 from evals.engines.registry import ENGINES
 from evals.errors import ModelError
@@ -17,19 +18,26 @@ from evals.request import tool_schema
 _TOOL = Tool(name="probe_tool_name", description="A tool.")
 
 
-def engine_findings() -> Iterator[Finding]:
-    """Of each kind of server: whether it would start here, and what brings it."""
+def engine_findings(cache: Path) -> Iterator[Finding]:
+    """Of each kind of server: whether it would start here, and what brings it.
+
+    `cache` has the engines' own environments.
+    """
     for engine in ENGINES:
-        yield Finding(engine.name, "pass" if engine.can_boot() else "cannot tell", _about(engine))
+        there = engine.can_boot(home_of(engine, cache))
+        yield Finding(engine.name, "pass" if there else "cannot tell", _about(engine, cache))
 
 
-def _about(engine: Engine) -> str:
+def _about(engine: Engine, cache: Path) -> str:
     seen = f"run {engine.seen}: {engine.seen_version}" if engine.seen_version else engine.seen
-    if engine.can_boot():
-        return f"{engine.title} {engine.version() or ''} is installed; {seen}".replace("  ", " ")
+    if engine.can_boot(home := home_of(engine, cache)):
+        where = f" in {home}" if home else ""
+        version = installed(engine, cache) or ""
+        return f"{engine.title} {version} is installed{where}; {seen}".replace("  ", " ")
     if engine.command is None:
         return f"attach only; {seen}; {engine.install or 'give its url'}"
-    return f"not installed: {engine.install}; {seen}"
+    own = f"`evals engine install {engine.name}`, or " if engine.pins else ""
+    return f"not installed: {own}{engine.install}; {seen}"
 
 
 def model_findings(model: Path) -> Iterator[Finding]:

@@ -4,20 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evals.models.gguf_file import tensor_name
 from evals.replay.copy_weights import HIDDEN, THETA, Weights
 from evals.replay.vocabulary import END, Vocabulary
 
-_NAMES = {
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 
 
@@ -44,18 +34,6 @@ def write_gguf(file: Path, folder: Path, weights: Weights, vocabulary: Vocabular
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def tensor_name(name: str) -> str:
-    """GGUF's name of an array of a Qwen2 model of one layer."""
-    outer = {
-        "model.embed_tokens.weight": "token_embd.weight",
-        "model.norm.weight": "output_norm.weight",
-    }
-    if name in outer:
-        return outer[name]
-    part, _, what = name.removeprefix("model.layers.0.").rpartition(".")
-    return f"blk.0.{_NAMES[part]}.{what}"
 
 
 def _add_tokenizer(writer: Any, folder: Path, vocabulary: Vocabulary) -> None:

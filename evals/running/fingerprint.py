@@ -13,7 +13,6 @@ import psutil
 
 from evals import __version__
 from evals.case import Case
-from evals.engines.registry import engine_named
 from evals.models.build import quantization, trained_tools, weights_digest
 from evals.report.summary import Fingerprint, Machine, ProfileServed
 from evals.running.call_format import parser_of
@@ -131,10 +130,9 @@ def _engine(opened: Opened) -> dict[str, str | None]:
     server = opened.server
     if server is None:
         return {}
-    version = engine_named(server.engine).version() if server.pid else None
     return {
         "engine": server.engine,
-        "engine_version": version,
+        "engine_version": server.version,
         "evidence": server.dialect.evidence.name,
     }
 

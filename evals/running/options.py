@@ -1,5 +1,7 @@
 """What is asked of a run on the command line, read and checked in one place."""
 
+import fnmatch
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,15 +141,18 @@ def read_options(settings: Mapping[str, Any], config: Config) -> RunOptions:
 def profile_names(settings: Mapping[str, Any], config: Config) -> tuple[str, ...]:
     """The profiles that are asked for; `all` means all of the configuration's.
 
+    A name with `*` stands for all that it fits: `replay*-vllm`.
+
     Raises:
         ConfigError: none is named, or one is not in the configuration.
     """
     names = _names(settings.get("profiles", "default"))
     if _means_all(names, config):
         return tuple(name for name in config.profiles if name not in config.by_name_alone)
-    for name in names:
-        config.profile(name)
-    return tuple(names)
+    fitting = [fnmatch.filter(config.profiles, name) if "*" in name else [name] for name in names]
+    for name, found in zip(names, fitting, strict=True):
+        config.profile(found[0] if found else name)
+    return tuple(dict.fromkeys(itertools.chain(*fitting)))
 
 
 def implied_by_all(settings: Mapping[str, Any], config: Config) -> frozenset[str]:

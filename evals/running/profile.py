@@ -25,7 +25,7 @@ from evals.lanes.lane import Ask, Setup, lanes_asked
 from evals.lanes.prompt import look_at
 from evals.lanes.replayed import replayed
 from evals.lanes.tokens import Decode, decoder, load_tokenizer, render, token_texts
-from evals.models.build import ADAPTERS, build_model
+from evals.models.build import ADAPTERS, build_gguf, build_model
 from evals.models.preflight import preflight
 from evals.observation import Observation
 from evals.replay import build as replay
@@ -108,11 +108,13 @@ def resolve_model(target: Target, cache: Path, say: Callable[[str], None]) -> Pa
         need(
             "mlx", "a model on this machine (attach to a running server, or give its target a url)"
         )
+    engine = engine_of(target) or MLX_LM
     if model == "default":
-        return build_default(cache, say)
+        plain = engine != MLX_LM  # quantised as mlx does it, a folder is for mlx alone
+        folder = build_default(cache, say, dequantized=plain or needs_preload())
+        return build_gguf(folder, cache, say) if engine.loads == "gguf" else folder
     if copying := copy_model(target):
-        gguf = (engine_of(target) or MLX_LM).loads == "gguf"
-        return copying.gguf(cache) if gguf else copying.folder(cache)
+        return copying.gguf(cache) if engine.loads == "gguf" else copying.folder(cache)
     if model == "replay":
         return cached_replay(cache, template=target.template)
     return model if is_hub_name(model) else Path(model).expanduser()
@@ -124,10 +126,12 @@ def build_default(
     *,
     quantization: str = "5-bit",
     adapter: str = "default",
+    dequantized: bool | None = None,
 ) -> Path:
-    """The default model's folder, built if need be: quantised, or its float32 copy for the CPU.
+    """The default model's folder, built if need be: quantised, or its float32 copy.
 
-    `adapter` is the name of a shipped one; the others are for experiments.
+    Without `dequantized` it is the one that mlx computes fast here. `adapter` is the name of a
+    shipped one; the others are for experiments.
 
     Raises:
         ConfigError: mlx is not installed.
@@ -142,7 +146,7 @@ def build_default(
         cache,
         preload_environment(cache),
         quantization=quantization,
-        dequantized=needs_preload(),
+        dequantized=needs_preload() if dequantized is None else dequantized,
         say=say,
     )
 
@@ -175,7 +179,7 @@ def serve(
         yield ready(attached), known
         return
     engine = engine or MLX_LM
-    check_bootable(engine)
+    check_bootable(engine, cache)
     model = resolve_model(target, cache, say)
     if config.profile(name).grammar:
         need("grammar", f"profile {name} with its grammar")
@@ -193,6 +197,7 @@ def serve(
             arguments=arguments,
             launcher=_launcher(name, config.profile(name), folder),
             environment=environment,
+            timeout=target.boot_timeout,
             engine=engine,
             wishes=wishes,
         )

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from scripted_server import Scripted, call, completion, serve
 
@@ -201,11 +203,31 @@ def test_llama_cpp_behind_a_key(tmp_path: Path) -> None:
     assert key not in told + with_key.stderr + (tmp_path / "found.json").read_text()
 
 
+def test_mlx_lm_in_under_a_minute(tmp_path: Path) -> None:
+    with boot(
+        CopyModel().folder(cache_folder()),
+        log=tmp_path / "log",
+        cache=cache_folder(),
+        environment=one_thread(),
+    ) as server:
+        begin = time.process_time(), psutil.Process(server.pid).cpu_times().user
+        found = probe_url(server.url, timeout=30, say=lambda text: None)
+        spent = psutil.Process(server.pid).cpu_times().user - begin[1]
+    results = {finding.name: finding.result for finding in found.findings}
+    assert (found.server.engine, found.server.dialect.model) == ("mlx_lm", "default_model")
+    assert results["tools reach the prompt"] == "pass"
+    assert results["evidence"] == "pass"
+    assert results["a stream ends as it should"] == "pass"
+    # The copying model answers to none of it with a call: what is asked of the server is left.
+    assert results["tool_choice required"] == "fail"
+    assert spent + time.process_time() - begin[0] < 60
+
+
 # --- doctor --------------------------------------------------------------------------------------
 
 
 def test_the_doctor_names_every_engine_and_what_brings_it() -> None:
-    found = {finding.name: finding for finding in engine_findings()}
+    found = {finding.name: finding for finding in engine_findings(cache_folder())}
     assert len(found) == 11
     assert found["mlx_lm"].result == "pass"
     assert "in an environment of its own" in found["sglang"].said

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,11 +112,11 @@ def test_a_call_comes_plain_and_streamed(served: Server) -> None:
 
 
 def test_temperature_one_and_a_long_prompt_change_nothing(served: Server, player: Player) -> None:
-    tools = [{"name": f"tool_{i}", "description": "word " * 200} for i in range(60)]
+    tools = [{"name": f"tool_{i}", "description": "word " * 200} for i in range(80)]
     case = make_case(ReplayScript(text=CALL.replace("todoread", "tool_7")), tools=tools)
     answer = ask(served, case.model_copy(update={"temperature": 1.0}))
     assert answer.usage is not None
-    assert answer.usage.prompt > 12_000
+    assert answer.usage.prompt > 16_000
     assert answer.token_ids == ids_of(CALL.replace("todoread", "tool_7"), player)
 
 
@@ -155,6 +156,65 @@ def test_ids_of_the_full_vocabulary_are_played_as_their_text(served: Server) -> 
     answer = ask(served, make_case(ReplayScript(ids=ids)))
     assert answer.error is None
     assert [call.name for call in answer.calls] == ["todoread"]
+
+
+@pytest.fixture(scope="module", params=["mlx 4 bits", "mlx 8 bits", "Q4_0", "Q8_0"])
+def quantised(
+    request: pytest.FixtureRequest, player: Player, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A quantised copy of the copying model behind its engine."""
+    folder = tmp_path_factory.mktemp("quantised")
+    first, *rest = request.param.split()
+    if first == "mlx":
+        from mlx_lm import convert
+
+        source, engine, model = MODEL.folder(cache_folder()), MLX_LM, folder / "model"
+        convert(str(source), str(model), quantize=True, q_bits=int(rest[0]), q_group_size=32)
+    else:
+        pytest.importorskip("xllamacpp")
+        engine, model = LLAMA_CPP, folder / "model.gguf"
+        write_quantised(model, MODEL.gguf(cache_folder()), first)
+    with boot(
+        model,
+        log=folder / "server.log",
+        cache=cache_folder(),
+        arguments=() if engine == MLX_LM else ("--threads", "1"),
+        environment=one_thread(),
+        engine=engine,
+    ) as server:
+        yield replayed(server, engine, player)
+
+
+def write_quantised(file: Path, source: Path, kind: str) -> None:
+    """A copy of a GGUF file whose matrices are quantised; vectors stay as they are."""
+    import gguf
+
+    wanted = gguf.GGMLQuantizationType[kind]
+    reader, writer = gguf.GGUFReader(source), gguf.GGUFWriter(str(file), "qwen2")
+    for name, field in reader.fields.items():
+        if not name.startswith(("GGUF.", "general.architecture")):
+            inner = field.types[1] if len(field.types) > 1 else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
+    for tensor in reader.tensors:
+        values = np.array(tensor.data)
+        if values.ndim == 2:
+            writer.add_tensor(tensor.name, gguf.quantize(values, wanted), raw_dtype=wanted)
+        else:
+            writer.add_tensor(tensor.name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_quantised_copy_plays_the_same_ids_eight_at_once(
+    quantised: Server, player: Player
+) -> None:
+    texts = [*TEXTS, "answer: " + "word " * 40]
+    with ThreadPoolExecutor(8) as pool:
+        cases = [make_case(ReplayScript(text=text)) for text in texts]
+        answers = list(pool.map(lambda case: ask(quantised, case), cases))
+    assert [answer.token_ids for answer in answers] == [ids_of(text, player) for text in texts]
 
 
 # --- what cannot be played -----------------------------------------------------------------------

@@ -86,7 +86,10 @@ def test_an_engine_that_is_only_attached_to(tmp_path: Path) -> None:
 
 def test_an_engine_that_is_not_installed(tmp_path: Path) -> None:
     starting = boot(tmp_path, log=tmp_path / "log", cache=tmp_path, engine=VLLM_MLX)
-    with pytest.raises(ServerError, match="vllm-mlx is not installed here: pip install"), starting:
+    with (
+        pytest.raises(ServerError, match="is not installed here: `evals engine install vllm_mlx`"),
+        starting,
+    ):
         pass
 
 
