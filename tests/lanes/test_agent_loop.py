@@ -1,6 +1,7 @@
 """Lane `agent` in a program whose thread has an event loop that runs, as in an async test."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from scripted_server import TOOLS, call, completion, make_case, respond, serve
 
@@ -18,4 +19,5 @@ def test_it_asks_beside_a_loop_that_runs() -> None:
         assert seen.error is None
         return tuple(each.name for each in seen.calls)
 
-    assert asyncio.run(ask_within_a_loop()) == ("get_weather",)
+    with ThreadPoolExecutor(1) as thread:  # other tests may have a loop that runs in this one
+        assert thread.submit(asyncio.run, ask_within_a_loop()).result() == ("get_weather",)
