@@ -15,9 +15,13 @@ from evals.observation import Event, Observation
 from evals.report.html.files import report_run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Chromium without a window. Skipped where there is none, but never in CI."""
+    """Chromium without a window. Skipped where there is none, but never in CI.
+
+    It ends with its module: until then an event loop runs in this thread, where tests of other
+    modules could start none of their own.
+    """
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = [path for name in names if (path := shutil.which(name))]
     mac = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
