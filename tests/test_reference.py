@@ -165,7 +165,7 @@ def test_every_command_kind_and_key_is_there():
     assert "| `value` | number or null | " in written["summary.md"]
     for writer in WRITERS:
         assert f"| `{writer.name}` | {writer.doc} |" in written["summary.md"]
-    assert "| `in_flight` | integer, from 1 to 16 | `4` |" in written["configuration.md"]
+    assert "| `in_flight` | integer, from 1 to 256 | `4` |" in written["configuration.md"]
 
 
 def test_a_table_cell_holds_any_text():
