@@ -144,7 +144,35 @@ FOREIGN = [
     MINIMAX.format("README.md"),
     MUSE.format("README.md"),
     KIMI_K3.format("README.md"),
+    'Thought: Read it.\nAction: read_file\nAction Input: {"path": "README.md"}\nObservation:',
+    'Action: read_file\nAction Input: ```json\n{"path": "README.md"}\n```',
+    'Action: ```json\n[{"tool_name": "read_file", "parameters": {"path": "README.md"}}]\n```',
+    '✿FUNCTION✿: read_file\n✿ARGS✿: {"path": "README.md"}\n✿RESULT✿:',
+    "<|action_start|><|plugin|>\n"
+    '{"name": "read_file", "parameters": {"path": "README.md"}}<|action_end|>',
+    '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "read_file", '
+    '"parameters": {"path": "README.md"}}]<|END_ACTION|>',
+    '<|tools_prefix|>[{"read_file": {"path": "README.md"}}]<|tools_suffix|>',
+    '```tool_code\nread_file(path="README.md")\n```',
+    '<tool_code>\nread_file(path="README.md")\n</tool_code>',
+    f"<tool_code>\n{OBJECT}\n</tool_code>",
+    '<|from|>assistant\n<|recipient|>read_file\n<|content|>{"path": "README.md"}',
+    '>>>read_file\n{"path": "README.md"}',
+    f"functools[{OBJECT}]",
+    f'{{"tool_calls": [{OBJECT}]}}',
+    '<steptml:invoke name="read_file"><steptml:parameter name="path">README.md'
+    "</steptml:parameter></steptml:invoke>",
+    '<xai:function_call name="read_file"><parameter name="path">README.md</parameter>'
+    "</xai:function_call>",
 ]
+
+
+def test_calls_one_a_line_in_one_pair_of_tags_are_all_read():
+    text = f"<tool_calls>\n{OBJECT}\n{OBJECT.replace('README', 'OTHER')}\n</tool_calls>"
+    found = judged(text, "qwen3_coder", READ)
+    assert found.cause.kind == Kind.FORMAT_MISMATCH, found.why
+    assert "README.md" in found.why
+    assert "OTHER.md" in found.why
 
 
 @pytest.mark.parametrize("text", FOREIGN)
@@ -164,6 +192,11 @@ def test_such_a_call_where_an_answer_is_expected(text):
     "text",
     [
         "Use read_file with the path to see a file.",
+        "Action: read_file is what I would do first.",
+        "Action: wait\nAction Input: none",
+        ">>> read_file is the prompt of Python",
+        "```tool_code\nprint(1)\n```",
+        'The list {"tool_calls": []} is empty.',
         "Call read_file(path=...) when you need a file.",
         'The object {"name": "Ada", "arguments": {"age": 36}} describes a person.',
         'Each has a "name", such as {"name": "other"}.',
