@@ -28,11 +28,14 @@ EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(
 # Tests that boot nothing and load no model.
 PURE := tests/judging tests/formats tests/loading
 
+# Processes, signals and ports: asked of each system that a night runs on.
+BOOT := tests/engines/test_boot.py tests/engines/test_ports.py tests/running/test_machine.py
+
 # Tests that kill, hang or fill a disk, minutes each.
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
-	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py
+	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py tests/test_night.py
 
-.PHONY: help setup eval report test test-fast test-kills test-reliability soak check docs format lock model train audit \
+.PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
 	engines bench-formats bench-sweep mutants coverage clean
 
 help: ## this list
@@ -65,6 +68,9 @@ test-reliability: $(READY) ## slow tests: dying and hanging servers, kills, full
 
 test-fast: $(READY) ## its pure tests alone: judging, formats, case files (half a minute)
 	METAMORPHIC_EVERY=24 $(BIN)/python -m pytest $(PURE) -n 2 -q
+
+test-boot: $(READY) ## boot, signals and ports alone: what another system may do otherwise (minutes)
+	$(BIN)/python -m pytest $(BOOT) -q
 
 test-kills: $(READY) ## kill N=10 runs each of pytest, worker and server at random; resume each
 	PYTHONPATH=tests $(BIN)/python tests/kills.py -n $(N)

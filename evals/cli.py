@@ -58,7 +58,7 @@ _add(app, "Begin", authoring.init, authoring.new, authoring.record)
 _add(app, "Ask and judge", runs.run, context_settings=_AS_PYTEST)
 _add(app, "Ask and judge", runs.rejudge, runs.merge)
 _add(app, "Look at runs", reports.report, runs.compare, runs.accept)
-_add(app, "Look before asking", probing.probe, probing.doctor)
+_add(app, "Look before asking", probing.probe, probing.doctor, probing.machine)
 _add(app, "Case files", cases.validate, cases.schema)
 _export = _group("export", "A run for Allure or GitHub; cases for BFCL or promptfoo.")
 _add(_export, None, reports.allure, reports.github, reports.findings, reports.conformance)
@@ -77,6 +77,7 @@ _add(
     _group("model", "The default model, and data to train models with."),
     None,
     model.build,
+    model.digest,
     probing.copying,
     model.train,
     model.audit,

@@ -31,15 +31,28 @@ _ROW_SHAPE = OneOf("shape of rows", _row_shapes)
 def build(
     quantization: Annotated[str, typer.Option(help="fp16, 8-bit … 2-bit, mixed-4-6 …")] = "5-bit",
     adapter: Annotated[str, typer.Option(help="a shipped adapter")] = "default",
+    weights: Annotated[
+        str | None, typer.Option(help="exit code 1 unless its weights have this digest")
+    ] = None,
 ) -> None:
     """Build the default model in the form that this machine serves, and print its folder."""
     from evals.config import cache_folder
+    from evals.models.build import check_weights
     from evals.running.profile import build_default
 
     folder = or_exit(
         lambda: build_default(cache_folder(), print, quantization=quantization, adapter=adapter)
     )
+    if weights:
+        or_exit(lambda: check_weights(folder, weights))
     print(folder)
+
+
+def digest(model: Annotated[Path, typer.Argument(help="a model's folder")]) -> None:
+    """Print the digest of a model's weights, as a run's fingerprint has it."""
+    from evals.models.build import weights_digest
+
+    print(weights_digest(model))
 
 
 def train(

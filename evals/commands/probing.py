@@ -1,12 +1,14 @@
-"""Commands that look before anything is asked: probe, doctor, and the replay model's folder."""
+"""Commands that look before anything is asked: probe, doctor, machine, install and copying."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from evals.commands.terminal import or_exit
+from evals.errors import EvalsError
 
 
 def probe(
@@ -48,6 +50,30 @@ def doctor(
     findings = list(model_findings(model) if model else engine_findings(cache_folder()))
     print("\n".join(table_lines(findings)))
     raise typer.Exit(1 if any(finding.result == "fail" for finding in findings) else 0)
+
+
+def machine(
+    require: Annotated[
+        Literal["gpu", "cpu"] | None,
+        typer.Option(help="exit code 1 unless mlx computes on it"),
+    ] = None,
+) -> None:
+    """Tell what computes here: chip, device, memory, system and versions, as a run records it."""
+    from evals.report.github.commands import escape_data
+    from evals.running.fingerprint import versions
+    from evals.running.machine import check_device, machine_lines, this_machine
+
+    here = this_machine()
+    print("\n".join(machine_lines(here, versions())))
+    if require is None:
+        return
+    try:
+        check_device(here, require)
+    except EvalsError as error:
+        # Of a job that ends here, the run's page shows this and nothing else.
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            print(f"::error title=what computes::{escape_data(str(error))}", flush=True)
+        sys.exit(str(error))
 
 
 def install(

@@ -41,13 +41,21 @@ def report(
     print(f"report: {page}")
 
 
-def allure(run: RunFolder = LATEST) -> None:
+def allure(
+    run: RunFolder = LATEST,
+    multi_file: Annotated[
+        bool, typer.Option("--multi-file", help="for a web server: tests load as they are opened")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", help="folder (default: in the run)")] = None,
+) -> None:
     """Write the Allure 3 report of a run, one HTML file; needs Node.js."""
     from evals.config import cache_folder
     from evals.report.allure.html import make_html
 
     start = time.monotonic()
-    page = or_exit(lambda: make_html(run, cache_folder(), print))
+    page = or_exit(
+        lambda: make_html(run, cache_folder(), print, output=output, multi_file=multi_file)
+    )
     print(f"allure: {page} ({time.monotonic() - start:.0f} s)")
 
 

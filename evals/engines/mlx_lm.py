@@ -213,8 +213,9 @@ def _wait_until_ready(
         if asked and engine.health_503 == "failed" and _is_unhealthy(port):
             raise child.error("the server could not load the model")
         if not asked and ports.answers(port) and not _is_loading(port, engine):
-            # Asked after `answers`: our own server, once it answers, is certainly seen to listen.
-            if not ports.listens(child.pid, port) and not child.ended(within=0.5):
+            # Asked after `answers`: our own server, once it answers, is certainly seen to listen,
+            # unless nobody may look. Then the first token says whose it is.
+            if ports.listens(child.pid, port) is False and not child.ended(within=0.5):
                 raise child.error(f"port {port} was taken by another program during the boot")
             _ask_in_background(port, left, outcome, engine, wishes)
             asked = True

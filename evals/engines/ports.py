@@ -51,19 +51,31 @@ def answers(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def listens(pid: int, port: int) -> bool:
-    """Whether the process, or one that it started, listens on `port`."""
+def listens(pid: int, port: int) -> bool | None:
+    """Whether the process, or one that it started, listens on `port`; None if that is unknown.
+
+    macOS at times refuses to show the connections of a process, even of one's own in another
+    session: what may not be looked at says neither yes nor no.
+    """
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
+    except psutil.AccessDenied:
+        return None
     except psutil.Error:
         return False
-    return any(port in _listening(member) for member in family)
+    seen = [_listening(member) for member in family]
+    if any(port in ports for ports in seen if ports is not None):
+        return True
+    return None if None in seen else False
 
 
-def _listening(process: psutil.Process) -> set[int]:
+def _listening(process: psutil.Process) -> set[int] | None:
+    """The ports that a process listens on; None where this user may not know."""
     try:
         connections = process.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return None
     except psutil.Error:
         return set()
     return {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN and c.laddr}
@@ -71,7 +83,7 @@ def _listening(process: psutil.Process) -> set[int]:
 
 def _holder(port: int) -> str:
     for process in psutil.process_iter():
-        if port in _listening(process):
+        if port in (_listening(process) or ()):
             try:
                 return f"pid {process.pid} ({process.name()})"
             except psutil.Error:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evals.errors import ModelError
@@ -53,31 +54,48 @@ def build_model(
     if quantization not in QUANTIZATIONS:
         allowed = ", ".join(QUANTIZATIONS)
         raise ModelError(f"model: unknown quantisation {quantization!r} (choose from {allowed})")
-    base_model = cached_base(cache, say)
-    name = f"{base_model.name}-{_adapter_digest(adapter)}"
-    model = _once(
-        cache / "models" / f"{name}-fp16",
-        lambda folder: _fuse(base_model, adapter, folder, environment),
-        say,
-        "fusing the adapter to float16",
-    )
-    if options := QUANTIZATIONS[quantization]:
-        # Scales in float16, as everywhere: mlx_lm would take the base's float32 for them.
-        fused, group = model, ("--q-group-size", str(GROUP_SIZE), "--dtype", "float16")
-        model = _once(
-            cache / "models" / f"{name}-{quantization.replace('-bit', 'bit')}-group{GROUP_SIZE}",
-            lambda folder: _convert(fused, folder, environment, [*options, *group]),
-            say,
-            f"quantising: {quantization}",
+    models, options = cache / "models", QUANTIZATIONS[quantization]
+    name = f"{_base_folder(cache).name}-{_adapter_digest(adapter)}"
+
+    def converting(*settings: str) -> Callable[[Path, Path], None]:
+        return lambda source, folder: _convert(source, folder, environment, settings)
+
+    steps = [
+        _Step(
+            models / f"{name}-fp16",
+            lambda source, folder: _fuse(source, adapter, folder, environment),
+            "fusing the adapter to float16",
         )
-    if not dequantized:
-        return model
-    to_float32 = ["--dequantize"] if options else []
+    ]
+    if options:
+        # Scales in float16, as everywhere: mlx_lm would take the base's float32 for them.
+        group = ("--q-group-size", str(GROUP_SIZE), "--dtype", "float16")
+        short = quantization.replace("-bit", "bit")
+        folder = models / f"{name}-{short}-group{GROUP_SIZE}"
+        steps.append(_Step(folder, converting(*options, *group), f"quantising: {quantization}"))
+    if dequantized:
+        to_float32 = (*(["--dequantize"] if options else []), "--dtype", "float32")
+        folder = models / f"{steps[-1].folder.name}-float32"
+        steps.append(_Step(folder, converting(*to_float32), "writing its float32 copy for the CPU"))
+    return _last(steps, lambda: cached_base(cache, say), say)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A folder that is made of the one before it, and how."""
+
+    folder: Path
+    make: Callable[[Path, Path], None]
+    what: str
+
+
+def _last(steps: Sequence[_Step], first: Callable[[], Path], say: Callable[[str], None]) -> Path:
+    """The folder of the last step. One that is there, handed over maybe, needs none before it."""
+    if not steps:
+        return first()
+    *before, step = steps
     return _once(
-        cache / "models" / f"{model.name}-float32",
-        lambda folder: _convert(model, folder, environment, [*to_float32, "--dtype", "float32"]),
-        say,
-        "writing its float32 copy for the CPU",
+        step.folder, lambda folder: step.make(_last(before, first, say), folder), say, step.what
     )
 
 
@@ -95,14 +113,30 @@ def build_gguf(model: Path, cache: Path, say: Callable[[str], None] = print) -> 
 
 
 def cached_base(cache: Path, say: Callable[[str], None] = print) -> Path:
-    """The base model's folder in the cache."""
-    sources = [Path(base.__file__), base.CHAT_TEMPLATE]
+    """The base model's folder in the cache; built if need be."""
     return _once(
-        cache / "models" / f"smollm2-135m-{_digest(*sources)}",
+        _base_folder(cache),
         lambda folder: base.build_base(folder, cache / "downloads"),
         say,
         "fetching and converting the base model",
     )
+
+
+def _base_folder(cache: Path) -> Path:
+    return cache / "models" / f"smollm2-135m-{_digest(Path(base.__file__), base.CHAT_TEMPLATE)}"
+
+
+def check_weights(model: Path, wanted: str) -> None:
+    """Make sure that the weights of a folder are those with the digest `wanted`.
+
+    Raises:
+        ModelError: they are others.
+    """
+    if (found := weights_digest(model)) != wanted:
+        raise ModelError(
+            f"model: the weights in {model} are {found}, and {wanted} were to be served; remove "
+            "that folder, and take the one that was built once for all"
+        )
 
 
 def _once(

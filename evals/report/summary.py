@@ -110,8 +110,16 @@ class Machine:
 
     system: str | None = None
     """The operating system: `Linux`, `Darwin`."""
+    system_version: str | None = None
+    """Its version, of macOS with the build."""
     arch: str | None = None
     """The processor's architecture: `x86_64`, `arm64`."""
+    chip: str | None = None
+    """The processor's name."""
+    device: str | None = None
+    """What mlx computes on: `gpu: NAME` or `cpu`; null where mlx is not installed."""
+    image: str | None = None
+    """The image of a GitHub-hosted runner, with its version."""
     python: str | None = None
     """The version of Python."""
     cores: int | str | None = None

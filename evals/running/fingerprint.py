@@ -4,18 +4,16 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
-
 from evals import __version__
 from evals.case import Case
 from evals.models.build import quantization, trained_tools, weights_digest
-from evals.report.summary import Fingerprint, Machine, ProfileServed
+from evals.report.summary import Fingerprint, ProfileServed
 from evals.running.call_format import parser_of
+from evals.running.machine import this_machine
 from evals.running.profile import Opened
 
 _GRADERS = (
@@ -28,7 +26,17 @@ _GRADERS = (
     "json_text.py",
 )
 """Rooms and modules below `evals/` that a verdict or a rate can depend on."""
-_PACKAGES = ("mlx", "mlx-lm", "openai", "pydantic-ai-slim", "pytest", "transformers")
+_PACKAGES = (
+    "mlx",
+    "mlx-metal",
+    "mlx-cpu",
+    "mlx-lm",
+    "llguidance",
+    "openai",
+    "pydantic-ai-slim",
+    "pytest",
+    "transformers",
+)
 
 
 def suite_digest(cases: Iterable[Case]) -> str:
@@ -76,19 +84,13 @@ def fingerprint(cases: Iterable[Case], profiles: Mapping[str, ProfileServed]) ->
         cases=case_digests(cases),
         graders=graders_digest(),
         grader_parts={name: graders_digest([name]) for name in _GRADERS},
-        versions=_versions(),
-        machine=Machine(
-            system=platform.system(),
-            arch=platform.machine(),
-            python=platform.python_version(),
-            cores=psutil.cpu_count(),
-            memory_gib=round(psutil.virtual_memory().total / 2**30),
-        ),
+        versions=versions(),
+        machine=this_machine(),
         profiles=dict(profiles),
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """The packages that are installed, each with its version: extras may be missing."""
     found = {}
     for name in _PACKAGES:

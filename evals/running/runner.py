@@ -28,6 +28,8 @@ from evals.running.profile import Opened
 from evals.running.questions import Question
 
 _Group = Sequence[Question]
+_ALIKE = 3
+"""Rounds until two lanes find the same in the server's prompt cache; an eviction may cost one."""
 
 
 class Runner:
@@ -133,12 +135,26 @@ class Runner:
             # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
             with self._alone.exclusive():
                 both = (PLAIN.name, *differing)
-                again = {lane: self._life.ask(lane, group[0].case) for lane in both}
+                again = self._ask_alike(both, group[0].case)
             if not any(answer.error for answer in again.values()):
                 for lane in {*both} & {*lanes}:
                     records[lane] = self._judge(group[0], lane, again, asked_alone=True)
                     self._keep(records[lane])
         return records
+
+    def _ask_alike(self, lanes: Sequence[str], case: Case) -> dict[str, Observation]:
+        """An answer of each lane, all begun with as many tokens from the server's prompt cache.
+
+        What comes out of the cache was computed in other batches than what is not in it, and so is
+        rounded otherwise. No request can tell mlx_lm's server to leave its cache alone; asked again
+        it has the whole prompt, for each lane alike.
+        """
+        answers: dict[str, Observation] = {}
+        for _ in range(_ALIKE):
+            answers = {lane: self._life.ask(lane, case) for lane in lanes}
+            if len({_cached(answer) for answer in answers.values()}) == 1:
+                break
+        return answers
 
     def _records(self, group: _Group) -> dict[str, Record]:
         """The judged answers; each is saved before the next lane is asked."""
@@ -217,6 +233,11 @@ def is_answer_to(record: Record, case: Case) -> bool:
 def judged(answer: Answer) -> Record:
     """The record of an answer, or of a record that is to be judged again."""
     return Record.of(answer, judge(answer))
+
+
+def _cached(answer: Observation) -> int | None:
+    """Tokens of the prompt that came from the server's cache; None if it does not say so."""
+    return answer.usage.cached if answer.usage else None
 
 
 def _key(question: Question) -> tuple[str, str, int]:

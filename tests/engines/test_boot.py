@@ -244,6 +244,27 @@ def test_another_program_that_takes_the_port_during_the_boot_is_not_taken_for_th
         pass
 
 
+def test_where_nobody_may_look_at_ports_the_first_token_says_whose_the_server_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(process: psutil.Process, kind: str = "tcp") -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "net_connections", refuse)
+    with boot(folder, log=tmp_path / "log", cache=tmp_path, launcher=stand_in()) as server:
+        assert exchange(server.url, "/models", timeout=5.0)[0] == 200
+
+    # Who took the port gives no token, and that is said in place of a guess.
+    launcher = (sys.executable, "-c", "import time; time.sleep(60)")
+    port = ports.free_port()
+    with (
+        _thief(port),
+        pytest.raises(ServerError, match=r"did not answer within|no first token"),
+        boot(folder, log=tmp_path / "log", cache=tmp_path, port=port, launcher=launcher, timeout=4),
+    ):
+        pass
+
+
 @contextmanager
 def _thief(port: int) -> Iterator[None]:
     """Listens on `port` half a second after the block has begun, until it ends."""

@@ -1,4 +1,4 @@
-"""The Allure 3 report of a run: one HTML file, by the npm packages that `npm/` pins.
+"""The Allure 3 report of a run: one HTML file or many, by the npm packages that `npm/` pins.
 
 They are installed once, into the cache. Node.js is the only thing that has to be there.
 """
@@ -28,19 +28,30 @@ _WITHOUT = (
 )
 
 
-def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
-    """Write `<run>/allure-report/index.html` and return it; the run joins the history once.
+def make_html(
+    run: Path,
+    cache: Path,
+    say: Callable[[str], None],
+    *,
+    output: Path | None = None,
+    multi_file: bool = False,
+) -> Path:
+    """Write the report into `output`, return its page, and let the run join the history once.
 
-    The history is beside the run's folder, so that the runs of one `reports/` share it. A run of a
-    part of the suite is shown against it, and does not join.
+    Without `output` it is `<run>/allure-report`. One file opens from a disk; `multi_file` is for a
+    web server: the page loads each test when it is opened. The history is beside the run's folder,
+    so that the runs of one `reports/` share it. A run of a part of the suite is shown against it,
+    and does not join.
 
     Raises:
         ConfigError: `run` is not a folder of a finished run.
-        EvalsError: Node.js is missing or too old, or a command failed.
+        EvalsError: Node.js is missing or too old, or a command failed; or `output` holds
+            something else than a report.
     """
     run = run.resolve()
     summary = read_summary(run)
-    results, output, history = run / RESULTS, run / "allure-report", run.parent / HISTORY
+    results, history = run / RESULTS, run.parent / HISTORY
+    output = output.resolve() if output else run / "allure-report"
     if not any(results.glob("*-result.json")):
         records = StoredRecords.read(run / RECORDS)
         write_results(records, summary, results)
@@ -48,13 +59,21 @@ def make_html(run: Path, cache: Path, say: Callable[[str], None]) -> Path:
     _check_node(results)
     packages = install(cache, say)
     forget(history, summary.run.id)
-    shutil.rmtree(output, ignore_errors=True)
+    _clear(output)
     # Node.js looks for packages where the script is.
     script = shutil.copy(PACKAGES / "report.mjs", packages)
-    said = _command(["node", script, run / "summary.json", results, output, history])
+    form = "multi-file" if multi_file else "single-file"
+    said = _command(["node", script, run / "summary.json", results, output, history, form])
     if "error parsing" in said:
         raise EvalsError(f"allure: it cannot read some of {results}:\n{said}")
     return output / "index.html"
+
+
+def _clear(output: Path) -> None:
+    """Remove an earlier report, and nothing else."""
+    if output.is_dir() and any(output.iterdir()) and not (output / "index.html").is_file():
+        raise EvalsError(f"{output}: is not empty, and holds no report; give another folder")
+    shutil.rmtree(output, ignore_errors=True)
 
 
 def _check_node(results: Path) -> None:

@@ -73,7 +73,8 @@ def _environment(summary: Summary, variables: Mapping[str, str]) -> Iterator[str
 
 
 def _listed(parts: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in parts.items())
+    known = {name.replace("_", " "): v for name, v in parts.items() if v not in (None, ())}
+    return ", ".join(f"{name} {value}" for name, value in known.items())
 
 
 def _case(problem: Problem, variables: Mapping[str, str]) -> Iterator[str]:

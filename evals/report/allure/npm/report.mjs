@@ -1,11 +1,11 @@
-// Writes the Allure 3 report of one run: node report.mjs SUMMARY RESULTS OUTPUT HISTORY
+// Writes the Allure 3 report of one run: node report.mjs SUMMARY RESULTS OUTPUT HISTORY FORM
 // What `allure generate` does, with the run's own gate in place of Allure's rules, which know
 // neither intervals nor the difference between a miss and a violation.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AllureReport, resolveConfig } from "@allurereport/core";
 
-const [summaryPath, results, output, historyPath] = process.argv.slice(2);
+const [summaryPath, results, output, historyPath, form] = process.argv.slice(2);
 const summary = JSON.parse(readFileSync(summaryPath, "utf8"));
 const samples = JSON.parse(readFileSync(join(results, "rates-perf.json"), "utf8"));
 
@@ -35,7 +35,7 @@ const config = await resolveConfig({
   plugins: {
     awesome: {
       options: {
-        singleFile: true,
+        singleFile: form === "single-file",
         reportLanguage: "en",
         groupBy: ["parentSuite", "suite", "subSuite"],
         stepTreeExpansion: "expanded",
