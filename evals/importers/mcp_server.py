@@ -6,6 +6,7 @@ from typing import Any
 
 from evals.errors import HarnessError
 from evals.extras import need
+from evals.loops import run_apart
 
 MAX_TOOLS = 128
 """More tools than that in one question engines refuse: each case names its own."""
@@ -24,7 +25,7 @@ def list_tools(server: str, *, timeout: float) -> list[dict[str, Any]]:
     """
     need("mcp", "tools from an MCP server")
     try:
-        return asyncio.run(asyncio.wait_for(_listed(server, timeout), timeout))
+        return run_apart(asyncio.wait_for(_listed(server, timeout), timeout))
     except TimeoutError:
         raise HarnessError(f"{server}: no list of tools within {timeout:g} s") from None
     except BaseExceptionGroup as group:

@@ -8,12 +8,9 @@ The library rewrites schemas and messages its own way before it sends them; that
 lane, so its prompt may differ from the other lanes' prompt.
 """
 
-import asyncio
 import json
-import threading
 import time
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -40,6 +37,7 @@ from evals.case import Case
 from evals.engines.server import Server
 from evals.lanes.agent_client import Transport, open_client
 from evals.lanes.tokens import Decode
+from evals.loops import run_apart
 from evals.observation import AGENT, Call, Observation
 from evals.request import MODEL, build_messages
 from evals.wire.bounds import MAX_RESPONSE_BYTES
@@ -74,7 +72,7 @@ def ask(
     calls: list[Call] = []
     transport = Transport(server, timeout, max_bytes, decode)
     try:
-        values = _run(_answer(server, case, messages, calls, transport))
+        values = run_apart(_answer(server, case, messages, calls, transport))
     except Exception as error:  # whatever the library and the client in it raise
         values = _without_answer(error, transport)
     exchange, received = transport.exchange, transport.received
@@ -90,23 +88,6 @@ def ask(
         **values,
     )
     return server.dialect.hide(answer)
-
-
-def _run(answering: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    """The outcome, by a loop of its own thread: the caller's may have one that runs already.
-
-    A daemon, where the thread of a pool would keep a process that ends until the answer is there.
-    """
-    outcome: Future[dict[str, Any]] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(asyncio.run(answering))
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="agent", daemon=True).start()
-    return outcome.result()
 
 
 def _without_answer(error: Exception, transport: Transport) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Lists of tools as MCP servers give them: taken over, listed, or refused; and real servers."""
 
+import asyncio
 import importlib.util
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evals.cli import app
+from evals.engines.ports import free_port
 from evals.errors import ConfigError, HarnessError
 from evals.importers.mcp_server import list_tools
 from evals.importers.tool_list import write_tools
@@ -24,7 +26,7 @@ for number in range({count}):
     def tool(at: str, times: int = 1) -> str:
         raise AssertionError("called")
     server.add_tool(tool, name=f"tool_{{number}}", description="Does it.")
-server.run()
+server.run({how})
 """
 
 
@@ -64,7 +66,7 @@ def test_without_the_extra_the_command_is_named(tmp_path):
 @needs_mcp
 @pytest.mark.parametrize("count", [3, 300])
 def test_a_server_that_is_started_gives_its_list(tmp_path, count):
-    (tmp_path / "server.py").write_text(SERVER.format(count=count))
+    (tmp_path / "server.py").write_text(SERVER.format(count=count, how=""))
     command = f"{sys.executable} {tmp_path / 'server.py'}"
     path = tmp_path / "t.yaml"
     words = ["import", "mcp", command, "--to", str(path), "--timeout", "60"]
@@ -74,6 +76,37 @@ def test_a_server_that_is_started_gives_its_list(tmp_path, count):
     tools = tools_of_file(path, tmp_path)
     assert len(tools) == count
     assert tools[0].parameters["required"] == ["at"]
+
+
+@needs_mcp
+def test_a_server_over_http_gives_its_list_also_beside_a_loop_that_runs(tmp_path):
+    port = free_port()
+    how = f'"streamable-http", host="127.0.0.1", port={port}'
+    (tmp_path / "server.py").write_text(SERVER.format(count=20, how=how))
+    command = [sys.executable, str(tmp_path / "server.py")]
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+
+            async def listed():
+                return list_tools(f"http://127.0.0.1:{port}/mcp", timeout=10)
+
+            tools = when_up(lambda: asyncio.run(listed()))
+        finally:
+            process.terminate()
+    assert [tool["name"] for tool in tools] == [f"tool_{number}" for number in range(20)]
+    assert tools[0]["inputSchema"]["required"] == ["at"]
+
+
+def when_up(ask):
+    """What `ask` gives once the server listens, within half a minute."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return ask()
+        except HarnessError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 @needs_mcp
