@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from evals.case import Case, Expect
+from evals.case import Case, Expect, ReplayScript
 from evals.judging import diagnosis
 from evals.lanes.lane import lane_named
 from evals.observation import Observation, Traits
@@ -29,6 +29,19 @@ def case(expect: Any = None, ask: str = "Please do.", **values: Any) -> Case:
     wanted = expect or {"answer": {}}
     values["expect"] = wanted if isinstance(wanted, Expect) else Expect.model_validate(wanted)
     return Case(**{"id": "c", "path": "cases/c.yaml", "line": 1, "category": "c", **values})
+
+
+def played(script: ReplayScript | None = None, **changes: Any) -> Case:
+    """A case with the tool `todoread` whose answer a replay model plays."""
+    values: dict[str, Any] = {
+        **{"id": "played", "path": "cases/played.yaml", "line": 1, "category": "played"},
+        "messages": [{"role": "user", "content": "Check my tasks."}],
+        "tools": [{"name": "todoread"}],
+        "expect": {"answer": {}},
+        "replay": script.model_dump() if script else None,
+        "max_tokens": 1000,
+    }
+    return Case.model_validate({**values, **changes})
 
 
 def observation(lane: str = "server", **values: Any) -> Observation:

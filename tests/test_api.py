@@ -1,9 +1,11 @@
 """The API for tests of one's own: cases, a target, an answer, and the story of a failure."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from builders import ENTRY
@@ -14,6 +16,7 @@ from evals import (
     CaseFailed,
     HarnessError,
     Tool,
+    api,
     judge_response,
     load_cases,
     make_case,
@@ -22,6 +25,7 @@ from evals import (
 )
 from evals.errors import CaseFileError
 
+ROOT = Path(evals.__file__).parent
 LOOK = Tool(name="look", parameters={"type": "object", "properties": {"at": {"type": "string"}}})
 CASE = make_case(
     "Look at it.", tools=[LOOK], expect={"call": {"name": "look", "arguments": {"at": "it"}}}
@@ -128,3 +132,14 @@ def test_in_a_test_the_fixture_asks_and_fails_with_the_story(tmp_path):
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "Look at them." in done.stdout
     assert "evals/api.py" not in done.stdout.partition("short test summary")[0]
+
+
+def test_package_stub_and_module_name_the_same():
+    stub = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
+    listed = next(
+        ast.literal_eval(node.value)
+        for node in stub.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    assert listed == evals.__all__ == api.__all__
+    assert [getattr(evals, name) for name in listed] == [getattr(api, name) for name in listed]

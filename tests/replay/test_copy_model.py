@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import builders
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,21 +43,6 @@ TEXTS = (
     "'re <think>so</think> 9007199254740993",
     "word " * 300,
 )
-
-
-def make_case(script: ReplayScript | None, **changes: Any) -> Case:
-    values: dict[str, Any] = {
-        "id": "played",
-        "path": "cases/played.yaml",
-        "line": 1,
-        "category": "played",
-        "messages": [{"role": "user", "content": "Check my tasks."}],
-        "tools": [{"name": "todoread"}],
-        "expect": {"answer": {}},
-        "replay": script,
-        "max_tokens": 1000,
-    }
-    return Case.model_validate({**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +84,13 @@ def ids_of(text: str, player: Player) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_ids_are_the_script(served: Server, player: Player, text: str) -> None:
-    answer = ask(served, make_case(ReplayScript(text=text)))
+    answer = ask(served, builders.played(ReplayScript(text=text)))
     assert answer.error is None
     assert answer.token_ids == ids_of(text, player)
 
 
 def test_a_call_comes_plain_and_streamed(served: Server) -> None:
-    case = make_case(ReplayScript(text=CALL))
+    case = builders.played(ReplayScript(text=CALL))
     for answer in (ask(served, case), stream_lane.ask(served, case, timeout=60)):
         assert answer.error is None
         assert [(call.name, call.arguments) for call in answer.calls] == [("todoread", "{}")]
@@ -113,7 +99,7 @@ def test_a_call_comes_plain_and_streamed(served: Server) -> None:
 
 def test_temperature_one_and_a_long_prompt_change_nothing(served: Server, player: Player) -> None:
     tools = [{"name": f"tool_{i}", "description": "word " * 200} for i in range(80)]
-    case = make_case(ReplayScript(text=CALL.replace("todoread", "tool_7")), tools=tools)
+    case = builders.played(ReplayScript(text=CALL.replace("todoread", "tool_7")), tools=tools)
     answer = ask(served, case.model_copy(update={"temperature": 1.0}))
     assert answer.usage is not None
     assert answer.usage.prompt > 16_000
@@ -124,19 +110,19 @@ def test_eight_at_once_get_each_their_own(served: Server, player: Player) -> Non
     texts = [f"answer {number}: " + f"word{number} " * (3 + 9 * number) for number in range(8)] * 2
     with ThreadPoolExecutor(8) as pool:
         answers = list(
-            pool.map(lambda text: ask(served, make_case(ReplayScript(text=text))), texts)
+            pool.map(lambda text: ask(served, builders.played(ReplayScript(text=text))), texts)
         )
     assert [answer.token_ids for answer in answers] == [ids_of(text, player) for text in texts]
 
 
 def test_max_tokens_cuts_a_script(served: Server, player: Player) -> None:
-    answer = ask(served, make_case(ReplayScript(text="one two three four"), max_tokens=2))
+    answer = ask(served, builders.played(ReplayScript(text="one two three four"), max_tokens=2))
     assert answer.token_ids == ids_of("one two three four", player)[:2]
     assert answer.finish_reason == "length"
 
 
 def test_a_tool_result_carries_the_next_script(served: Server, player: Player) -> None:
-    first = build_request(make_case(ReplayScript(text=CALL)))["messages"]
+    first = build_request(builders.played(ReplayScript(text=CALL)))["messages"]
     result = f"nothing {embed(ReplayScript(text='There is nothing to do.'))}"
     function = {"name": "todoread", "arguments": "{}"}
     turns = [
@@ -147,13 +133,13 @@ def test_a_tool_result_carries_the_next_script(served: Server, player: Player) -
         },
         {"role": "tool", "tool_call_id": "1", "content": result},
     ]
-    answer = ask(served, make_case(None, messages=[*first, *turns]))
+    answer = ask(served, builders.played(None, messages=[*first, *turns]))
     assert answer.token_ids == ids_of("There is nothing to do.", player)
 
 
 def test_ids_of_the_full_vocabulary_are_played_as_their_text(served: Server) -> None:
     ids = (151657, 198, 27, 1688, 24000, 67465, 329, 397, 522, 1688, 397, 151658)
-    answer = ask(served, make_case(ReplayScript(ids=ids)))
+    answer = ask(served, builders.played(ReplayScript(ids=ids)))
     assert answer.error is None
     assert [call.name for call in answer.calls] == ["todoread"]
 
@@ -212,7 +198,7 @@ def test_a_quantised_copy_plays_the_same_ids_eight_at_once(
 ) -> None:
     texts = [*TEXTS, "answer: " + "word " * 40]
     with ThreadPoolExecutor(8) as pool:
-        cases = [make_case(ReplayScript(text=text)) for text in texts]
+        cases = [builders.played(ReplayScript(text=text)) for text in texts]
         answers = list(pool.map(lambda case: ask(quantised, case), cases))
     assert [answer.token_ids for answer in answers] == [ids_of(text, player) for text in texts]
 
@@ -221,7 +207,7 @@ def test_a_quantised_copy_plays_the_same_ids_eight_at_once(
 
 
 def test_a_script_longer_than_the_distance_is_refused(served: Server) -> None:
-    answer = ask(served, make_case(ReplayScript(text="word " * 1100)))
+    answer = ask(served, builders.played(ReplayScript(text="word " * 1100)))
     assert answer.error is not None
     assert "has 1101 tokens, and 1008 is the most that a model with distance 1024" in answer.error
 
@@ -238,11 +224,11 @@ def test_a_script_that_no_prompt_can_carry(
     player: Player, script: ReplayScript, message: str
 ) -> None:
     with pytest.raises(LayoutError, match=message):
-        lay(build_request(make_case(script)), player)
+        lay(build_request(builders.played(script)), player)
 
 
 def test_a_request_without_a_script_stays_as_it_is(player: Player) -> None:
-    body = build_request(make_case(None))
+    body = build_request(builders.played(None))
     assert lay(body, player) == body
 
 
@@ -258,7 +244,9 @@ words = st.text(st.characters(exclude_categories=("Cs",)), max_size=60).filter(
 def test_a_script_stands_at_the_distance_whatever_is_around(
     player: Player, script: str, question: str
 ) -> None:
-    case = make_case(ReplayScript(text=script), messages=[{"role": "user", "content": question}])
+    case = builders.played(
+        ReplayScript(text=script), messages=[{"role": "user", "content": question}]
+    )
     prompt = player.render(lay(build_request(case), player))
     wanted = [*player.encode(script), *player.encode(END)]
     start = len(prompt) - 1 - player.distance
@@ -267,7 +255,7 @@ def test_a_script_stands_at_the_distance_whatever_is_around(
 
 def test_content_in_parts_keeps_its_parts(player: Player) -> None:
     parts = [{"type": "text", "text": "Check"}, {"type": "text", "text": " my tasks."}]
-    case = make_case(ReplayScript(text="Hi"), messages=[{"role": "user", "content": parts}])
+    case = builders.played(ReplayScript(text="Hi"), messages=[{"role": "user", "content": parts}])
     laid = lay(build_request(case), player)
     assert [message["role"] for message in laid["messages"]] == ["user", "user"]
     assert laid["messages"][1]["content"][:2] == parts

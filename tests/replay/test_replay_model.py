@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import builders
 import pytest
 
 from evals.case import Case, ReplayScript
@@ -25,22 +26,8 @@ CANONICAL = "<tool_call>\n<function=todoread>\n</function>\n</tool_call>"
 ONE_LINE = "<tool_call><function=todoread></function></tool_call>"
 
 
-def make_case(script: ReplayScript | None = None, **changes: Any) -> Case:
-    values: dict[str, Any] = {
-        "id": "played",
-        "path": "cases/played.yaml",
-        "line": 1,
-        "category": "played",
-        "messages": [{"role": "user", "content": "Check my tasks."}],
-        "tools": [{"name": "todoread"}],
-        "expect": {"answer": {}},
-        "replay": script.model_dump() if script else None,
-    }
-    return Case.model_validate({**values, **changes})
-
-
 def text(words: str, **changes: Any) -> Case:
-    return make_case(ReplayScript(text=words), **changes)
+    return builders.played(ReplayScript(text=words), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +67,7 @@ def test_a_zero_parameter_call_plays_plain_and_streamed(
     ],
 )
 def test_ids_play_exactly_and_end(ids: tuple[int, ...], ask: Callable[[Case], Observation]) -> None:
-    assert ask(make_case(ReplayScript(ids=ids))).token_ids == (*ids, END)
+    assert ask(builders.played(ReplayScript(ids=ids))).token_ids == (*ids, END)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +88,7 @@ def test_max_tokens_cuts_a_script(ask: Callable[[Case], Observation]) -> None:
 
 
 def test_without_a_script_the_model_says_so(ask: Callable[[Case], Observation]) -> None:
-    assert ask(make_case()).content == NO_SCRIPT
+    assert ask(builders.played()).content == NO_SCRIPT
 
 
 @pytest.mark.parametrize(
@@ -111,7 +98,7 @@ def test_a_script_that_cannot_be_read_ends_no_server(
     data: bytes, ask: Callable[[Case], Observation]
 ) -> None:
     marker = f"[[replay64:{base64.urlsafe_b64encode(data).decode()}]]"
-    observation = ask(make_case(messages=[{"role": "user", "content": marker}]))
+    observation = ask(builders.played(messages=[{"role": "user", "content": marker}]))
     assert (observation.content or "").startswith("The replay script cannot be read")
     assert ask(text("still there")).content == "still there"
 
@@ -157,7 +144,7 @@ def test_a_prompt_from_the_cache_plays_its_own_script(ask: Callable[[Case], Obse
 def test_delay_is_waited_before_each_token(ask: Callable[[Case], Observation]) -> None:
     script = ReplayScript(ids=tuple(range(10)), delay=0.05)
     start = time.monotonic()
-    assert ask(make_case(script)).token_ids == (*range(10), END)
+    assert ask(builders.played(script)).token_ids == (*range(10), END)
     assert 0.5 <= time.monotonic() - start < 5
 
 
@@ -178,7 +165,7 @@ def test_a_tool_result_carries_the_next_script(ask: Callable[[Case], Observation
     }
     asked = build_request(text(CANONICAL))["messages"]
     messages = [*asked, turn, {"role": "tool", "tool_call_id": call.id, "content": result}]
-    second = ask(make_case(messages=messages))
+    second = ask(builders.played(messages=messages))
     assert second.content == "There is nothing to do."
     assert second.finish_reason == "stop"
 
@@ -187,7 +174,7 @@ def test_a_fault_ends_the_generation_of_the_server(replay_model: Path, tmp_path:
     with boot(
         replay_model, log=tmp_path / "log", cache=cache_folder(), arguments=ARGUMENTS
     ) as server:
-        case = make_case(ReplayScript(text="one two three", fail_at=2))
+        case = builders.played(ReplayScript(text="one two three", fail_at=2))
         assert plain_lane.ask(server, case, timeout=30).error
         assert "the replay script fails at token 2, as it says" in server.log_slice(0)
         assert exchange(server.url.removesuffix("/v1"), "/health", 10)[0] == 503
@@ -250,10 +237,10 @@ def test_a_case_carries_its_script_in_the_last_message_of_the_user(
     messages: Sequence[dict[str, Any]], place: int
 ) -> None:
     script = ReplayScript(ids=(1, 2), delay=0.5, fail_at=1)
-    case = make_case(script, messages=messages)
+    case = builders.played(script, messages=messages)
     request = build_request(case)
     found = [MARKER.findall(json.dumps(message)) for message in request["messages"]]
     assert [len(markers) for markers in found] == [int(i == place) for i in range(len(messages))]
     data = json.loads(base64.urlsafe_b64decode(found[place][0]))
     assert data == {"ids": [1, 2], "delay": 0.5, "fail_at": 1}
-    assert case.messages == make_case(messages=messages).messages
+    assert case.messages == builders.played(messages=messages).messages
