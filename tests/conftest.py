@@ -18,6 +18,7 @@ from evals.models.build import cached_base
 
 # How long one example takes says what else the machine does.
 settings.register_profile("evals", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile("evals")
 
 if "PYTEST_XDIST_WORKER" in os.environ:

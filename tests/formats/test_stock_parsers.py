@@ -156,7 +156,7 @@ CALLS = st.fixed_dictionaries({"text": VALUES.pop("text")}, optional=VALUES).map
 
 
 @pytest.mark.parametrize("parser", STOCK)
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(CALLS)
 def test_on_a_valid_call_the_reader_and_the_parser_agree(parser, call):
     name, values = call

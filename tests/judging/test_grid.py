@@ -139,7 +139,7 @@ _values = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(_schemas, _matchers, _values)
 def test_a_proof_is_right_and_an_example_fits(schema, expected, value):
     found = examples(expected, Where(schema, schema))
@@ -151,7 +151,7 @@ def test_a_proof_is_right_and_an_example_fits(schema, expected, value):
         assert all(schemas.is_valid(each, schema, schema) for each in found.values)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(_schemas, _matchers)
 def test_what_is_not_refused_has_an_answer(schema, expected):
     found = examples(expected, Where(schema, schema))

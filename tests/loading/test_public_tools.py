@@ -85,7 +85,7 @@ def test_an_openapi_document_gets_a_sentence_of_its_own(tmp_path):
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,20}", fullmatch=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(names, st.sampled_from(["parameters", "inputSchema", "input_schema"]))
 def test_any_other_key_of_a_foreign_tool_changes_nothing(tmp_path_factory, key, spelling):
     folder = tmp_path_factory.mktemp("tools")
