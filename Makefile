@@ -36,7 +36,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py tests/test_night.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
-	engines bench-formats bench-sweep mutants coverage clean
+	engines bench-formats bench-latency bench-sweep mutants coverage clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -117,6 +117,9 @@ engines: $(READY) ## the replayed texts on ENGINE=vllm or another, in an environ
 
 bench-formats: $(READY) ## the suite before and after: trained on JSON fences, trained on XML
 	$(BIN)/evals bench formats $(ARGS)
+
+bench-latency: $(READY) ## TTFT, ITL, E2EL and more by lane and questions in flight, cold and warm; ARGS='--profiles replay'
+	$(BIN)/evals bench latency $(ARGS)
 
 bench-sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
 	$(BIN)/evals bench sweep $(ARGS)

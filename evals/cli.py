@@ -83,10 +83,12 @@ _add(
     model.audit,
     model.convert,
 )
+_bench = _group("bench", "The suite on several models side by side, and how long answers take.")
 _add(
-    _group("bench", "The suite on several models, side by side."),
+    _bench,
     None,
     bench.sweep,
     bench.formats,
     context_settings=_ON_TO_PYTEST,
 )
+_add(_bench, None, bench.latency)

@@ -185,6 +185,9 @@ class Gate(Thresholds):
     """What a threshold holds for: the lower bound of the 95% interval, or the rate itself."""
     violations: int = Field(default=0, ge=0)
     """The maximum of violations."""
+    p95_factor: float | None = Field(default=None, ge=1)
+    """How many times longer than the baseline's the p95 of TTFT, TTFO and E2EL may be; a gate fails
+    where it is longer and the 95% intervals lie apart. Without, latency is not gated."""
     categories: dict[str, Thresholds] = Field(default_factory=dict)
     """More thresholds, each for the cases of one category."""
 

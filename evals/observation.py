@@ -1,6 +1,6 @@
 """What came back from one question: the response as sent, and the evidence of how it came to be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -33,6 +33,53 @@ class Event:
     seconds: float
     data: str
     framed: bool = True
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of one answer went, in seconds, each part between two readings of one clock.
+
+    The parts from `client` to `tool` follow one another and add up to `wall`, the time of the
+    whole. A part is None where nothing shows it: it is never guessed. A plain response shows its
+    own time alone (`response`); a stream, when it began (`queue`), when the server was done with
+    the prompt (`prompt`), and the rest (`decode`).
+    """
+
+    wall: float
+    client: float = 0.0
+    """Building and sending the request, and what a library made of the answer."""
+    retry: float = 0.0
+    """A busy server refused, and was asked again when it had said."""
+    queue: float | None = None
+    """From the request to the first byte of a stream, or to an idle model."""
+    prompt: float | None = None
+    """From there until the prompt was read: the server said so, or its first token came."""
+    decode: float | None = None
+    """From there to the end of the response."""
+    response: float | None = None
+    """The whole response, where its parts are not shown."""
+    parse: float = 0.0
+    """Reading the response here."""
+    tool: float = 0.0
+    """The tools that an agent called."""
+    first_token: float | None = None
+    """From the request to the first text of any kind; None where calls come as a whole."""
+    first_output: float | None = None
+    """From the request to the first text of the answer or of a call."""
+    decoded: int | None = None
+    """The tokens that came within `decode`."""
+    gaps: Sequence[float] = ()
+    """Between each piece of text in a stream and the one before."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The parts of `wall` that are known, in the order of time."""
+        values = {name: getattr(self, name) for name in PHASES}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+PHASES = ("client", "retry", "queue", "prompt", "decode", "response", "parse", "tool")
+"""The parts of a `Timing`, in the order of time."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +138,8 @@ class Observation:
     where a character takes several tokens, it is the last one's. `server_log` is what the server
     logged meanwhile; requests in flight at one time share it.
 
+    `timing` says where the time went; it is not there in records of earlier versions.
+
     `retries` says how often a busy server (429 or 503 with `Retry-After`) was asked again, and
     `waited_seconds` how long that took; neither is part of `seconds`.
     """
@@ -119,6 +168,7 @@ class Observation:
     unasked: bool = False
     request: Mapping[str, Any] | None = None
     received: "Observation | None" = None
+    timing: Timing | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping for a record; `from_dict` turns it back into an equal value."""
@@ -134,6 +184,9 @@ class Observation:
             values["usage"] = Usage(**data["usage"])
         if data.get("received"):
             values["received"] = cls.from_dict(data["received"])
+        if data.get("timing"):
+            timing = data["timing"]
+            values["timing"] = Timing(**{**timing, "gaps": tuple(timing["gaps"])})
         for name in ("token_ids", "token_texts"):
             if data.get(name) is not None:
                 values[name] = tuple(data[name])

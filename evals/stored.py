@@ -138,4 +138,6 @@ def _brief(seen: Observation) -> Observation:
         killed_server=seen.killed_server,
         retries=seen.retries,
         waited_seconds=seen.waited_seconds,
+        started=seen.started,
+        timing=seen.timing and replace(seen.timing, gaps=array("d", seen.timing.gaps)),
     )

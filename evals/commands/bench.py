@@ -1,11 +1,11 @@
-"""`evals bench …`: the suite on several models, side by side."""
+"""`evals bench …`: the suite on several models side by side, and how long answers take."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evals.commands.terminal import or_exit
+from evals.commands.terminal import or_exit, say
 
 
 def sweep(
@@ -34,3 +34,29 @@ def formats(
     runs = or_exit(lambda: bench.formats(cache_folder(), folder, context.args))
     print(bench.table(runs))
     print(f"formats: {folder / 'formats.md'}")
+
+
+def latency(
+    profiles: Annotated[str, typer.Option(help="whose answers")] = "default",
+    lanes: Annotated[str, typer.Option(help="how they are asked")] = "server,stream",
+    in_flight: Annotated[str, typer.Option(help="questions at a time")] = "1,2,4,8",
+    cases: Annotated[int, typer.Option(min=1, help="questions of each profile and lane")] = 40,
+    model: Annotated[str | None, typer.Option(help="in place of the target's")] = None,
+    attach: Annotated[str | None, typer.Option(help="URL of a running server")] = None,
+    folder: Annotated[Path, typer.Option(help="where results go")] = Path("reports/latency"),
+) -> None:
+    """Measure latency by lane and by questions in flight, cold and warm."""
+    from evals.bench import latency as bench
+
+    try:
+        levels = [int(level) for level in in_flight.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{in_flight!r}: give numbers such as 1,2,4,8") from None
+    if min(levels) < 1:
+        raise typer.BadParameter(f"{in_flight!r}: at least one question is in flight")
+    given = {"profiles": profiles, "lanes": lanes, "model": model, "attach": attach}
+    settings = {name: value for name, value in given.items() if value is not None}
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = or_exit(lambda: bench.measure(Path.cwd(), folder, settings, levels, cases, say))
+    print(bench.table(rows))
+    print(f"latency: {folder / 'latency.md'}, {folder / 'latency.json'}, {folder / 'e2el.svg'}")

@@ -1,6 +1,7 @@
 """Commands that ask and judge: run, merge, rejudge, compare, accept."""
 
 import glob
+import math
 import os
 import re
 import shlex
@@ -107,16 +108,32 @@ def rejudge(run: RunFolder = LATEST, baseline: _OtherBaseline = None) -> None:
 
 
 def compare(
-    before: _Side, after: _Side, allow_mismatch: AllowMismatch = False, unlike: Unlike = False
+    before: _Side,
+    after: _Side,
+    allow_mismatch: AllowMismatch = False,
+    unlike: Unlike = False,
+    p95_factor: Annotated[
+        float | None,
+        typer.Option(min=1, help="exit code 1, too, where p95 is longer by more than this factor"),
+    ] = None,
 ) -> None:
     """Say what changed between two runs; exit code 1 on a significant regression."""
     from evals.report import comparison
+    from evals.report.latency_change import slower
     from evals.report.summary_file import read_run
 
     allowed = allow_mismatch or unlike
-    result = or_exit(lambda: comparison.compare(read_run(before), read_run(after), unlike=allowed))
+    runs = or_exit(lambda: (read_run(before), read_run(after)))
+    result = or_exit(lambda: comparison.compare(*runs, unlike=allowed))
     print("\n".join(comparison.comparison_lines(result)))
-    raise typer.Exit(1 if result.regressions else 0)
+    first, second = (run.profiles for run in runs)
+    late = [
+        line
+        for name in first.keys() & second.keys()
+        for line in slower(name, first[name].latency, second[name].latency, p95_factor or math.inf)
+    ]
+    print("".join(f"slower: {line}\n" for line in late), end="")
+    raise typer.Exit(1 if result.regressions or late else 0)
 
 
 def accept(

@@ -33,6 +33,11 @@ class Revivable:
                 self._life.close()
             return self._server
 
+    @property
+    def pid(self) -> int | None:
+        """The process that serves now: after a restart it is another."""
+        return self._server.pid if self._server else None
+
     def how_ended(self) -> str | None:
         """How it died; a process that is there and says that it serves no more counts as dead."""
         assert self._server is not None

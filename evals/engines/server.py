@@ -17,6 +17,10 @@ _PLAIN = Dialect()
 class Process(Protocol):
     """A server's process that can be started again, at the same address."""
 
+    @property
+    def pid(self) -> int | None:
+        """Its id; after a restart it is another."""
+
     def how_ended(self) -> str | None:
         """How it died, in words; None while it serves."""
 

@@ -38,7 +38,7 @@ from evals.engines.server import Server
 from evals.lanes.agent_client import Transport, open_client
 from evals.lanes.tokens import Decode
 from evals.loops import run_apart
-from evals.observation import AGENT, Call, Observation
+from evals.observation import AGENT, Call, Observation, Timing
 from evals.request import MODEL, build_messages
 from evals.wire.bounds import MAX_RESPONSE_BYTES
 
@@ -70,9 +70,10 @@ def ask(
     except CannotAskError as error:
         return Observation(AGENT.name, error=str(error), unasked=True)
     calls: list[Call] = []
+    tools: list[float] = []
     transport = Transport(server, timeout, max_bytes, decode)
     try:
-        values = run_apart(_answer(server, case, messages, calls, transport))
+        values = run_apart(_answer(server, case, messages, calls, tools, transport))
     except Exception as error:  # whatever the library and the client in it raise
         values = _without_answer(error, transport)
     exchange, received = transport.exchange, transport.received
@@ -85,9 +86,24 @@ def ask(
         request=json.loads(exchange.body) if exchange else None,
         received=received,
         usage=received.usage if received else None,
+        timing=_timing(start, transport, sum(tools)) if received else None,
         **values,
     )
     return server.dialect.hide(answer)
+
+
+def _timing(start: float, transport: Transport, tool: float) -> Timing | None:
+    if (exchange := transport.exchange) is None:
+        return None
+    wall, retry = time.perf_counter() - start, exchange.began - exchange.asked
+    return Timing(
+        wall=wall,
+        client=wall - retry - transport.took - transport.parse - tool,
+        retry=retry,
+        response=transport.took,
+        parse=transport.parse,
+        tool=tool,
+    )
 
 
 def _without_answer(error: Exception, transport: Transport) -> dict[str, Any]:
@@ -123,13 +139,17 @@ async def _answer(
     case: Case,
     messages: list[ModelMessage],
     calls: list[Call],
+    seconds: list[float],
     transport: Transport,
 ) -> dict[str, Any]:
-    """The fields of the observation; calls that reach a tool are put into `calls`, in order."""
+    """The fields of the observation; calls that reach a tool are put into `calls`, in order.
+
+    The time of each goes into `seconds`.
+    """
     async with open_client(server, transport) as client:
         agent = Agent(
             _Model(MODEL, provider=OpenAIProvider(openai_client=client)),
-            tools=[_tool(tool, calls) for tool in case.tools],
+            tools=[_tool(tool, calls, seconds) for tool in case.tools],
             model_settings=_settings(case),
         )
         async with agent.iter(message_history=messages) as run:
@@ -156,11 +176,13 @@ def _settings(case: Case) -> ModelSettings:
     return ModelSettings(temperature=case.temperature, max_tokens=case.max_tokens, extra_body=body)
 
 
-def _tool(tool: cases.Tool, calls: list[Call]) -> Tool[None]:
+def _tool(tool: cases.Tool, calls: list[Call], seconds: list[float]) -> Tool[None]:
     # A coroutine function: the library starts them in the order of the calls, whereas plain
     # functions go to threads.
     async def scripted(**arguments: Any) -> str:
+        start = time.perf_counter()
         calls.append(Call(tool.name, json.dumps(arguments, ensure_ascii=False)))
+        seconds.append(time.perf_counter() - start)
         return tool.result
 
     made: Tool[None] = Tool.from_schema(

@@ -21,7 +21,8 @@ class Transport(httpx2.AsyncBaseTransport):
     Headers that the client makes, also out of environment variables, stay here. It blocks: an
     agent asks once, in an event loop of its own. What went wrong on the way, or is no completion
     at all, is kept in `failure` for the lane, since the client has words of its own for it. Every
-    other response is kept in `received`, as lane `server` reads it with `decode`.
+    other response is kept in `received`, as lane `server` reads it with `decode`; `took` and
+    `parse` are the seconds of the response and of that reading.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Transport(httpx2.AsyncBaseTransport):
         self._decode = decode
         self.failure: ExchangeError | None = None
         self.received: Observation | None = None
+        self.took = self.parse = 0.0
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """The whole response; raises `failure` where there is none."""
@@ -51,8 +53,10 @@ class Transport(httpx2.AsyncBaseTransport):
         self.exchange = Exchange(self._server.url, body, self._timeout, self._max_bytes, headers)
         try:
             content = b"".join(chunk for _, chunk in self.exchange)
+            self.took = self.exchange.seconds
             evidence = self._server.dialect.evidence
-            received = read_response(content, self.exchange.seconds, self._decode, evidence)
+            received = read_response(content, self.took, self._decode, evidence)
+            self.parse = self.exchange.seconds - self.took
             if received.error:
                 raise ExchangeError(received.error, received.status)
             self.received = received

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,7 +24,7 @@ from evals.engines.blas import preload_environment
 from evals.engines.folder import check_model, is_hub_name
 from evals.errors import ModelError
 from evals.lanes.tokens import decoder, render
-from evals.observation import DIRECT, Observation, Usage
+from evals.observation import DIRECT, Observation, Timing, Usage
 from evals.request import build_request
 
 
@@ -55,10 +56,27 @@ def open_direct(
         lock, numbers = threading.Lock(), iter(range(sys.maxsize))
 
         def ask(case: Case) -> Observation:
+            start = time.perf_counter()
             with lock:
-                return _exchange(case, next(numbers), send, answers, timeout, log)
+                queued = time.perf_counter() - start
+                seen = _exchange(case, next(numbers), send, answers, timeout, log)
+            return seen if seen.error else replace(seen, timing=_timing(seen, start, queued))
 
         yield ask
+
+
+def _timing(seen: Observation, start: float, queued: float) -> Timing:
+    """Of an answer that is there now: what its own process did not take went into the pipes."""
+    wall, first = time.perf_counter() - start, seen.first_token_seconds
+    return Timing(
+        wall=wall,
+        client=wall - queued - seen.seconds,
+        queue=queued,
+        prompt=first,
+        decode=None if first is None else seen.seconds - first,
+        first_token=None if first is None else queued + first,
+        decoded=seen.usage.completion - 1 if seen.usage else None,
+    )
 
 
 _MAY_TAKE = 1.0

@@ -1,6 +1,7 @@
 """Lane `server`: one plain HTTP request, and the response exactly as it was sent."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from evals.engines.server import Server
 from evals.errors import EvalsError
 from evals.escaping import excerpt, one_line
 from evals.lanes.faults import reported_error
+from evals.lanes.timing import timing
 from evals.lanes.tokens import Decode
 from evals.observation import SERVER, Call, Observation, Usage
 from evals.request import build_request, request_text
@@ -30,6 +32,7 @@ def ask(
 
     Never raises for what a server does: without a complete response, `error` says why.
     """
+    start = time.perf_counter()
     asked = build_request(case)
     try:
         sent = server.worded(asked)
@@ -39,7 +42,9 @@ def ask(
     exchange = Exchange(server.url, request_text(sent).encode(), timeout, max_bytes, headers)
     try:
         body = b"".join(chunk for _, chunk in exchange)
-        seen = read_response(body, exchange.seconds, decode, server.dialect.evidence)
+        took = exchange.seconds
+        seen = read_response(body, took, decode, server.dialect.evidence)
+        seen = replace(seen, timing=timing(start, exchange, took, response=took))
     except ExchangeError as error:
         seen = Observation(
             SERVER.name, status=error.status, error=str(error), seconds=exchange.seconds

@@ -3,7 +3,8 @@
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from evals.errors import EvalsError
 from evals.escaping import excerpt, one_line
 from evals.lanes import server as plain
 from evals.lanes.faults import reported_error
+from evals.lanes.timing import prompt_done, stream_parts, timing
 from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.request import build_request, request_text
 from evals.wire.bounds import MAX_RESPONSE_BYTES
@@ -32,7 +34,8 @@ def ask(
     come until then is kept.
     """
     events: list[Event] = []
-    failure = None
+    comments: list[tuple[float, bytes]] = []
+    failure, start = None, time.perf_counter()
     asked = build_request(case, stream=True)
     try:
         sent = server.worded(asked)
@@ -41,12 +44,18 @@ def ask(
     headers = server.dialect.all_headers()
     exchange = Exchange(server.url, request_text(sent).encode(), timeout, max_bytes, headers)
     try:
-        events.extend(_bounded(read_events(exchange)))
+        events.extend(_bounded(read_events(exchange, comments)))
     except ExchangeError as error:
         failure = error
+    took = exchange.seconds
+    total = _total(events)
+    whole = failure is None and total.error is None and exchange.head is not None
     observation = replace(
-        accumulate(events),
-        seconds=exchange.seconds,
+        _observation(total, events),
+        seconds=took,
+        timing=timing(start, exchange, took, **_parts(total, exchange, took, comments))
+        if whole
+        else None,
         retries=exchange.retries,
         waited_seconds=exchange.waited,
         request=None if sent == asked else sent,
@@ -56,10 +65,28 @@ def ask(
     return server.dialect.hide(observation)
 
 
-def read_events(chunks: Iterable[tuple[float, bytes]]) -> Iterator[Event]:
+def _parts(
+    total: "_Sum", exchange: Exchange, took: float, comments: Iterable[tuple[float, bytes]]
+) -> Mapping[str, Any]:
+    hidden = total.first_is_call and total.parts[0].fragments == 1
+    return stream_parts(
+        exchange.head or 0.0,
+        took,
+        texts=total.texts,
+        first_output=total.first_output,
+        hidden=hidden,
+        done=prompt_done(comments),
+        completion=total.usage.completion if total.usage else None,
+    )
+
+
+def read_events(
+    chunks: Iterable[tuple[float, bytes]], comments: list[tuple[float, bytes]] | None = None
+) -> Iterator[Event]:
     """The events in the bytes of a stream, each with the seconds at which it was complete; pure.
 
-    Comments (`: keepalive`) and fields other than `data` are left out. Lines end at CR, LF or both
+    Comments (`: keepalive`) and fields other than `data` are left out; `comments` gets the former,
+    each with its seconds. Lines end at CR, LF or both
     and nowhere else: Unicode's other line ends may stand in the data. An event that the stream's
     end cut short is an event all the same, for its text shows where the stream broke. Lines that
     have no field of an event, such as the body of an error, come last, as one that is not `framed`.
@@ -71,6 +98,9 @@ def read_events(chunks: Iterable[tuple[float, bytes]]) -> Iterator[Event]:
         elif not line and ended and data:
             yield Event(seconds, "\n".join(data))
             data = []
+        elif line.startswith(b":"):
+            if comments is not None and len(comments) < _MOST_COMMENTS:
+                comments.append((seconds, line[:_LONGEST_COMMENT]))
         elif not _FIELD.match(line) and len(strays) < _MOST_STRAYS:
             strays.append(line)
     if data:
@@ -122,6 +152,7 @@ def _bounded(events: Iterable[Event]) -> Iterator[Event]:
 # A field of an event, a comment, or nothing.
 _FIELD = re.compile(rb"(data|event|id|retry)(:|\r?\Z)|:|\s*\Z")
 _MOST_STRAYS, _LONGEST_STRAY = 50, 4000
+_MOST_COMMENTS, _LONGEST_COMMENT = 10_000, 200
 
 
 def _text(line: bytes) -> str:
@@ -134,6 +165,7 @@ class _Part:
     id: str | None = None
     name: str = ""
     arguments: str = ""
+    fragments: int = 0
 
 
 @dataclass
@@ -144,7 +176,11 @@ class _Sum:
     by_index: dict[int, _Part] = field(default_factory=dict)
     finish_reason: str | None = None
     usage: Usage | None = None
-    first_token_seconds: float | None = None
+    texts: list[float] = field(default_factory=list)
+    """Seconds of each piece of text."""
+    first_output: float | None = None
+    first_is_call: bool = False
+    error: str | None = None
 
 
 def accumulate(events: Iterable[Event]) -> Observation:
@@ -161,6 +197,10 @@ def accumulate(events: Iterable[Event]) -> Observation:
     outside of events: clients pass over that, as over all of an error that has no `data:`.
     """
     events = tuple(events)
+    return _observation(_total(events), events)
+
+
+def _total(events: Sequence[Event]) -> _Sum:
     framed = [event for event in events if event.framed]
     total, error, done = _Sum(), None, False
     for number, event in enumerate(framed, start=1):
@@ -177,6 +217,11 @@ def accumulate(events: Iterable[Event]) -> Observation:
         error = f"stream ended without {DONE}, after {len(framed)} events"
     if error and (strays := [event.data for event in events if not event.framed]):
         error += f"; outside of events came: {one_line(excerpt(strays[0]))}"
+    total.error = error
+    return total
+
+
+def _observation(total: _Sum, events: Sequence[Event]) -> Observation:
     return Observation(
         STREAM.name,
         status=200,
@@ -186,9 +231,9 @@ def accumulate(events: Iterable[Event]) -> Observation:
         finish_reason=total.finish_reason,
         usage=total.usage,
         seconds=events[-1].seconds if events else 0.0,
-        first_token_seconds=total.first_token_seconds,
-        events=events,
-        error=error,
+        first_token_seconds=total.texts[0] if total.texts else None,
+        events=tuple(events),
+        error=total.error,
     )
 
 
@@ -220,8 +265,11 @@ def _add_choice(total: _Sum, choice: dict[str, Any], seconds: float) -> None:
     for fragment in fragments:
         _add_fragment(total, fragment)
     total.finish_reason = plain.field(choice, "finish_reason", str) or total.finish_reason
-    if total.first_token_seconds is None and (content or reasoning or fragments):
-        total.first_token_seconds = seconds
+    if content or reasoning or fragments:
+        total.first_is_call = total.first_is_call or not (total.texts or content or reasoning)
+        total.texts.append(seconds)
+    if total.first_output is None and (content or fragments):
+        total.first_output = seconds
 
 
 def _add_fragment(total: _Sum, fragment: object) -> None:
@@ -237,6 +285,7 @@ def _add_fragment(total: _Sum, fragment: object) -> None:
         total.parts.append(part)
         if index is not None:
             total.by_index[index] = part
+    part.fragments += 1
     part.id = part.id or id_
     part.name += name or ""
     part.arguments += arguments or ""

@@ -34,7 +34,7 @@ from evals.reference.tables import (
     value_keys,
 )
 from evals.replay.build import templates
-from evals.report import summary
+from evals.report import latency, summary
 from evals.report.writers import WRITERS
 from evals.results import KNOWN_DEFECT, RECORDS, Kind, Layer, Status, Verdict
 
@@ -91,6 +91,9 @@ _SUMMARY: Sequence[type] = (
     summary.LaneFigures,
     Rate,
     summary.PromptTokens,
+    latency.LaneLatency,
+    latency.Spread,
+    latency.Bounded,
     summary.RepeatFigures,
     GrammarCounts,
     summary.Baseline,

@@ -13,6 +13,7 @@ from typing import Any
 from evals.errors import ConfigError
 from evals.judging.scoring import holm, mcnemar, smallest_regression
 from evals.report.alignment import Alignment, align
+from evals.report.latency_change import latency_lines
 from evals.report.summary import (
     Baseline,
     BaselineFigures,
@@ -59,6 +60,8 @@ class Comparison:
     after: str
     profiles: tuple[ProfileChange, ...]
     notes: tuple[str, ...]
+    latency: tuple[str, ...] = ()
+    """Latency before and after, in lines."""
 
     @property
     def regressions(self) -> tuple[ProfileChange, ...]:
@@ -103,7 +106,12 @@ def compare(
         *(f"changed, not compared: {case}" for case in sorted(same.changed)),
         *_notes(before.fingerprint, after.fingerprint, names),
     ]
-    return Comparison(before.run.id, after.run.id, profiles, tuple(notes))
+    latency = [
+        line
+        for name in names
+        for line in latency_lines(name, before.profiles[name].latency, after.profiles[name].latency)
+    ]
+    return Comparison(before.run.id, after.run.id, profiles, tuple(notes), tuple(latency))
 
 
 def _graders(a: Fingerprint, b: Fingerprint) -> str:
@@ -241,5 +249,6 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         for title in ("newly_failing", "fixed", "flaky", "new", "removed", "unscored"):
             for case in getattr(profile, title):
                 yield f"  {title.replace('_', ' ')}: {case}"
+    yield from comparison.latency
     for note in comparison.notes:
         yield f"note: {note}"

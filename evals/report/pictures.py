@@ -6,6 +6,7 @@ from datetime import datetime
 from evals.judging.scoring import RATES, Rate
 from evals.report import plots
 from evals.report.summary import Summary
+from evals.report.waterfall import bars_of, waterfall
 from evals.results import Record
 
 _RUNS = 20
@@ -16,7 +17,7 @@ def pictures(
     records: Sequence[Record],
     earlier: Sequence[Summary] = (),
 ) -> dict[str, str]:
-    """SVG by name: `rates-PROFILE`, `latency-PROFILE`, and `trend-PROFILE`.
+    """SVG by name: `rates-PROFILE`, `latency-PROFILE`, `waterfall-PROFILE` and `trend-PROFILE`.
 
     `earlier` are summaries of past runs, oldest first; without any there is no trend.
     """
@@ -27,6 +28,9 @@ def pictures(
         phases = list(_phases(record for record in records if record.profile == name))
         if phases:
             drawn[f"latency-{name}"] = plots.second_rows(f"Seconds of profile {name}", phases)
+        mine = ((f"{r.case.node} ({r.lane})", r.observation) for r in records if r.profile == name)
+        if bars := bars_of(mine):
+            drawn[f"waterfall-{name}"] = waterfall(f"First answers of profile {name}", bars)
     runs = [run for run in earlier if run.run.id != summary.run.id]
     runs = [*runs[-(_RUNS - 1) :], summary]
     for name in summary.profiles:

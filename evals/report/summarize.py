@@ -14,6 +14,7 @@ from evals.judging.scoring import (
     score_repeats,
 )
 from evals.parsers.constraint import GrammarCounts
+from evals.report.latency import lane_latency
 from evals.report.summary import (
     Cases,
     Fingerprint,
@@ -154,6 +155,7 @@ def _profile(
         ),
         repeats=_repeats(records),
         cases=_cases(records),
+        latency=lane_latency(records),
         grammar=grammar,
     )
 

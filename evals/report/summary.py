@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 
 from evals.judging.scoring import RATES, Rate
 from evals.parsers.constraint import GrammarCounts
+from evals.report.latency import LaneLatency
 from evals.results import Status
 
 SCHEMA = 1
@@ -90,6 +91,8 @@ class RunInfo:
     """The part of the suite that was asked; null for a run that is not a shard."""
     baseline: str | None = None
     """Path of the run or the baseline file that the gate compares with."""
+    server_peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    """The most memory of the server's process, by profile; of servers that this run booted."""
     merged: tuple[str, ...] = ()
     """The shards' runs, of a run that `evals merge` made."""
 
@@ -258,6 +261,8 @@ class ProfileFigures(LaneFigures):
     """What repeated questions tell; null where none was repeated."""
     cases: Cases
     """The outcome by case id and lane; of repeats, the worst."""
+    latency: Mapping[str, LaneLatency] = field(default_factory=dict)
+    """The latency of each lane."""
     grammar: GrammarCounts | None = None
     """What the profile's grammar forbade; null for a profile without one."""
 
@@ -336,6 +341,8 @@ class BaselineFigures:
     cases: Cases
     """As in the run's summary."""
     repeats: RepeatFigures | None
+    """As in the run's summary."""
+    latency: Mapping[str, LaneLatency] = field(default_factory=dict)
     """As in the run's summary."""
 
 

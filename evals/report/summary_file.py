@@ -124,7 +124,12 @@ def baseline(summary: Summary) -> Baseline:
         run=BaselineRun(id=summary.run.id, asked=summary.run.asked),
         fingerprint=summary.fingerprint,
         profiles={
-            name: BaselineFigures(rates=profile.rates, cases=profile.cases, repeats=profile.repeats)
+            name: BaselineFigures(
+                rates=profile.rates,
+                cases=profile.cases,
+                repeats=profile.repeats,
+                latency=profile.latency,
+            )
             for name, profile in summary.profiles.items()
         },
     )

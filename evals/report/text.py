@@ -14,6 +14,7 @@ from evals.judging.scoring import RATES, Rate
 from evals.observation import Observation
 from evals.parsers.constraint import GrammarCounts
 from evals.report.comparison import ProfileChange, compare_profiles, p_text
+from evals.report.latency import LaneLatency
 from evals.report.summary import ProfileFigures, RepeatFigures, ServerDeath, Summary
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
@@ -201,10 +202,22 @@ def _counts(profile: ProfileFigures) -> Iterator[str]:
         yield _repeats(profile.repeats)
     if profile.grammar:
         yield _grammar(profile.grammar)
+    for lane, latency in profile.latency.items():
+        yield _latency(lane, latency)
     tokens = profile.prompt_tokens
     if tokens.total:
         share = tokens.cached / tokens.total
         yield f"prompt tokens: {tokens.total}, {share:.0%} from the server's prompt cache"
+
+
+def _latency(lane: str, latency: LaneLatency) -> str:
+    """`latency server, s: e2el p50 1.2 [1.1, 1.3] p95 …`: where the time can be seen."""
+    parts = [
+        f"{name} p50 {spread.p50.text} p95 {spread.p95.text}"
+        for name in ("ttft", "ttfo", "e2el")
+        if (spread := latency.measures.get(name))
+    ]
+    return f"latency {lane}, s, n={latency.answers}: {'; '.join(parts)}"
 
 
 def _grammar(grammar: GrammarCounts) -> str:

@@ -10,6 +10,7 @@ from evals.config import Config
 from evals.errors import ConfigError
 from evals.parsers.constraint import GrammarCounts, read_counts
 from evals.report.comparison import compare, comparison_lines, p_text
+from evals.report.latency_change import slower
 from evals.report.summarize import summarize
 from evals.report.summary import GateOutcome, RunInfo, ShardPart, Summary
 from evals.report.summary_file import read_run
@@ -34,7 +35,7 @@ def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False
     print_of = fingerprint((record.case for record in records), session.served_profiles())
     grammars = grammar_counts(session.config, folder.path)
     summary = summarize(records, session.config, print_of, _run(session, plan, records), grammars)
-    summary, compared = gate_on_regression(summary, session.options.baseline)
+    summary, compared = gate_on_regression(summary, session.options.baseline, session.config)
     folder.point_latest()
     run = FinishedRun(summary, records, compared, results)
     write_all(run, folder.path, at_once=at_once)
@@ -56,19 +57,25 @@ def _run(session: Session, plan: Plan, answers: Sequence[Record]) -> RunInfo:
         tier=options.tier,
         asked=options.as_asked({record.profile for record in answers}),
         shard=ShardPart(part=str(options.shard), suite=plan.suite) if options.shard else None,
+        server_peak_bytes=session.server_peaks(),
         baseline=str(options.baseline) if options.baseline else None,
     )
 
 
-def gate_on_regression(summary: Summary, baseline: Path | None) -> tuple[Summary, Path | None]:
+def gate_on_regression(
+    summary: Summary, baseline: Path | None, config: Config
+) -> tuple[Summary, Path | None]:
     """The summary with the comparison with a baseline; its gate fails on a regression.
+
+    It fails, too, where p95 is longer than a profile's gate in `config` allows.
 
     It fails, too, where the two cannot be compared. The baseline comes back if they were.
     """
     if baseline is None:
         return summary, None
     try:
-        comparison = compare(read_run(baseline), summary)
+        before = read_run(baseline)
+        comparison = compare(before, summary)
     except ConfigError as error:
         return _gated(summary, [f"no comparison with {baseline.name}: {error}"]), None
     reasons = [
@@ -76,6 +83,10 @@ def gate_on_regression(summary: Summary, baseline: Path | None) -> tuple[Summary
         f"{len(profile.newly_failing)} newly failing, {p_text(profile.adjusted)}"
         for profile in comparison.regressions
     ]
+    for name, now in summary.profiles.items():
+        factor = config.gate(name).p95_factor
+        if factor is not None and (was := before.profiles.get(name)):
+            reasons += slower(name, was.latency, now.latency, factor)
     told = replace(summary, comparison=tuple(comparison_lines(comparison)))
     return _gated(told, reasons), baseline
 

@@ -2,7 +2,7 @@
 
 import datetime
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def merge_runs(
         )
         print_of = _fingerprint(parts, records)
         summary = summarize(records, config, print_of, run, grammar_counts(config, output))
-        summary, compared = gate_on_regression(summary, baseline)
+        summary, compared = gate_on_regression(summary, baseline, config)
         write_all(FinishedRun(summary, records, compared), output)
     return Merged(summary, records, missing)
 
@@ -210,8 +210,14 @@ def _run(parts: Sequence[_Part], output: Path) -> RunInfo:
         tier=runs[0].tier,
         asked=runs[0].asked,
         deaths=tuple(death for run in runs for death in run.deaths),
+        server_peak_bytes=_peaks([run.server_peak_bytes for run in runs]),
         merged=tuple(f"{part.folder.name} ({part.shard.part})" for part in parts),
     )
+
+
+def _peaks(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: max(part.get(name, 0) for part in parts) for name in names}
 
 
 def _join_grammar_logs(parts: Sequence[_Part], output: Path) -> None:

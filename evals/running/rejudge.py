@@ -35,7 +35,7 @@ def rejudge_run(place: Path, root: Path, baseline: Path | None = None) -> Summar
         run = replace(before.run, baseline=str(baseline.resolve())) if baseline else before.run
         summary = summarize(records, config, print_of, run, grammar_counts(config, place))
         compared_with = Path(run.baseline) if run.baseline else None
-        summary, compared = gate_on_regression(summary, compared_with)
+        summary, compared = gate_on_regression(summary, compared_with, config)
         write_all(FinishedRun(summary, records, compared), place)
     return summary
 

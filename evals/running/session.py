@@ -15,6 +15,7 @@ from typing import Any
 
 from evals.case import Case
 from evals.config import Config, cache_folder, read_config
+from evals.engines.memory import PeakMemory
 from evals.errors import ConfigError
 from evals.report.summary import Fingerprint, ProfileServed
 from evals.results import Record
@@ -43,6 +44,8 @@ class Session:
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
         self._runner: Runner | None = None
+        self._memory: PeakMemory | None = None
+        self._peaks: dict[str, int] = {}
         self._served: dict[str, ProfileServed] = {}
         self._served_before = folder.served()
 
@@ -86,6 +89,7 @@ class Session:
             _say,
         )
         self._opened = self._stack.enter_context(opening)
+        self._memory = _memory(self._opened)
         self._served[profile] = self._check_served(self._opened)
 
     def answer(
@@ -145,8 +149,16 @@ class Session:
             check_unused(self.folder.path)  # another run may have been there meanwhile
         self.folder.replace_records(self._done.values())
 
+    def server_peaks(self) -> dict[str, int]:
+        """The most bytes that the server of each closed profile had, where this run booted it."""
+        return dict(self._peaks)
+
     def close(self) -> None:
         """End the server and everything else that this process opened; may be called twice."""
+        if self._memory and self._opened and (peak := self._memory.bytes):
+            self._memory.close()
+            self._peaks[self._opened.name] = peak
+        self._memory = None
         if self._runner:
             self._runner.close()
         self._stack.close()
@@ -210,6 +222,13 @@ def open_session(
         folder = RunFolder(Path(worker["folder"]), worker["worker"])
     watched = bool(worker and worker["watched"])
     return Session(options.applied_to(config), options, folder, watched=watched)
+
+
+def _memory(opened: Opened) -> PeakMemory | None:
+    """What watches the server's memory; None of a server that somebody else started."""
+    if opened.server is None or (process := opened.server.process) is None:
+        return None
+    return PeakMemory(lambda: process.pid)
 
 
 def _say(text: str) -> None:

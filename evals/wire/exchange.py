@@ -53,19 +53,25 @@ class Exchange:
     """Seconds spent waiting for that."""
     content_type: str = ""
     """The response's, once it has begun."""
-    _began: float = 0.0
+    head: float | None = None
+    """Seconds from the request to the head of the response of status 200."""
+    asked: float = 0.0
+    """When the first request was made, by `time.perf_counter`."""
+    began: float = 0.0
+    """When the latest was made: a busy server refused those before it."""
     _status: int | None = None
 
     @property
     def seconds(self) -> float:
         """Seconds since the latest request was made, waits before it left out."""
-        return time.perf_counter() - self._began
+        return time.perf_counter() - self.began
 
     def __iter__(self) -> Iterator[tuple[float, bytes]]:
         """The response of status 200, as it arrives."""
         deadline = time.monotonic() + self.timeout
         while True:
-            self._began, self._status = time.perf_counter(), None
+            self.began, self._status = time.perf_counter(), None
+            self.asked = self.asked or self.began
             bounds = Bounds(deadline, self.max_bytes)
             try:
                 wait = yield from self._attempt(bounds)
@@ -100,6 +106,7 @@ class Exchange:
                     f"HTTP 200, but the body is compressed ({excerpt(encoding, 40)}), though "
                     "only identity was accepted"
                 )
+            self.head = self.seconds
             for chunk in response.chunks:
                 yield self.seconds, chunk
         return None

@@ -19,7 +19,7 @@ from made_runs import figures_of, summary_with
 from typer.testing import CliRunner
 
 from evals.cli import app
-from evals.config import cache_folder
+from evals.config import Config, cache_folder
 from evals.engines.mlx_lm import boot
 from evals.errors import ConfigError
 from evals.replay.build import ARGUMENTS, cached_replay
@@ -308,7 +308,7 @@ def test_a_regression_fails_the_gate(tmp_path, broken, passed):
         return summary_with({"p": figures_of(cases)})
 
     write_summary(run(0), tmp_path)
-    after, compared = gate_on_regression(run(broken), tmp_path)
+    after, compared = gate_on_regression(run(broken), tmp_path, Config())
     assert compared == tmp_path
     assert after.gate.passed is passed
 
