@@ -61,7 +61,7 @@ report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs 
 	$(BIN)/evals export allure $(RUN)
 
 test: $(READY) ## tests of evals itself, but for the slow ones of test-reliability
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile $(SLOW:%=--ignore=%)
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(SLOW:%=--ignore=%)
 
 test-reliability: $(READY) ## slow tests: dying and hanging servers, kills, full disks, runs of pytest
 	$(BIN)/python -m pytest $(SLOW)

@@ -16,6 +16,8 @@ from evals.engines.mlx_lm import boot
 from evals.engines.server import Server
 from evals.models.build import cached_base
 
+PURE = frozenset({"formats", "judging", "loading"})
+
 # How long one example takes says what else the machine does.
 settings.register_profile("evals", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=20)
@@ -38,6 +40,11 @@ def base_server(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     log = tmp_path_factory.mktemp("base_server") / "server.log"
     with boot(base_model, log=log, cache=cache_folder()) as server:
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pure tests last: at the end they keep all workers busy, where a boot would keep one."""
+    items.sort(key=lambda item: item.path.parent.name in PURE)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
