@@ -1,8 +1,11 @@
 """Cases: one question each, with the available tools and what is expected; from YAML, frozen."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from evals.expect import Expect, ExpectedAnswer, ExpectedCall, Value
 
@@ -60,6 +63,9 @@ class Tool(Value):
         return value
 
 
+_VERSIONS = "give a package and its versions, such as 'mlx-lm >=0.32.0,<0.33'"
+
+
 class KnownDefect(Value):
     """A defect that makes this case fail under a profile, with the public link that tells of it."""
 
@@ -75,6 +81,28 @@ class KnownDefect(Value):
     no_answer: bool = Field(
         default=False, description="The server gives no whole answer: then this is not an error."
     )
+    versions: str | None = None
+    """Package and versions (PEP 440) that have it, such as `mlx-lm >=0.32.0,<0.33`; else all."""
+
+    @field_validator("versions")
+    @classmethod
+    def _a_package_in_versions(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                read = Requirement(value)
+            except InvalidRequirement as error:
+                raise ValueError(f"versions: {_VERSIONS}; {error}") from error
+            if not read.specifier or read.extras or read.marker or read.url:
+                raise ValueError(f"versions: {_VERSIONS}")
+        return value
+
+    def in_versions(self, packages: Mapping[str, str]) -> bool:
+        """Whether the versions that answered have it; a version that nobody knows may."""
+        if self.versions is None:
+            return True
+        wanted = Requirement(self.versions)
+        version = packages.get(canonicalize_name(wanted.name))
+        return version is None or wanted.specifier.contains(version, prereleases=True)
 
 
 class ReplayScript(Value):
@@ -153,9 +181,21 @@ class Case(Value):
         """The available tool with exactly this name."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
-    def defect(self, profile: str, lane: str) -> KnownDefect | None:
-        """The known defect that applies to this profile and lane, if any."""
+    def defect(
+        self, profile: str, lane: str, packages: Mapping[str, str] | None = None
+    ) -> KnownDefect | None:
+        """The known defect that applies to this profile and lane, if any.
+
+        `packages` are the versions that answered, as far as they are known.
+        """
         for defect in self.known_defects:
-            if profile in defect.profiles and (not defect.lanes or lane in defect.lanes):
+            here = profile in defect.profiles and (not defect.lanes or lane in defect.lanes)
+            if here and defect.in_versions(packages or {}):
                 return defect
         return None
+
+    @property
+    def told_apart_by(self) -> frozenset[str]:
+        """The packages whose versions decide whether a known defect applies."""
+        named = (defect.versions for defect in self.known_defects if defect.versions)
+        return frozenset(canonicalize_name(Requirement(text).name) for text in named)

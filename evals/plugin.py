@@ -41,6 +41,7 @@ _SETTINGS = (
     "temperature",
     "max_tokens",
     "ask_timeout",
+    "boot_timeout",
 )
 
 
@@ -78,6 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--ask-timeout", type=float, metavar="SECONDS", help="longest wait for the answer to a case"
     )
+    add("--boot-timeout", type=float, metavar="SECONDS", help="longest wait for a booted server")
     add("--shard", metavar="I/N", help="ask one of N equal parts; see `evals merge`")
     add("--progress", action="store_true", help="one line of progress, no dots")
 

@@ -5,7 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -230,6 +230,8 @@ class Answer:
     call_format: str = "qwen3-coder-xml"
     asked_alone: bool = False
     """It differed from the plain answer among other requests, so both were asked again, alone."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages that answered, of those by which a known defect is told apart."""
 
     @property
     def lane(self) -> str:
@@ -256,7 +258,7 @@ class Answer:
     @property
     def known_defect(self) -> KnownDefect | None:
         """The known defect of the case that applies to this profile and lane."""
-        return self.case.defect(self.profile, self.lane)
+        return self.case.defect(self.profile, self.lane, self.packages)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,7 +349,10 @@ class Record(Answer, Judgement):
             "scores": asdict(self.scores) if self.scores else None,
             "plain": self.plain.to_dict() if self.plain else None,
             "prompt": asdict(self.prompt),
+            "packages": dict(self.packages),
         }
+        if not self.packages:
+            del data["packages"]
         text = json.dumps(data, ensure_ascii=False)
         # A model can write half of a surrogate pair, which UTF-8 cannot; JSON has an escape for it.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")

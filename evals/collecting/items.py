@@ -99,7 +99,7 @@ def _judge(item: CaseItem) -> None:
     if record.status == Status.FAIL:
         raise CaseFailed(failure_story(record, session.url))
     if record.status == Status.KNOWN:
-        defect = record.case.defect(record.profile, record.lane)
+        defect = record.known_defect
         pytest.xfail(defect.reason if defect else "known defect")
 
 

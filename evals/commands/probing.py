@@ -60,11 +60,11 @@ def machine(
 ) -> None:
     """Tell what computes here: chip, device, memory, system and versions, as a run records it."""
     from evals.report.github.commands import escape_data
-    from evals.running.fingerprint import versions
+    from evals.running.packages import installed_versions
     from evals.running.machine import check_device, machine_lines, this_machine
 
     here = this_machine()
-    print("\n".join(machine_lines(here, versions())))
+    print("\n".join(machine_lines(here, installed_versions())))
     if require is None:
         return
     try:

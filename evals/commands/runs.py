@@ -57,6 +57,8 @@ def pytest_arguments(given: Sequence[str], folders: Sequence[Path]) -> list[str]
     takes where no place is named, in its root. That does not move to a `--run-dir` elsewhere.
     """
     always = ["--no-header", "-rN", "-o", "console_output_style=classic"]
+    # `python -m evals run`, where a project makes errors of warnings: nothing is rewritten.
+    always += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
     in_full = any(re.fullmatch("-v+|--verbose", word) for word in given)
     quiet = [] if in_full else ["-q", "--progress", "--tb=no"]
     unnamed = shlex.join(glob.escape(str(folder)) for folder in folders)

@@ -5,6 +5,7 @@ finds it there.
 """
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -30,7 +31,8 @@ def installed(engine: Engine, cache: Path) -> str | None:
     if home is None:
         return engine.version()
     first = re.split(r"[^A-Za-z0-9._-]", engine.pins[0], maxsplit=1)[0]
-    folders = [str(path) for path in (home / "lib").glob("python*/site-packages")]
+    before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    folders = [*before, *map(str, (home / "lib").glob("python*/site-packages"))]
     found = importlib.metadata.distributions(name=first, path=folders)
     return next((package.version for package in found), None)
 

@@ -186,7 +186,7 @@ def _without_answer(answer: Answer, broken: Finding) -> Judgement:
 
 
 def _gives_no_answer(answer: Answer, lane: str) -> bool:
-    defect = answer.case.defect(answer.profile, lane)
+    defect = answer.case.defect(answer.profile, lane, answer.packages)
     return defect is not None and defect.no_answer
 
 

@@ -45,13 +45,13 @@ def _matrix(columns: Sequence[Column]) -> Iterator[str]:
     yield "| --- " * (1 + len(columns)) + "|"
     for node in _nodes(columns):
         cells = (column.cells.get(node) for column in columns)
-        yield f"| {_short(node)} | {' | '.join(cell.outcome if cell else '–' for cell in cells)} |"
+        yield f"| {short(node)} | {' | '.join(cell.outcome if cell else '–' for cell in cells)} |"
     yield ""
     for column in columns:
         wrong = {node: cell for node, cell in column.cells.items() if cell.came}
         if wrong:
             yield f"## {column.engine} {column.version}: what came\n"
-            yield from (f"* {_short(node)}: {_told(cell)}" for node, cell in wrong.items())
+            yield from (f"* {short(node)}: {_told(cell)}" for node, cell in wrong.items())
             yield ""
 
 
@@ -64,20 +64,21 @@ def _history(columns: Sequence[Column]) -> Iterator[str]:
         if not changes:
             yield "Nothing came and nothing went.\n"
         for node, before, after in changes:
-            yield f"* {_short(node)}: was {_told(before)}; is {_told(after)}"
+            yield f"* {short(node)}: was {_told(before)}; is {_told(after)}"
         yield ""
 
 
 def _told(cell: Cell) -> str:
-    return f"{cell.outcome}: {_code(cell.came)}" if cell.came else cell.outcome
+    return f"{cell.outcome}: {code(cell.came)}" if cell.came else cell.outcome
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Text as code, whatever backticks it has; a table or list goes on behind it."""
     return f"<code>{html.escape(escape_controls(text)).replace('|', '&#124;')}</code>"
 
 
-def _short(node: str) -> str:
+def short(node: str) -> str:
+    """The case's file and name: `big-integer::beyond-double`."""
     path, _, name = node.partition("::")
     return f"{PurePosixPath(path).stem}::{name}"
 
@@ -90,7 +91,7 @@ def html_page(columns: Sequence[Column]) -> str:
     """The table as one HTML file; what came is shown where one points at a cell."""
     head = "".join(f"<th>{html.escape(f'{c.engine} {c.version}')}</th>" for c in columns)
     rows = [
-        f"<tr><th>{html.escape(_short(node))}</th>"
+        f"<tr><th>{html.escape(short(node))}</th>"
         + "".join(_html_cell(column.cells.get(node)) for column in columns)
         for node in _nodes(columns)
     ]

@@ -114,7 +114,7 @@ def _name(path: str) -> str:
 
 def _defects(records: Sequence[Record]) -> list[KnownDefect]:
     """The defects that the records show, each once."""
-    found = (record.case.defect(record.profile, record.lane) for record in records)
+    found = (record.known_defect for record in records)
     return list(dict.fromkeys(defect for defect in found if defect is not None))
 
 

@@ -1,8 +1,6 @@
 """What a run was made of, so that two runs can be told to be comparable or not."""
 
-import contextlib
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,6 +12,7 @@ from evals.models.build import quantization, trained_tools, weights_digest
 from evals.report.summary import Fingerprint, ProfileServed
 from evals.running.call_format import parser_of
 from evals.running.machine import this_machine
+from evals.running.packages import installed_versions
 from evals.running.profile import Opened
 
 _GRADERS = (
@@ -26,17 +25,6 @@ _GRADERS = (
     "json_text.py",
 )
 """Rooms and modules below `evals/` that a verdict or a rate can depend on."""
-_PACKAGES = (
-    "mlx",
-    "mlx-metal",
-    "mlx-cpu",
-    "mlx-lm",
-    "llguidance",
-    "openai",
-    "pydantic-ai-slim",
-    "pytest",
-    "transformers",
-)
 
 
 def suite_digest(cases: Iterable[Case]) -> str:
@@ -84,19 +72,10 @@ def fingerprint(cases: Iterable[Case], profiles: Mapping[str, ProfileServed]) ->
         cases=case_digests(cases),
         graders=graders_digest(),
         grader_parts={name: graders_digest([name]) for name in _GRADERS},
-        versions=versions(),
+        versions=installed_versions(),
         machine=this_machine(),
         profiles=dict(profiles),
     )
-
-
-def versions() -> dict[str, str]:
-    """The packages that are installed, each with its version: extras may be missing."""
-    found = {}
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def served(opened: Opened) -> ProfileServed:

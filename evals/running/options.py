@@ -28,6 +28,7 @@ _LIMITS: Mapping[str, type[BaseModel]] = {
     "in_flight": Config,
     "port": Target,
     "ask_timeout": Config,
+    "boot_timeout": Target,
 }
 """Numbers of the command line, and where a file may say the same: the limits are those."""
 
@@ -47,6 +48,8 @@ class RunOptions:
     """Cases asked at a time."""
     ask_timeout: float | None = None
     """Seconds for each question, in place of the configuration's."""
+    boot_timeout: float | None = None
+    """Seconds for a booted server's first token, in place of the engine's own."""
     shard: Shard | None = None
     baseline: Path | None = None
     """A run's folder or a baseline file that the gate compares with."""
@@ -79,6 +82,7 @@ class RunOptions:
                 served_name=self.served_name,
                 api_key_env=self.api_key_env,
                 port=self.port,
+                boot_timeout=self.boot_timeout,
             )
         if self.ask_timeout is not None:
             config = config.model_copy(update={"timeout": self.ask_timeout})
@@ -124,6 +128,7 @@ def read_options(settings: Mapping[str, Any], config: Config) -> RunOptions:
         max_tokens=settings.get("max_tokens"),
         in_flight=settings.get("in_flight", config.in_flight),
         ask_timeout=settings.get("ask_timeout"),
+        boot_timeout=settings.get("boot_timeout"),
         shard=parse_shard(settings["shard"]) if "shard" in settings else None,
         baseline=baseline,
         model=settings.get("model"),

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from evals.replay import build as replay
 from evals.replay.build import cached_replay
 from evals.results import Prompt
 from evals.running.call_format import parsed_format
+from evals.running.packages import packages_of
 from evals.running.targets import copy_model, engine_of, player, wishes_of
 
 _LONGEST_LOG = 16_000
@@ -49,6 +50,8 @@ class Opened:
     decode: Decode | None
     lanes: Mapping[str, Ask]
     call_format: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what answers: of the engine, as far as it tells, and of the packages here."""
 
     def prompt_tokens(self, request: Mapping[str, Any]) -> int | None:
         """How many tokens this machine renders for a request's prompt; None if it cannot tell."""
@@ -266,7 +269,8 @@ def open_profile(
         )
         asks = {lane.name: stack.enter_context(lane.open(setup)) for lane in asked}
         profile = config.profile(name)
-        yield Opened(name, profile, server, model, tokenizer, decode, asks, call_format)
+        packages = packages_of(server)
+        yield Opened(name, profile, server, model, tokenizer, decode, asks, call_format, packages)
 
 
 def _tokenizer(target: Target, model: Path | str | None, cache: Path) -> Any:

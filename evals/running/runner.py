@@ -212,6 +212,7 @@ class Runner:
             rendered_prompt_tokens=self._opened.prompt_tokens(request),
             prompt=self._opened.prompt(request),
             call_format=self._opened.call_format,
+            packages={n: v for n, v in self._opened.packages.items() if n in case.told_apart_by},
             asked_alone=asked_alone,
         )
         return judged(answer)
