@@ -60,8 +60,8 @@ def machine(
 ) -> None:
     """Tell what computes here: chip, device, memory, system and versions, as a run records it."""
     from evals.report.github.commands import escape_data
-    from evals.running.packages import installed_versions
     from evals.running.machine import check_device, machine_lines, this_machine
+    from evals.running.packages import installed_versions
 
     here = this_machine()
     print("\n".join(machine_lines(here, installed_versions())))
