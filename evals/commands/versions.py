@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _Packages = Annotated[
     list[str], typer.Option("--package", help="package of the pipeline, such as mlx-lm")
 ]
-_Profiles = Annotated[str, typer.Option(help="profiles, with commas between them")]
+_Profiles = Annotated[
+    str, typer.Option(help="profiles, with commas between them (default: all replayed texts)")
+]
 _Run = Annotated[
     str | None, typer.Option("--run", help="a command in place of the suite: 0 good, 125 skip")
 ]
@@ -29,7 +31,6 @@ _Limit = Annotated[float, typer.Option(help="seconds that one version may take")
 _Boot = Annotated[float, typer.Option(help="seconds in which its server must start")]
 _Folder = Annotated[Path, typer.Option(help="where the runs are kept, and gone on from")]
 
-REPLAY = "replay,replay-hermes"
 RUNS = Path("reports/versions")
 
 
@@ -38,7 +39,7 @@ def bisect(
     package: _Packages,
     good: Annotated[list[str], typer.Option(help="its older version, to search from")],
     bad: Annotated[list[str] | None, typer.Option(help="its newer one (default: newest)")] = None,
-    profiles: _Profiles = REPLAY,
+    profiles: _Profiles = "",
     run: _Run = None,
     limit: _Limit = 600.0,
     boot_limit: _Boot = 90.0,
@@ -88,15 +89,16 @@ def _asker(
     folder: Path,
 ) -> "tuple[Ask, Asking]":
     from evals.config import cache_folder, read_config
-    from evals.versions.asking import own, suite
+    from evals.versions.asking import own, replayed, suite
     from evals.versions.step import ask_version
 
     def chosen() -> "Asking":
         here = Path.cwd()
+        config = read_config(here)
         return suite(
             options,
-            profiles,
-            read_config(here),
+            profiles or ",".join(replayed(config)),
+            config,
             configured_cases(here),
             limit=limit,
             boot_seconds=boot_limit,
@@ -117,7 +119,7 @@ def matrix(
     context: typer.Context,
     package: Annotated[str, typer.Option(help="package of the pipeline, such as mlx-lm")],
     last: Annotated[int, typer.Option(help="how many of its releases")] = 8,
-    profiles: _Profiles = REPLAY,
+    profiles: _Profiles = "",
     run: _Run = None,
     limit: _Limit = 600.0,
     boot_limit: _Boot = 90.0,
@@ -137,7 +139,7 @@ def matrix(
 
     ask, _ = _asker(context.args, profiles, run, limit, boot_limit, folder)
     wanted = or_exit(lambda: versions.last(releases(package), last))
-    options = [] if profiles == REPLAY else ["--profiles", profiles]
+    options = ["--profiles", profiles] if profiles else []
     options += ["--run", run] if run else []
     said = ["evals", "matrix", "--package", package, "--last", str(last), *options, *context.args]
     command = shlex.join(said)

@@ -68,6 +68,11 @@ def suite(
     return Asking(chosen, limits, None, limit, _digest(folders))
 
 
+def replayed(config: Config) -> list[str]:
+    """The implied profiles of mlx_lm whose texts are replayed, one for each call format."""
+    return sorted(config.implied - config.by_name_alone)
+
+
 def own(command: str, limit: float) -> Asking:
     """A command of one's own: exit code 0 is good, 125 tells nothing, any other is bad."""
     return Asking(command=command, limit=limit)

@@ -13,15 +13,18 @@ from evals.versions.index import Release
 def matrix(
     package: str, releases: Sequence[Release], ask: Ask, command: str, today: datetime.date
 ) -> Matrix:
-    """What each of `releases` makes of the texts; one that cannot be asked is named, too."""
+    """What each of `releases` makes of the texts; one that cannot be asked is named, too.
+
+    The newest is asked first: of it most people want to know.
+    """
     found = []
-    for release in releases:
+    for release in reversed(releases):
         step = ask({package: release.version}, release.day)
         day = release.day.isoformat() if release.day else ""
         found.append(
             Asked(release.version, step.cells, step.ended, day, step.beside, step.layers or {})
         )
-    return Matrix(package, today.isoformat(), command, found)
+    return Matrix(package, today.isoformat(), command, found[::-1])
 
 
 def last(releases: Sequence[Release], count: int) -> Sequence[Release]:
