@@ -59,9 +59,9 @@ _add(app, "Begin", authoring.init, authoring.new, authoring.record)
 _add(app, "Ask and judge", runs.run, context_settings=_AS_PYTEST)
 _add(app, "Ask and judge", runs.rejudge, runs.merge)
 _add(app, "Look at runs", reports.report, runs.compare, runs.accept)
-_add(
-    app, "Which version broke it", versions.bisect, versions.matrix, context_settings=_ON_TO_PYTEST
-)
+_WHICH = "Which version broke it"
+_add(app, _WHICH, versions.bisect, versions.matrix, context_settings=_ON_TO_PYTEST)
+_add(app, _WHICH, versions.findings)
 _add(app, "Look before asking", probing.probe, probing.doctor, probing.machine)
 _add(app, "Case files", cases.validate, cases.schema)
 _export = _group("export", "A run for Allure or GitHub; cases for BFCL or promptfoo.")

@@ -24,7 +24,12 @@ def steps(workflow):
 
 
 def test_all_are_there():
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "nightly.yml", "release.yml"]
+    assert [path.name for path in WORKFLOWS] == [
+        "ci.yml",
+        "nightly.yml",
+        "release.yml",
+        "versions.yml",
+    ]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

@@ -22,6 +22,7 @@ from evals.commands.terminal import (
 )
 
 FINDINGS = Path("docs/findings.md")
+VERSIONS = Path("docs/versions")
 CONFORMANCE = Path("docs/conformance.md")
 
 
@@ -87,12 +88,15 @@ def findings(
 ) -> None:
     """Write docs/findings.md, what the stock server gets wrong, from a run's records.
 
-    Of another engine the page is docs/findings/ENGINE.md.
+    Of another engine the page is docs/findings/ENGINE.md. docs/findings.json has them all as data.
     """
     from evals.config import read_config
     from evals.engines.registry import engine_named
     from evals.loading.casefile import find_case_files, read_cases
     from evals.report.findings import Page, findings_page, not_asked
+    from evals.report.findings_data import findings_of, json_schema, merged
+    from evals.report.findings_data import read as read_findings
+    from evals.report.history import history_of
     from evals.report.summary_file import read_summary
     from evals.results import RECORDS, read_records
 
@@ -104,7 +108,8 @@ def findings(
     print_of = or_exit(lambda: read_summary(run)).fingerprint
     served = [print_of.profiles[p].engine_version for p in sorted(mine) if p in print_of.profiles]
     version = print_of.versions["mlx-lm"] if first else next((v for v in served if v), "?")
-    page = Page(version, mine, engine, kind.title, "../" if first else "../../")
+    history = or_exit(lambda: history_of(VERSIONS, kind.package)) if first else None
+    page = Page(version, mine, engine, kind.title, "../" if first else "../../", history)
     records = or_exit(lambda: list(read_records(run / RECORDS)))
     if missing := not_asked(cases, records, mine):
         asked = {
@@ -118,6 +123,12 @@ def findings(
     stale = f"{path} is not what {run} shows; `evals export findings {run}` writes it again"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_or_check(path, findings_page(records, page), check=check, stale=stale)
+    shown = [record for record in records if record.profile in mine]
+    before = or_exit(lambda: read_findings(FINDINGS.with_suffix(".json")))
+    found = findings_of(shown, engine, kind.package or engine, version, history)
+    whole = merged(before, engine, found, history)
+    for file, text in ((".json", whole.to_json()), (".schema.json", json_schema())):
+        write_or_check(FINDINGS.with_suffix(file), text, check=check, stale=stale)
 
 
 def conformance(

@@ -13,6 +13,7 @@ from evals.case import Case, KnownDefect
 from evals.engines.registry import MLX_LM
 from evals.escaping import escape_controls
 from evals.json_text import to_text
+from evals.report.history import Matrix
 from evals.report.summarize import group
 from evals.report.text import expected_text, response_text
 from evals.results import Record, Status
@@ -43,7 +44,8 @@ a good server survives or reports.
 class Page:
     """Whose findings they are: an engine's, in a version, seen in these profiles.
 
-    `root` leads from the page's folder to the project's.
+    `root` leads from the page's folder to the project's. `history` is what its releases make of the
+    same texts.
     """
 
     version: str
@@ -51,6 +53,7 @@ class Page:
     engine: str = MLX_LM.name
     title: str = MLX_LM.title
     root: str = "../"
+    history: Matrix | None = None
 
     @property
     def head(self) -> Mapping[str, str]:
@@ -82,13 +85,38 @@ def findings_page(records: Iterable[Record], page: Page) -> str:
     seen = [r for r in records if r.profile in page.profiles and r.status == Status.KNOWN]
     seen.sort(key=lambda record: (record.case.path, record.case.line, record.lane))
     files = group(seen, lambda record: record.case.path)
-    contents = [
-        f"{number}. [{_name(path)}](#{_name(path)}): {'; '.join(_reasons(mine))}"
-        for number, (path, mine) in enumerate(files.items(), start=1)
-    ]
+    contents = _contents(files, page)
     sections = ["\n".join(_section(path, mine, page.root)) for path, mine in files.items()]
     head = _HEAD.format(count=len(files), **page.head)
     return "\n".join([head, *contents, "", *sections])
+
+
+def _contents(files: Mapping[str, Sequence[Record]], page: Page) -> list[str]:
+    lines = [
+        f"{number}. [{_name(path)}](#{_name(path)}): {'; '.join(_reasons(mine))}"
+        for number, (path, mine) in enumerate(files.items(), start=1)
+    ]
+    if page.history is None:
+        return lines
+    asked = page.history.asked
+    lines += ["", _SINCE.format(asked=asked, package=page.history.package), ""]
+    lines += ["| text | since | until |", "| --- | --- | --- |"]
+    for path, mine in files.items():
+        for text in group(mine, lambda record: f"{record.case.node}[{record.profile}]"):
+            since = page.history.wrong_since(text, page.version)
+            name = text.partition("::")[2].partition("[")[0]
+            until = f"in {page.version}, the newest that was asked"
+            told = f"{since} | {until}" if since else "not asked | not asked"
+            lines.append(f"| [{_name(path)}](#{_name(path)})::{name} | {told} |")
+    return lines
+
+
+_SINCE = """\
+## Since when
+
+The releases of {package} were asked the same texts on {asked}, by the model that copies scripts
+([the table](versions/{package}.md)). *Since*: the first release from which on something wrong came,
+in whatever way, without a break. Defects that were mended are in that table alone."""
 
 
 def not_asked(

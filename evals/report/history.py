@@ -57,6 +57,17 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Since:
+    """The first version of an unbroken row; `is_oldest`: no older one was asked."""
+
+    version: str
+    is_oldest: bool
+
+    def __str__(self) -> str:
+        return f"{self.version} or before" if self.is_oldest else self.version
+
+
+@dataclass(frozen=True)
 class Matrix:
     """The releases of a package that were asked, oldest first, on the day `asked`."""
 
@@ -104,6 +115,20 @@ class Matrix:
                 found.append(Span(cell.came, cell.outcome, mine[0], mine[-1], *ends))
         return found
 
+    def wrong_since(self, text: str, version: str) -> Since | None:
+        """Since when the text has come out wrong, one way or another, up to `version`.
+
+        None where this version was not asked it, or nothing wrong came of it.
+        """
+        seen = [r for r in self.usable if text in r.cells]
+        places = [i for i, r in enumerate(seen) if r.version == version]
+        if not places or seen[places[0]].cells[text].outcome == RIGHT:
+            return None
+        first = places[0]
+        while first > 0 and seen[first - 1].cells[text].outcome != RIGHT:
+            first -= 1
+        return Since(seen[first].version, first == 0)
+
     def changing(self) -> list[str]:
         """The texts of which not every release makes the same."""
         cells = {text: [r.cells.get(text) for r in self.usable] for text in self.texts}
@@ -132,3 +157,9 @@ class Matrix:
             return cls(**data, releases=releases)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"{path}: no matrix of versions: {error!r}") from error
+
+
+def history_of(folder: Path, package: str | None) -> Matrix | None:
+    """The kept matrix of a package's releases; None where there is none."""
+    path = folder / f"{package}.json"
+    return Matrix.read(path) if package and path.exists() else None

@@ -9,6 +9,7 @@ from functools import partial
 from packaging.version import InvalidVersion, Version
 
 from evals.errors import ConfigError
+from evals.escaping import escape_controls
 from evals.report.conformance import Cell
 from evals.versions.index import Release
 from evals.versions.search import Change, Known, came_back, changes, next_version
@@ -58,13 +59,13 @@ NEITHER = "neither alone, nor the same together"
 
 
 def axis_of(package: str, found: Sequence[Release], good: str, bad: str | None) -> Axis:
-    """The releases from `good` to `bad`, or to the newest.
+    """The releases from `good` to `bad`, or to the newest, which `good` may be.
 
     Raises:
         ConfigError: one of them is no release, or the second is not the newer one.
     """
     ends = [_place(package, found, good), _place(package, found, bad or found[-1].version)]
-    if ends[0] >= ends[1]:
+    if ends[0] >= ends[1] and not (bad is None and ends[0] == ends[1]):
         raise ConfigError(
             f"--good {good} is not older than --bad {bad or found[-1].version}; the search goes "
             "from the older to the newer, and tells what was mended, too"
@@ -140,6 +141,16 @@ def _blamed(
     if first == new and second == new:
         return EITHER
     return BOTH if first == old and second == old else NEITHER
+
+
+def issue_text(axes: Sequence[Axis], lines: Sequence[str]) -> str:
+    """What a search found, as the text of an issue: a title in the first line, and the lines."""
+    names = ", ".join(
+        f"{a.package} {a.releases[0].version} to {a.releases[-1].version}" for a in axes
+    )
+    # A text of the model's can have a fence of its own.
+    told = "\n".join(f"    {line}" for line in escape_controls("\n".join(lines)).splitlines())
+    return f"# Tool calling: what changed from {names}\n\n{told}\n"
 
 
 def report(found: Walk, show: Callable[[Step, str], str]) -> Iterator[str]:

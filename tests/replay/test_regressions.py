@@ -1,11 +1,13 @@
 """Every regression case, played through the stock server: what it gets wrong today is known."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from builders import answer, judge
 from mlx_lm import __version__ as mlx_lm_version
@@ -20,13 +22,16 @@ from evals.loading.casefile import find_case_files, read_cases
 from evals.observation import Observation
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.findings import Page, findings_page, not_asked
+from evals.report.findings_data import findings_of, json_schema, read
+from evals.report.history import history_of
 from evals.results import Judgement, Layer, Record, Status
 
 ROOT = Path(__file__).parents[2]
 CASES = read_cases(find_case_files([ROOT / "cases" / "regressions"]), ROOT)
 CONFIG = read_config(ROOT)
 PROFILES = sorted(CONFIG.implied - CONFIG.by_name_alone)
-PAGE = Page(mlx_lm_version, frozenset(PROFILES))
+HISTORY = history_of(ROOT / "docs" / "versions", "mlx-lm")
+PAGE = Page(mlx_lm_version, frozenset(PROFILES), history=HISTORY)
 Played = dict[str, dict[str, tuple[Observation, Judgement]]]
 PARSER_IS_TO_BLAME = {
     "beyond-double",
@@ -156,6 +161,29 @@ def test_the_findings_page_is_current(records: list[Record]) -> None:
         "docs/findings.md is not what the stock server does today; run `make eval PROFILES="
         f"{','.join(PROFILES)}`, then `evals export findings`"
     )
+
+
+def test_the_findings_as_data_are_current(records: list[Record]) -> None:
+    kept = read(ROOT / "docs" / "findings.json")
+    found = findings_of(records, "mlx_lm", "mlx-lm", mlx_lm_version, HISTORY)
+    assert [finding for finding in kept.findings if finding.engine == "mlx_lm"] == found
+    schema = (ROOT / "docs" / "findings.schema.json").read_text(encoding="utf-8")
+    assert schema == json_schema()
+    content = json.loads((ROOT / "docs" / "findings.json").read_text(encoding="utf-8"))
+    jsonschema.validate(content, json.loads(schema))
+
+
+def test_known_defects_of_some_versions_are_those_that_the_releases_show() -> None:
+    assert HISTORY is not None
+    checked = 0
+    for case in CASES:
+        for defect in (d for d in case.known_defects if d.versions):
+            for release in HISTORY.usable:
+                cells = [release.cells.get(f"{case.node}[{p}]") for p in defect.profiles]
+                inside = defect.in_versions({"mlx-lm": release.version})
+                assert all((cell.outcome != "right") == inside for cell in cells if cell), case.node
+                checked += sum(cell is not None for cell in cells)
+    assert checked >= 5 * len(HISTORY.usable)
 
 
 def test_each_file_with_a_known_defect_is_one_finding(records: list[Record]) -> None:

@@ -119,6 +119,18 @@ def test_of_two_packages_the_one_to_blame_is_told(bisect):
     assert "other" not in done.stdout.split("command: shaky")[1]
 
 
+def test_what_changed_is_an_issue_and_nothing_newer_is_no_failure(bisect, tmp_path):
+    files = releases("shaky", [RIGHT, WRONG])
+    bisect(files, "--good", "1.0", "--issue", "issue.md")
+    text = (tmp_path / "issue.md").read_text()
+    assert text.startswith(
+        "# Tool calling: what changed from shaky 1.0 to 2.0\n\n    shaky 2.0, not"
+    )
+    done = bisect(files, "--good", "2.0", "--issue", "none.md")
+    assert (done.returncode, done.stdout) == (0, "shaky 2.0 is the newest release\n")
+    assert not (tmp_path / "none.md").exists()
+
+
 def test_nothing_differs(bisect):
     done = bisect(releases("shaky", [RIGHT, WRONG, RIGHT]), "--good", "1.0")
     assert "nothing differs between the ends" in done.stdout
@@ -130,7 +142,8 @@ def test_nothing_differs(bisect):
     ("options", "says"),
     [
         (["--good", "9.0"], "the package index has no shaky 9.0 for this Python; last: 1.0, 2.0"),
-        (["--good", "2.0"], "--good 2.0 is not older than --bad 2.0"),
+        (["--good", "2.0", "--bad", "1.0"], "--good 2.0 is not older than --bad 1.0"),
+        ([], "shaky is not installed here; give the version to begin with: --good"),
         (["--good", "one"], "'one' is no version of shaky"),
         (["--good", "1.0", "--good", "2.0"], "as many --good and --bad"),
     ],

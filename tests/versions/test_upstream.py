@@ -1,0 +1,62 @@
+"""Texts for upstream: their blocks, and what of a response is compared."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evals.errors import HarnessError
+from evals.report.findings_data import read, unlinked
+from evals.versions.repeat import blocks
+from evals.versions.upstream import said_in, same
+
+ROOT = Path(__file__).parents[2]
+CALL = {"id": "x", "function": {"name": "f", "arguments": "{}"}}
+PLAIN = {"choices": [{"message": {"content": "", "tool_calls": [CALL]}, "finish_reason": "stop"}]}
+SAID = {
+    "content": None,
+    "tool_calls": [{"name": "f", "arguments": "{}"}],
+    "finish_reason": "stop",
+}
+
+
+def test_what_changes_from_time_to_time_is_not_compared():
+    assert said_in(json.dumps(PLAIN)) == SAID
+
+
+def test_a_stream_is_put_together():
+    deltas = [{"content": "a"}, {"content": "b"}, {"tool_calls": [CALL]}]
+    events = [{"choices": [{"delta": d, "finish_reason": None}]} for d in deltas]
+    events[-1]["choices"][0]["finish_reason"] = "stop"
+    text = "\n\n".join(f"data: {json.dumps(event)}" for event in [*events, {"choices": []}])
+    assert said_in(f"{text}\n\ndata: [DONE]") == {**SAID, "content": "ab"}
+
+
+@pytest.mark.parametrize("output", ["", "<html>", '{"error": "no"}', '{"choices": []}'])
+def test_an_error_is_an_error_whatever_it_says(output):
+    assert same({"error": "no response"}, said_in(output))
+    assert not same(SAID, said_in(output))
+
+
+def test_another_response_is_not_the_same():
+    assert same(SAID, said_in(json.dumps(PLAIN)))
+    assert not same({**SAID, "finish_reason": "tool_calls"}, said_in(json.dumps(PLAIN)))
+
+
+def test_each_finding_without_a_public_link_has_a_text_that_can_be_followed():
+    wanted = unlinked(read(ROOT / "docs" / "findings.json"), "mlx_lm")
+    texts = {p.stem: p for p in (ROOT / "docs" / "upstream").glob("*.md") if p.stem != "README"}
+    assert set(texts) == set(wanted)
+    index = (ROOT / "docs" / "upstream" / "README.md").read_text(encoding="utf-8")
+    for name, path in texts.items():
+        shell, seen = blocks(path)
+        assert shell[0].startswith("python -m mlx_lm server ")
+        assert shell[1].startswith("curl -s")
+        assert {*json.loads(seen)} in ({"error"}, {*SAID})
+        assert f"[{name}]({name}.md)" in index
+
+
+def test_a_text_without_its_blocks_is_told(tmp_path):
+    (tmp_path / "a.md").write_text("# A\n\n```sh\ncurl\n```\n")
+    with pytest.raises(HarnessError, match="it should have two sh blocks and one json block"):
+        blocks(tmp_path / "a.md")
