@@ -7,11 +7,12 @@ only of a few, so a run is read as `StoredRecords`: brief ones, and whole ones r
 import contextlib
 import hashlib
 from array import array
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
+from evals.case import Case
 from evals.observation import Call, Observation
 from evals.results import Prompt, Record, read_places, replacing
 
@@ -55,11 +56,16 @@ class StoredRecords(Sequence[Record]):
 
     @classmethod
     def join(
-        cls, path: Path, parts: Sequence[Path], wanted: Container[str] | None = None
+        cls,
+        path: Path,
+        parts: Sequence[Path],
+        wanted: Container[str] | None = None,
+        known: Mapping[str, Case] | None = None,
     ) -> "StoredRecords":
         """Put the records of `parts` into the file at `path`, by key; of one key the latest.
 
-        Those with `wanted` keys, or all. Lines are copied as they are.
+        Those with `wanted` keys, or all. Lines are copied as they are. Records share those of the
+        `known` cases, by id, that are equal to theirs.
 
         Raises:
             ConfigError: as `read_records`.
@@ -69,7 +75,7 @@ class StoredRecords(Sequence[Record]):
         for part in parts:
             for place, record in read_places(part):
                 if wanted is None or record.key in wanted:
-                    found[record.key] = part, place, brief(record)
+                    found[record.key] = part, place, brief(_shared(record, known or {}))
         stored = cls(path)
         with contextlib.ExitStack() as stack, replacing(path) as file:
             sources = {part: stack.enter_context(part.open("rb")) for part in parts}
@@ -108,6 +114,12 @@ def whole(records: Sequence[Record], chosen: Iterable[int] | None = None) -> Ite
     if isinstance(records, StoredRecords):
         return records.whole(chosen)
     return iter(records if chosen is None else [records[number] for number in sorted(chosen)])
+
+
+def _shared(record: Record, known: Mapping[str, Case]) -> Record:
+    """`record` with the case that is there already, if it is the same."""
+    case = known.get(record.case.node)
+    return replace(record, case=case) if case is not None and case == record.case else record
 
 
 def brief(record: Record) -> Record:

@@ -84,3 +84,15 @@ def test_the_schema_of_no_project_is_no_traceback(tmp_path, monkeypatch):
     (tmp_path / "cases").mkdir()
     assert CliRunner().invoke(app, ["schema"]).exit_code == 0
     assert CliRunner().invoke(app, ["schema", "--check"]).exit_code == 0
+
+
+def test_help_has_each_command_under_its_panel_without_loading_rich():
+    code = (
+        "import sys\nfrom evals.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not any(name.partition('.')[0] == 'rich' for name in sys.modules), 'rich is loaded'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    begin, ask = done.stdout.index("Begin:"), done.stdout.index("Ask and judge:")
+    assert begin < done.stdout.index("  init ") < ask < done.stdout.index("  run ")

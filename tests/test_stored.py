@@ -97,3 +97,14 @@ def test_a_page_of_many_answers_lists_those_that_failed_and_says_so(monkeypatch)
     assert all(
         f'cases/messages.yaml::wrong{n}[default-server]","title' in written for n in range(3)
     )
+
+
+def test_equal_cases_that_are_known_are_shared_and_others_are_not(tmp_path):
+    records = [answer_of(case_of("c0"), called()), answer_of(case_of("c1"), called())]
+    write_records(records, tmp_path / "r.jsonl")
+    same, changed = case_of("c0"), case_of("c1", ask="Something else.")
+    known = {case.node: case for case in (same, changed)}
+    joined = StoredRecords.join(tmp_path / "all.jsonl", [tmp_path / "r.jsonl"], known=known)
+    assert joined[0].case is same
+    assert joined[1].case == records[1].case
+    assert list(joined.whole()) == records

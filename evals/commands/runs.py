@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -69,6 +68,8 @@ def pytest_arguments(given: Sequence[str], folders: Sequence[Path]) -> list[str]
 
 def _is_autoloaded() -> bool:
     """Whether pytest loads the plugin by itself, by its entry point, where there is something."""
+    from importlib.metadata import entry_points
+
     named = entry_points(group="pytest11", name="evals")
     return bool(named) and not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 

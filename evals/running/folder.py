@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from evals.case import Case
 from evals.errors import ConfigError
 from evals.report.allure.files import RESULTS
 from evals.report.html.files import REPORT
@@ -117,12 +118,14 @@ class RunFolder:
             if record.scores is not None or record.observation.killed_server
         }
 
-    def join(self, wanted: Container[str] | None = None) -> StoredRecords:
+    def join(
+        self, wanted: Container[str] | None = None, known: Mapping[str, Case] | None = None
+    ) -> StoredRecords:
         """Leave the records of all processes in one file, by key, the newest of each.
 
-        Those with `wanted` keys, or all.
+        Those with `wanted` keys, or all; equal ones of the `known` cases, by id, are shared.
         """
-        joined = StoredRecords.join(self.path / RECORDS, self._record_files(), wanted)
+        joined = StoredRecords.join(self.path / RECORDS, self._record_files(), wanted, known)
         self._remove_parts()
         return joined
 

@@ -68,7 +68,8 @@ class RunOptions:
     def asked_for(self, case: Case) -> Case:
         """`case` with the temperature and length that were chosen for all."""
         chosen = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        return case.model_copy(update={k: v for k, v in chosen.items() if v is not None})
+        changes = {key: value for key, value in chosen.items() if value is not None}
+        return case.model_copy(update=changes) if changes else case  # a copy is half as large again
 
     def applied_to(self, config: Config) -> Config:
         """`config` with the chosen time limit, and these profiles with the model, URL or port."""

@@ -44,6 +44,8 @@ class Session:
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
         self._runner: Runner | None = None
+        self.cases: dict[str, Case] = {}
+        """Those with questions, by id; a long run must not hold any of them twice."""
         self._memory: PeakMemory | None = None
         self._peaks: dict[str, int] = {}
         self._served: dict[str, ProfileServed] = {}
@@ -65,7 +67,9 @@ class Session:
 
     def questions(self, case: Case) -> Iterator[tuple[str, Question]]:
         """Profile and question of everything to ask about `case`."""
-        return questions(case, self.options, self.config)
+        for profile, question in questions(case, self.options, self.config):
+            self.cases[question.case.node] = question.case
+            yield profile, question
 
     def open(self, profile: str) -> None:
         """Boot or attach to this profile's server, ending the one before; once.

@@ -7,12 +7,14 @@ allows that one script and nothing else.
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
 from evals.report import plots
 from evals.report.html.figures import Compared, figures
@@ -27,8 +29,6 @@ LARGEST = 9_000_000
 _LIMITS = (20_000, 6_000, 2_000, 600)
 MOST_LISTED = 2_000
 """Answers that a page lists, those that failed first; with texts cut short it may be fewer."""
-_HOPELESS = 24_000_000
-"""So many characters, at most, will not be few enough: the page need not be made to see that."""
 _WORST = ("error", "violation", "miss", "known", "pass")
 
 
@@ -44,25 +44,32 @@ def page(
     known = figures(summary, records, earlier, compared)
     script = (PAGE / "report.js").read_text(encoding="utf-8")
 
-    def render(listed: Sequence[int], limit: int) -> str:
+    def render(listed: int, data: str) -> str:
         return template.render(
             **known,
-            listed=len(listed),
+            listed=listed,
             answers=len(records),
-            data=_data(whole(records, listed), compared, limit),
+            data=data,
             script=script,
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             style=plots.STYLE + (PAGE / "report.css").read_text(encoding="utf-8"),
         )
 
     worst_first = sorted(range(len(records)), key=lambda n: _WORST.index(records[n].outcome))
-    listed = worst_first[:MOST_LISTED]
-    for limit in _LIMITS:
-        if len(listed) * limit < _HOPELESS and len(text := render(listed, limit)) < LARGEST:
-            return text
-    while len(text := render(listed, _LIMITS[-1])) >= LARGEST and len(listed) > 1:
-        listed = listed[: len(listed) // 2]
-    return text
+    room = LARGEST - len(render(0, ""))
+    for limit, count in _tries(min(len(records), MOST_LISTED)):
+        data = _data(whole(records, worst_first[:count]), compared, limit, room)
+        if data is not None or count <= 1:
+            return render(count, data or _data([], compared, limit, LARGEST) or "")
+    raise AssertionError("the last try lists one answer")
+
+
+def _tries(most: int) -> Iterator[tuple[int, int]]:
+    """Lengths of texts, and how many answers are listed: first as they are, at last only one."""
+    yield from ((limit, most) for limit in _LIMITS)
+    while most > 1:
+        most //= 2
+        yield _LIMITS[-1], most
 
 
 @cache
@@ -75,21 +82,37 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment
 
 
-def _data(records: Iterable[Record], compared: Compared | None, limit: int) -> dict[str, Any]:
+def _data(
+    records: Iterable[Record], compared: Compared | None, limit: int, room: int
+) -> Markup | None:
+    """JSON for the page's script; None where it would take more than `room` characters.
+
+    Each record is text at once: as values all of them are large.
+    """
     changes = _changes(compared)
     before = compared.records if compared else {}
-    listed, earlier = [], {}
+    listed, earlier = list[str](), list[str]()
     for record in records:
         change = changes.get((record.profile, record.case.node), "")
-        listed.append(page_record(record, limit, change))
+        listed.append(_json(page_record(record, limit, change)))
         if change and record.key in before:
-            earlier[record.key] = earlier_record(before[record.key], limit)
-    run = compared.comparison.before if compared else ""
-    return {"records": listed, "before": earlier, "before_run": run}
+            told = _json(earlier_record(before[record.key], limit))
+            earlier.append(f"{_json(record.key)}:{told}")
+            room -= len(earlier[-1]) + 1
+        room -= len(listed[-1]) + 1
+        if room < 0:
+            return None
+    run = _json(compared.comparison.before if compared else "")
+    parts = f'"records":[{",".join(listed)}],"before":{{{",".join(earlier)}}},"before_run":{run}'
+    return Markup(f"{{{parts}}}")
+
+
+def _json(value: Any) -> str:
+    """As `tojson` has it in a template: no `<`, `>`, `&` or `'` that could end the script."""
+    return str(htmlsafe_json_dumps(value, separators=(",", ":")))
 
 
 def _changes(compared: Compared | None) -> dict[tuple[str, str], str]:
