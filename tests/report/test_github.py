@@ -19,6 +19,7 @@ from evals.report.github.issue import issue_text
 from evals.report.github.markdown import block, code, job_summary, plain
 from evals.report.problems import Why, counts_by_layer, problems
 from evals.report.summarize import summarize
+from evals.report.summary import ProfileServed
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 COMMANDS = ("error", "warning", "set-env", "add-path", "add-mask", "stop-commands", "set-output")
@@ -86,6 +87,25 @@ def night():
     records = [said("Well…"), changed(), broken(), said("Hm.", "never")]
     after = summary_of(records)
     return records, after, compare(before, after)
+
+
+def test_annotations_of_a_run_that_passed_its_gate_are_warnings(night):
+    records, _, comparison = night
+    found = problems(records, comparison)
+    assert {line.split()[0] for line in annotations(found)} == {"::error"}
+    assert {line.split()[0] for line in annotations(found, passed=True)} == {"::warning"}
+
+
+def test_the_job_summary_names_the_engine_that_answered_and_lists_misses_without_a_comparison():
+    records = [said("Well…")]
+    served = ProfileServed(model="m.gguf", engine="llama_cpp", engine_version="b1")
+    summary = summary_of(records)
+    print_of = replace(summary.fingerprint, profiles={"default": served})
+    page = job_summary(replace(summary, fingerprint=print_of), records)
+    assert "default: m.gguf on llama\\_cpp b1" in page
+    assert "mlx-lm" not in page
+    assert "### Miss (1)" in page
+    assert "next: The response is what the model wrote" in page
 
 
 def test_problems_are_worst_first_and_one_for_each_case_and_profile(night):

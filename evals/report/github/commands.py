@@ -16,16 +16,19 @@ SHOWN = 10
 _LONGEST = 1000
 
 
-def annotations(found: Sequence[Problem]) -> Iterator[str]:
-    """Workflow commands for what is newly failing, violations and errors; the first ten."""
+def annotations(found: Sequence[Problem], *, passed: bool = False) -> Iterator[str]:
+    """Workflow commands for what is newly failing, violations and errors; the first ten.
+
+    Of a run that `passed` its gate they are warnings: nothing is to be mended before it counts.
+    """
     told = [problem for problem in found if problem.why != Why.MISS]
     for problem in told[:SHOWN]:
-        yield _annotation(problem)
+        yield _annotation(problem, "warning" if passed else "error")
     if len(told) > SHOWN:
         yield f"::notice title=tool calling::{len(told) - SHOWN} more are in the job's summary"
 
 
-def _annotation(problem: Problem) -> str:
+def _annotation(problem: Problem, level: str) -> str:
     record = problem.record
     verdict = problem.verdict
     what = f"{verdict.kind} ({verdict.layer})" if verdict else "no answer"
@@ -35,7 +38,7 @@ def _annotation(problem: Problem) -> str:
         "title": f"{problem.why}: {what}",
     }
     said = ",".join(f"{name}={escape_property(value)}" for name, value in place.items())
-    return f"::error {said}::{escape_data(f'{record.key}: {problem.reason}')}"
+    return f"::{level} {said}::{escape_data(f'{record.key}: {problem.reason}')}"
 
 
 def escape_data(text: str) -> str:

@@ -47,7 +47,8 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
     if summary.is_gated and not summary.gate.passed:
         text = issue_text(summary, records, variables, comparison)
         replace_file(run / ISSUE, text)
-    found = list(annotations(problems(records, comparison)))
+    passed = summary.is_gated and summary.gate.passed
+    found = list(annotations(problems(records, comparison), passed=passed))
     return Told(found, _conforms(summary))
 
 

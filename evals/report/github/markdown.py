@@ -5,10 +5,12 @@ no link, image, mention, HTML or heading.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from evals.escaping import escape_controls
 from evals.report.comparison import Comparison, compare_profiles, p_text
+from evals.report.headline import Headline, headline, served_lines
 from evals.report.problems import Problem, Why, counts_by_layer, problems
 from evals.report.summary import Summary
 from evals.report.text import TRAINING, change_text
@@ -60,9 +62,12 @@ def job_summary(
     found = problems(records, comparison)
     lines = [f"## {_headline(summary)}", ""]
     lines += [f"- {plain(reason)}" for reason in summary.gate.reasons]
+    lines += ["", *_first(headline(summary, records, comparison))]
     lines += ["", *_compared(comparison, notes)]
     lines += _listed(found, Why.NEW)
-    lines += _rates(summary)
+    if comparison is None:
+        lines += _listed(found, Why.MISS)
+    lines += _rates(summary, records)
     lines += _layers(records)
     lines += _listed(found, Why.VIOLATION) + _listed(found, Why.ERROR)
     if gone := [record.defect_gone for record in records if record.defect_gone]:
@@ -76,6 +81,24 @@ def _headline(summary: Summary) -> str:
     if not summary.is_gated:
         return "Tool calling: a part of the suite, without a gate"
     return f"Tool calling: gate {'passed' if summary.gate.passed else 'FAILED'}"
+
+
+def _first(first: Headline) -> Iterator[str]:
+    """Worse or not, whose fault, what next, what else is not as it was."""
+    yield f"- **{plain(first.worse)}**"
+    if first.deaths:
+        yield f"- {plain(first.deaths)}"
+    for fault in first.faults:
+        new = "newly failing " if first.new else ""
+        cases = f"{fault.cases} {new}case{'s' if fault.cases != 1 else ''}"
+        yield (
+            f"- **{plain(fault.side.name)}**: {cases} ({plain(fault.what)}); begin with "
+            f"{code(fault.first.case.node)}"
+        )
+    if first.faults:
+        yield f"- next: {plain(first.faults[0].side.advice)}"
+    if first.differs:
+        yield f"- also changed: {code('; '.join(first.differs))}"
 
 
 def _compared(comparison: Comparison | None, notes: Sequence[str]) -> list[str]:
@@ -108,7 +131,7 @@ def problem_line(problem: Problem) -> str:
     return f"{code(record.case.node)} {plain(f'{record.profile}, {lanes}')}: {code(problem.reason)}"
 
 
-def _rates(summary: Summary) -> Iterator[str]:
+def _rates(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
     yield from ("", "### Rates", "")
     yield "| profile | rate | value | 95% interval | cases | threshold |"
     yield "|---|---|--:|--:|--:|--:|"
@@ -126,10 +149,10 @@ def _rates(summary: Summary) -> Iterator[str]:
     yield from _by_training(summary)
     for name, profile in summary.profiles.items():
         yield ""
+        counts = Counter(record.outcome for record in records if record.profile == name)
         yield plain(
-            f"{name}: {profile.scored} answers, {profile.violation_count} violations, "
-            f"{profile.miss_count} misses, {profile.errors} errors, "
-            f"{profile.known} known defects"
+            f"{name}: {profile.scored} answers, {counts['violation']} with a violation, "
+            f"{counts['miss']} with a miss, {profile.errors} errors, {profile.known} known defects"
         )
     if len(summary.profiles) > 1:
         yield from _side_by_side(summary)
@@ -165,8 +188,6 @@ def _layers(records: Sequence[Record]) -> list[str]:
 
 
 def _about(summary: Summary) -> str:
-    run, print_of = summary.run, summary.fingerprint
-    return (
-        f"Run {run.id}, {run.seconds:.0f} s, {print_of.machine.system} {print_of.machine.arch}, "
-        f"mlx-lm {print_of.versions.get('mlx-lm')}, suite {print_of.suite}"
-    )
+    run = summary.run
+    served = "; ".join(served_lines(summary))
+    return f"Run {run.id}, {run.seconds:.0f} s; {served}; suite {summary.fingerprint.suite}"

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 from evals.judging.scoring import RATES
 from evals.report.comparison import Comparison, ProfileChange, compare_profiles, p_text
+from evals.report.headline import headline, served_lines
 from evals.report.html.record import expected_form, got_form, list_entry, one_line
 from evals.report.pictures import pictures, started
 from evals.report.summary import Baseline, ProfileFigures, Summary
@@ -42,7 +43,9 @@ def figures(
         "gate_text": summary.gate_text,
         "passed": summary.passed,
         "reasons": summary.gate.reasons if summary.is_gated else (),
-        "counts": Counter(list_entry(record)["outcome"] for record in records),
+        "first": headline(summary, records, compared.comparison if compared else None, earlier),
+        "served": list(served_lines(summary)),
+        "counts": Counter(record.outcome for record in records),
         "rate_names": list(RATES),
         "profiles": [
             _profile(name, profile, [r for r in records if r.profile == name])
@@ -54,6 +57,7 @@ def figures(
         "pictures": pictures(summary, records, earlier),
         "fingerprint": list(_flat(asdict(summary.fingerprint))),
         "cases_link": cases_link,
+        "case_link": case_link,
     }
 
 
@@ -83,6 +87,7 @@ def _profile(name: str, profile: ProfileFigures, records: Sequence[Record]) -> d
             for part, kind, figures in parts
         ],
         "figures": profile,
+        "outcomes": {"violation": 0, "miss": 0, **Counter(record.outcome for record in records)},
         "matrix": _matrix(name, records),
         "confusions": list(_confusions(name, records)),
     }

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from evals.report import plots
 from evals.report.html.figures import Compared, figures
-from evals.report.html.record import earlier_record, page_record
+from evals.report.html.record import earlier_record, one_line, page_record
 from evals.report.summary import Summary
 from evals.results import Record
 from evals.stored import whole
@@ -81,6 +81,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["one_line"] = one_line
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
     return environment
 
