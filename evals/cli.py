@@ -83,7 +83,7 @@ def _group(name: str, about: str) -> typer.Typer:
 _add(app, "Begin", authoring.init, authoring.new, authoring.record)
 _add(app, "Ask and judge", runs.run, context_settings=_AS_PYTEST)
 _add(app, "Ask and judge", runs.rejudge, runs.merge)
-_add(app, "Look at runs", reports.report, runs.compare, runs.accept)
+_add(app, "Look at runs", reports.report, runs.compare, runs.accept, reports.scorecard)
 _WHICH = "Which version broke it"
 _add(app, _WHICH, versions.bisect, versions.matrix, context_settings=_ON_TO_PYTEST)
 _add(app, _WHICH, versions.findings)

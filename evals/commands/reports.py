@@ -81,6 +81,32 @@ def github(
     raise typer.Exit(1 if conformance and not told.conforms else 0)
 
 
+def scorecard(
+    runs: Annotated[list[Path], typer.Argument(help="folders of runs, side by side")],
+    output: Annotated[Path, typer.Option("-o", help="folder")] = Path("scorecard"),
+) -> None:
+    """Write a scorecard of runs: scorecard.html, scorecard.json, and a badge for each profile."""
+    import json
+
+    from evals.report import scorecard as of
+    from evals.report.summary_file import read_summary
+    from evals.results import replace_file
+
+    found = of.cards(or_exit(lambda: [read_summary(run) for run in runs]))
+    texts = {"scorecard.html": of.page(found)}
+    values = {"scorecard.json": of.as_json(found)}
+    values |= {of.badge_name(card): of.badge(card) for card in found}
+    texts |= {name: json.dumps(value, indent=2) + "\n" for name, value in values.items()}
+
+    def write() -> None:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            replace_file(output / name, text)
+
+    or_exit(write)
+    print(f"scorecard: {output / 'scorecard.html'}")
+
+
 def findings(
     run: Annotated[Path, typer.Argument(help="folder of a run of all replay profiles")] = LATEST,
     check: Check = False,
