@@ -183,7 +183,7 @@ def test_known_defects_of_some_versions_are_those_that_the_releases_show() -> No
                 inside = defect.in_versions({"mlx-lm": release.version})
                 assert all((cell.outcome != "right") == inside for cell in cells if cell), case.node
                 checked += sum(cell is not None for cell in cells)
-    assert checked >= 5 * len(HISTORY.usable)
+    assert checked >= 3 * len(HISTORY.usable)
 
 
 def test_each_file_with_a_known_defect_is_one_finding(records: list[Record]) -> None:
