@@ -112,8 +112,6 @@ def _contents(files: Mapping[str, Sequence[Record]], page: Page) -> list[str]:
 
 
 _SINCE = """\
-## Since when
-
 The releases of {package} were asked the same texts on {asked}, by the model that copies scripts
 ([the table](versions/{package}.md)). *Since*: the first release from which on something wrong came,
 in whatever way, without a break. Defects that were mended are in that table alone."""

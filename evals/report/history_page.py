@@ -46,7 +46,7 @@ def _changing(matrix: Matrix) -> Iterator[str]:
     for text in texts:
         yield f"* {short(text)}"
         for span in matrix.spans(text):
-            said = f": {code(span.came)}" if span.came else ""
+            said = f": {_in_a_line(span.came)}" if span.came else ""
             yield f"    * {span.outcome} {when(span)}{said}"
     yield ""
 
@@ -57,6 +57,10 @@ def _table(matrix: Matrix) -> Iterator[str]:
     yield "| --- " * (1 + len(matrix.releases)) + "|"
     for text in matrix.texts:
         yield f"| {short(text)} | {' | '.join(matrix.row(text))} |"
+
+
+def _in_a_line(text: str) -> str:
+    return code(text.replace("\n", "\\n"))
 
 
 def when(span: Span) -> str:
