@@ -184,10 +184,10 @@ def test_a_choice_does_not_move_a_case_to_another_shard(project, shards):
     assert chosen == sorted(key for key in asked if "[two-" in key)
 
 
-def without_cache(summary):
-    """What is left of a summary's profiles without what depends on the server's past."""
+def timeless(summary):
+    """A summary's profiles without what depends on the server's past, and on the clock."""
     return {
-        name: replace(profile, prompt_tokens=PromptTokens(total=0, cached=0))
+        name: replace(profile, prompt_tokens=PromptTokens(total=0, cached=0), latency={})
         for name, profile in summary.profiles.items()
     }
 
@@ -197,7 +197,7 @@ def test_merged_shards_are_the_run_of_the_whole(project, whole, shards, monkeypa
     result = CliRunner().invoke(app, ["merge", *map(str, shards), "-o", "reports/merged"])
     assert result.exit_code == 0, result.output
     ours, theirs = read_summary(project / "reports" / "merged"), read_summary(whole[0])
-    assert without_cache(ours) == without_cache(theirs)
+    assert timeless(ours) == timeless(theirs)
     assert ours.fingerprint == theirs.fingerprint
     assert ours.gate == theirs.gate == GateOutcome(passed=True)
     assert ours.run.whole is True
