@@ -186,7 +186,12 @@ def test_the_run_has_its_own_files(played):
     assert json.loads((results / "executor.json").read_text())["reportName"].endswith("serial")
     assert "violation(s), at most 0" in (results / "run-summary-attachment.txt").read_text()
     attached = json.loads((results / "run-globals.json").read_text())["attachments"]
-    assert [entry["name"] for entry in attached] == ["summary", "rates-replay", "latency-replay"]
+    assert [entry["name"] for entry in attached] == [
+        "summary",
+        "rates-replay",
+        "latency-replay",
+        "waterfall-replay",
+    ]
     for entry in attached[1:]:
         assert ElementTree.parse(results / entry["source"]).getroot().tag.endswith("}svg")
 
@@ -268,6 +273,19 @@ def test_a_planted_defect_is_two_clicks_away(finished):
     assert found["id"] in json.loads(data["widgets/nav.json"]), "in the tree of the first screen"
     for text in ("<parameter=pattern>", '"pattern": null', "parser"):
         assert text in found["error"]["trace"]
+
+
+@needs_node
+def test_the_same_case_in_another_lane_and_the_difference_are_in_the_page(finished):
+    data = widgets(make_html(finished, cache_folder(), print))
+    tests = [json.loads(v) for k, v in data.items() if k.startswith("data/test-results/")]
+    null_text = [test for test in tests if test["fullName"].endswith("null-text")]
+    places = {test["environment"] for test in null_text}
+    assert places == {"replay, server", "replay, stream"}
+    assert len({test["testCase"]["id"] for test in null_text}) == 1
+    for test in null_text:
+        assert test["error"]["expected"] == 'grep({"pattern": "null"})'
+        assert test["error"]["actual"] == 'grep({"pattern": null})'
 
 
 @needs_node

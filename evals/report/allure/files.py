@@ -17,6 +17,7 @@ from typing import Any
 
 from allure_commons import model2
 from allure_commons.logger import AllureFileLogger
+from attr import attrib, attrs
 from rich.console import Console
 
 from evals.report import plots
@@ -46,6 +47,8 @@ def fill(result: Any, test: allure.Test, save: Save) -> None:
     result.description = test.description
     result.status = test.status
     result.statusDetails = _details(test.message, test.trace, known=test.known)
+    if test.expected:
+        result.statusDetails = _with_sides(result.statusDetails, test)
     result.parameters = [
         model2.Parameter(name=p.name, value=p.value, excluded=p.excluded or None)
         for p in test.parameters
@@ -71,6 +74,18 @@ def _details(message: str, trace: str = "", *, known: bool = False) -> Any:
     if not message and not trace:
         return None
     return model2.StatusDetails(message=message, trace=trace or None, known=known or None)
+
+
+@attrs
+class _Sides(model2.StatusDetails):
+    """Allure 3 shows the difference of two texts that Allure 2's own class does not have."""
+
+    expected: Any = attrib(default=None)
+    actual: Any = attrib(default=None)
+
+
+def _with_sides(details: Any, test: allure.Test) -> Any:
+    return _Sides(**vars(details), expected=test.expected, actual=test.actual)
 
 
 def _step(step: allure.Step, test: allure.Test, save: Save) -> Any:

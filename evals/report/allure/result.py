@@ -33,6 +33,7 @@ _STATUS = {
 }
 _LONGEST_TITLE = 120
 _LONGEST_MESSAGE = 1000
+_LONGEST_SIDE = 10_000
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class Test:
     message: str
     trace: str
     known: bool
+    expected: str
+    """What the case expects, for Allure's difference; empty where nothing failed."""
+    actual: str
+    """What came, in the form of what was expected."""
     parameters: tuple[Parameter, ...]
     labels: tuple[tuple[str, str], ...]
     tags: tuple[str, ...]
@@ -104,6 +109,7 @@ def allure_test(record: Record, served: ProfileServed, url: str) -> Test:
         message=escape_controls(_message(record))[:_LONGEST_MESSAGE],
         trace=what_happened(record) if record.status != Status.PASS else "",
         known=record.status == Status.KNOWN,
+        **_sides(record),
         parameters=_parameters(record, served),
         labels=tuple(_labels(record)),
         tags=tuple(dict.fromkeys([*case.tags, case.tier, *["critical"] * case.critical])),
@@ -112,6 +118,15 @@ def allure_test(record: Record, served: ProfileServed, url: str) -> Test:
         start=start,
         stop=stop,
     )
+
+
+def _sides(record: Record) -> dict[str, str]:
+    if record.status not in (Status.FAIL, Status.KNOWN):
+        return {"expected": "", "actual": ""}
+    seen = record.observation
+    calls = ", ".join(f"{call.name}({call.arguments})" for call in seen.calls)
+    texts = {"expected": expected_text(record), "actual": calls or seen.content or "(nothing)"}
+    return {name: escape_controls(text)[:_LONGEST_SIDE] for name, text in texts.items()}
 
 
 def _times(observation: Observation) -> tuple[int | None, int | None]:

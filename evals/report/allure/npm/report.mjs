@@ -21,9 +21,25 @@ const metric = (key) => [
   },
 ];
 
+// The same case in another profile or lane: one choice at the top, and a tab of each test.
+const places = Object.entries(summary.profiles).flatMap(([profile, { lanes }]) =>
+  Object.keys(lanes).map((lane) => [profile, lane]),
+);
+const has = (labels, name, value) => labels.some((label) => label.name === name && label.value === value);
+const environments = Object.fromEntries(
+  places.map(([profile, lane], place) => [
+    `place-${place}`,
+    {
+      name: `${profile}, ${lane}`.replaceAll(/[/\\]/g, "-"),
+      matcher: ({ labels }) => has(labels, "parentSuite", profile) && has(labels, "subSuite", lane),
+    },
+  ]),
+);
+
 const config = await resolveConfig({
   name: `toolcall-evals ${summary.run.id}`,
   output,
+  environments,
   historyPath,
   historyLimit: 30,
   appendHistory: summary.run.whole,
