@@ -31,6 +31,9 @@ PURE := tests/judging tests/formats tests/loading
 # Processes, signals and ports: asked of each system that a night runs on.
 BOOT := tests/engines/test_boot.py tests/engines/test_ports.py tests/running/test_machine.py
 
+# Texts, thousands of them, through booted servers: minutes in all.
+REPLAYED := tests/replay tests/mutants
+
 # Tests that kill, hang or fill a disk, minutes each.
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py tests/test_night.py \
@@ -61,8 +64,11 @@ report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs 
 	$(BIN)/evals report $(RUN)
 	$(BIN)/evals export allure $(RUN)
 
-test: $(READY) ## tests of evals itself, but for the slow ones of test-reliability
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(SLOW:%=--ignore=%)
+test: $(READY) ## tests of evals itself, but for those of test-replay and the slow ones of test-reliability
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(patsubst %,--ignore=%,$(SLOW) $(REPLAYED))
+
+test-replay: $(READY) ## texts played by real servers: regressions, every split, recorded outputs, known-bad parsers
+	$(BIN)/python -m pytest $(REPLAYED) -n 2 --dist loadfile --no-loadscope-reorder
 
 test-reliability: $(READY) ## slow tests: dying and hanging servers, kills, full disks, runs of pytest
 	$(BIN)/python -m pytest $(SLOW)

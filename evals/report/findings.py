@@ -32,7 +32,7 @@ weights: a model that plays recorded text takes the place of the real one, and t
 untouched.
 
 `{command}` writes this page from the cases in `cases/regressions/` and their last run;
-`make test` plays the cases again and fails if {stale}. In what is
+`make test-replay` plays the cases again and fails if {stale}. In what is
 expected, `…` stands for any value. A command prints each case in full; that its gate fails says
 only that a part of the suite was asked. *Judged* names the failure and the layer to blame, as a
 report does: `parser` or `server` where the model's text is sound, `model` where it has a slip that
