@@ -37,7 +37,7 @@ REPLAYED := tests/replay tests/mutants
 # Tests that kill, hang or fill a disk, minutes each.
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py tests/test_night.py \
-	tests/versions/test_bisect.py
+	tests/versions/test_bisect.py tests/report/test_three_nights.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
 	engines bench-formats bench-latency bench-sweep mutants coverage clean
