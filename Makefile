@@ -20,6 +20,8 @@ SAMPLE ?= 200
 ARGS ?=
 ENGINE ?= llama_cpp
 comma := ,
+# Each of a test run's hundreds of processes would compile the package again.
+export PYTHONDONTWRITEBYTECODE :=
 # mlx_lm's own replays have no engine in their names.
 REPLAYS = $(if $(filter mlx_lm,$(ENGINE)),replay$(comma)replay-hermes,replay*-$(subst _,-,$(ENGINE)))
 EVAL_OPTIONS = $(if $(MODEL),--model '$(MODEL)') $(if $(PROFILES),--profiles '$(PROFILES)') \
@@ -74,7 +76,7 @@ test-reliability: $(READY) ## slow tests: dying and hanging servers, kills, full
 	$(BIN)/python -m pytest $(SLOW)
 
 test-fast: $(READY) ## its pure tests alone, with few examples each: judging, formats, case files (half a minute)
-	METAMORPHIC_EVERY=48 $(BIN)/python -m pytest $(PURE) -n 2 -q --hypothesis-profile=fast -k 'not five_thousand'
+	METAMORPHIC_EVERY=96 $(BIN)/python -m pytest $(PURE) -n 2 --dist worksteal -q --hypothesis-profile=fast -k 'not five_thousand'
 
 test-boot: $(READY) ## boot, signals and ports alone: what another system may do otherwise (minutes)
 	$(BIN)/python -m pytest $(BOOT) -q
