@@ -36,10 +36,10 @@ BOOT := tests/engines/test_boot.py tests/engines/test_ports.py tests/running/tes
 # Texts, thousands of them, through booted servers: minutes in all.
 REPLAYED := tests/replay tests/mutants
 
-# Tests that kill, hang or fill a disk, minutes each.
+# Tests that kill, hang, fill a disk, train or install, minutes each.
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py tests/test_night.py \
-	tests/versions/test_bisect.py tests/report/test_three_nights.py
+	tests/versions/test_bisect.py tests/report/test_three_nights.py tests/training/test_training_run.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
 	engines bench-formats bench-latency bench-sweep mutants coverage clean

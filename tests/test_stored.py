@@ -36,6 +36,13 @@ def stored(tmp_path):
     return StoredRecords.read(tmp_path / "records.jsonl")
 
 
+def by_keys(told):
+    """Figures whose first screen names records by their keys: whole and brief ones differ."""
+    screen = told["first"]
+    faults = [replace(fault, first=fault.first.key) for fault in screen.faults]
+    return {**told, "first": replace(screen, faults=tuple(faults))}
+
+
 def test_figures_of_brief_records_are_those_of_whole_ones(stored):
     every = records_of(12)
     told = []
@@ -43,10 +50,10 @@ def test_figures_of_brief_records_are_those_of_whole_ones(stored):
         summary = summarize(records, CONFIG, PRINT, RUN)
         text = io.StringIO()
         print_summary(summary, records, Console(file=text, width=200))
-        told.append((summary, text.getvalue(), figures(summary, records, [], None)))
+        told.append((summary, text.getvalue(), by_keys(figures(summary, records, [], None))))
         assert summary.profiles["default"].repeats.distinct == 2
     assert told[0] == told[1]
-    assert page(told[0][0], every) == page(told[0][0], stored)
+    assert page(summary, every) == page(summary, stored)
 
 
 def test_whole_records_are_read_where_they_lie(stored):

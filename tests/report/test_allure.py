@@ -202,17 +202,22 @@ def tokenizer():
     return load_tokenizer(cached_replay(cache_folder()))
 
 
+@pytest.fixture(scope="module")
+def decode(tokenizer):
+    return decoder(tokenizer)
+
+
 @given(text=st.text(st.characters(codec="utf-8"), max_size=40))
-def test_the_texts_of_tokens_add_up_to_the_text(tokenizer, text):
+def test_the_texts_of_tokens_add_up_to_the_text(tokenizer, decode, text):
     ids = tokenizer.encode(text, add_special_tokens=False)
-    texts = token_texts(decoder(tokenizer), [*ids, tokenizer.eos_token_id])
+    texts = token_texts(decode, [*ids, tokenizer.eos_token_id])
     assert len(texts) == len(ids) + 1
-    assert "".join(texts) == decoder(tokenizer)([*ids, tokenizer.eos_token_id])
+    assert "".join(texts) == decode([*ids, tokenizer.eos_token_id])
 
 
-def test_a_character_of_several_tokens_is_the_last_ones(tokenizer):
+def test_a_character_of_several_tokens_is_the_last_ones(tokenizer, decode):
     ids = tokenizer.encode("a𓀀b", add_special_tokens=False)
-    texts = token_texts(decoder(tokenizer), ids)
+    texts = token_texts(decode, ids)
     assert len(ids) > 3
     assert [text for text in texts if text] == ["a", "𓀀", "b"]
 
