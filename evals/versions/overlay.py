@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from evals.errors import ConfigError, HarnessError
+from evals.models.cache import build_once
 from evals.versions.index import uv_environment
 
 PIPELINE = (
@@ -74,20 +75,16 @@ def overlay(
     lines = "".join(f"{name}=={version}\n" for name, version in sorted(differs.items()))
     content = f"{sys.implementation.cache_tag} {sys.platform}\n{lines}"
     folder = cache_folder / "overlays" / hashlib.sha256(content.encode()).hexdigest()[:16]
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, suffix=".partial") as place:
-            partial, file = Path(place) / "packages", Path(place) / "pins.txt"
-            partial.mkdir()
-            file.write_text(lines, encoding="utf-8")
-            if differs:
+
+    def install(partial: Path) -> None:
+        partial.mkdir()
+        if differs:
+            with tempfile.TemporaryDirectory() as place:
+                file = Path(place) / "pins.txt"
+                file.write_text(lines, encoding="utf-8")
                 _uv("install", "--no-deps", "--target", str(partial), "-r", str(file))
-            try:
-                partial.rename(folder)
-            except OSError:  # another process was first
-                if not folder.exists():
-                    raise
-    return Overlay(folder, differs)
+
+    return Overlay(build_once(folder, install), differs)
 
 
 @cache
