@@ -26,7 +26,7 @@ EXTRAS = (
     Extra("agent", ("openai", "pydantic_ai"), "lane agent; tools from Python functions"),
     Extra("llama-cpp", ("xllamacpp",), "boot llama.cpp's server"),
     Extra("mcp", ("mcp",), "tools from an MCP server"),
-    Extra("versions", ("uv",), "ask releases of a package: evals bisect, evals matrix"),
+    Extra("versions", ("uv",), "evals bisect, evals matrix, evals engine install"),
 )
 
 

@@ -134,7 +134,7 @@ def findings(
     print_of = or_exit(lambda: read_summary(run)).fingerprint
     served = [print_of.profiles[p].engine_version for p in sorted(mine) if p in print_of.profiles]
     version = print_of.versions["mlx-lm"] if first else next((v for v in served if v), "?")
-    history = or_exit(lambda: history_of(VERSIONS, kind.package)) if first else None
+    history = or_exit(lambda: history_of(VERSIONS, kind.package))
     page = Page(version, mine, engine, kind.title, "../" if first else "../../", history)
     records = or_exit(lambda: list(read_records(run / RECORDS)))
     if missing := not_asked(cases, records, mine):

@@ -196,27 +196,33 @@ def findings(
         bool, typer.Option("--repeat", help="repeat each text in an empty folder; write nothing")
     ] = False,
     folder: Annotated[Path, typer.Option(help="where the texts are kept")] = UPSTREAM,
+    engine: Annotated[str, typer.Option(help="whose findings; the texts of each are apart")] = (
+        "mlx_lm"
+    ),
 ) -> None:
     """Write the text of a finding for the upstream tracker: one server, one curl line.
 
     With --repeat each text is followed to the letter, and exit code 1 says that one did not hold.
     """
     from evals.config import cache_folder, read_config
+    from evals.engines.registry import engine_named
     from evals.report.findings_data import read, unlinked
     from evals.report.summary_file import read_summary
     from evals.results import RECORDS, read_records, replace_file
     from evals.versions.repeat import repeat as repeated
     from evals.versions.upstream import first_of, upstream_text
 
+    kind = or_exit(lambda: engine_named(engine))
+    folder = folder if engine == "mlx_lm" else folder / engine
     if repeat:
         texts = (
             [folder / f"{issue}.md"]
             if issue
             else sorted({*folder.glob("*.md")} - {folder / "README.md"})
         )
-        raise typer.Exit(1 if or_exit(lambda: repeated(texts, say)) else 0)
+        raise typer.Exit(1 if or_exit(lambda: repeated(texts, kind, cache_folder(), say)) else 0)
     known = or_exit(lambda: read(FINDINGS_DATA))
-    wanted = or_exit(lambda: unlinked(known, "mlx_lm", issue))
+    wanted = or_exit(lambda: unlinked(known, engine, issue))
     config, summary = or_exit(lambda: read_config(Path.cwd())), or_exit(lambda: read_summary(run))
     records = or_exit(lambda: list(read_records(run / RECORDS)))
     or_exit(lambda: folder.mkdir(parents=True, exist_ok=True))

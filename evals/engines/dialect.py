@@ -15,6 +15,7 @@ HIDDEN_KEY = "[key]"
 class Dialect:
     """What changes of a request on its way to one server; the plain value is mlx_lm's.
 
+    `ends_streams`: whether its streams have `[DONE]` behind the last chunk.
     `key` is sent as a bearer token to this server alone; it is in no text of this value.
     """
 
@@ -23,6 +24,7 @@ class Dialect:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     omit: tuple[str, ...] = ()
     evidence: Evidence = LOGPROBS
+    ends_streams: bool = True
     key: str | None = field(default=None, repr=False)
 
     def body(self, body: Mapping[str, Any]) -> dict[str, Any]:

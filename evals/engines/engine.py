@@ -2,10 +2,11 @@
 
 import importlib.metadata
 import importlib.util
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,25 +19,30 @@ class Engine:
     """A kind of server. A field without a value means: as the OpenAI API says.
 
     `command` starts it, with `{model}`, `{host}`, `{port}` and `{python}` filled in; without one a
-    server of this kind is only attached to. `pins` are packages for an environment of its own, and
-    `unwanted` those that come with them and break it. `replays` has the templates of the copying
-    model that it plays, each with the arguments that it then needs. `served_name` is what requests
-    call its model; None means that `/v1/models` tells. `omit` names what requests must not have.
-    `boot_seconds` is the longest wait for its first token; `health_503` says whether its /health
-    answers 503 while it loads, or for ever after it failed to. `renders` says who renders a prompt
-    for a replayed script; `keeps_special` whether special tokens in messages reach the model.
-    `owners` are what its /v1/models says of who owns a model. `seen` says whether the tests run it,
-    or it was run by hand with the copying model, and in which version.
+    server of this kind is only attached to. `typed` is how its users start it, if not so. `pins`
+    are packages for an environment of its own, `overrides` those whose versions its makers' own
+    metadata get wrong, and `unwanted` those that would come with them and break it. `replays` has
+    the templates of the copying model that it plays, each with the arguments that it then needs.
+    `served_name` is what requests call its model; None means that `/v1/models` tells. `omit` names
+    what requests must not have. `boot_seconds` is the longest wait for its first token;
+    `health_503` says whether its /health answers 503 while it loads, or for ever after it failed
+    to. `renders` says who renders a prompt for a replayed script; `keeps_special` whether special
+    tokens in messages reach the model; `joins_messages` whether those of the user that follow one
+    another become one; `ends_streams` whether a stream has `[DONE]` behind its last chunk. `owners`
+    are what its /v1/models says of who owns a model. `seen` says whether the tests run it, or it
+    was run by hand with the copying model, and in which version.
     """
 
     name: str
     title: str
     command: tuple[str, ...] | None = None
+    typed: tuple[str, ...] = ()
     loads: Literal["folder", "gguf"] = "folder"
     package: str | None = None
     module: str | None = None
     install: str = ""
     pins: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = ()
     replays: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     served_name: str | None = None
@@ -47,6 +53,8 @@ class Engine:
     health_503: Literal["loading", "failed"] = "loading"
     renders: Literal["here", "vllm", "llama_cpp"] = "here"
     keeps_special: bool = True
+    joins_messages: bool = False
+    ends_streams: bool = True
     uses_mlx: bool = False
     owners: tuple[str, ...] = ()
     seen: Literal["in the tests", "by hand", "documentation only"] = "documentation only"
@@ -79,6 +87,17 @@ class Engine:
         if home and not Path(program).is_absolute():
             program = str(home / "bin" / program)
         return [program, *others, *arguments]
+
+    def shell(self, model: str, port: int, arguments: tuple[str, ...] = ()) -> str:
+        """The line of a shell that its users type; `model` is put into it as it is.
+
+        Raises:
+            ValueError: this kind of server is only attached to.
+        """
+        line = replace(self, command=self.typed or self.command).argv("{model}", port, arguments)
+        python = str(sys.executable)
+        words = ("python" if word == python else word for word in line)
+        return shlex.join(words).replace("'{model}'", model)
 
     def version(self) -> str | None:
         """The version of the installed package; None without one, or where there is none."""

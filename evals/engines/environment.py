@@ -8,15 +8,15 @@ import importlib.metadata
 import os
 import re
 import shutil
-import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from evals.engines.engine import Engine
+from evals.engines.uv import CannotInstallError, uv
 from evals.errors import ServerError
-
-_LAST_LINES = 12
+from evals.models.cache import build_once
 
 
 def home_of(engine: Engine, cache: Path) -> Path | None:
@@ -44,36 +44,45 @@ def install(engine: Engine, cache: Path, say: Callable[[str], None]) -> Path:
 
     Raises:
         ServerError: it has no pins, or they cannot be installed.
+        HarnessError: the index does not answer, or the disk is full.
+        ConfigError: uv is not installed.
     """
     if not engine.pins:
         raise ServerError(
             f"{engine.name} is not installed by this suite: {engine.install or 'see its makers'}"
         )
-    folder, wanted = _folder(engine, cache), "\n".join(engine.pins) + "\n"
+    wanted = "\n".join((*engine.pins, *engine.overrides)) + "\n"
+    folder = _folder(engine, cache)
     if (folder / _MARK).exists() and (folder / _MARK).read_text(encoding="utf-8") == wanted:
         say(f"{engine.title}: {folder} has {', '.join(engine.pins)}")
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     say(f"{engine.title}: {', '.join(engine.pins)} into {folder}")
-    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
-    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
-    _run([*pip, "install", "--quiet", *engine.pins])
-    if engine.unwanted:
-        _run([*pip, "uninstall", "--quiet", "--yes", *engine.unwanted])
+    try:
+        return build_once(folder, lambda partial: _fill(partial, engine, wanted))
+    except CannotInstallError as error:
+        raise ServerError(f"{engine.title} cannot be installed: {error}") from error
+
+
+def _fill(folder: Path, engine: Engine, wanted: str) -> None:
+    """An environment whose programs may be moved, as it is when it is complete."""
+    uv("venv", "--relocatable", "--python", sys.executable, str(folder), seconds=_SECONDS)
+    python = str(folder / "bin" / "python")
+    with tempfile.TemporaryDirectory() as place:
+        flags: list[str] = []
+        lists = {"--overrides": engine.overrides, "--excludes": engine.unwanted}
+        for flag, packages in lists.items():
+            if packages:
+                file = Path(place) / f"{flag.strip('-')}.txt"
+                file.write_text("\n".join(packages) + "\n", encoding="utf-8")
+                flags += [flag, str(file)]
+        uv("pip", "install", "--python", python, *flags, *engine.pins, seconds=_SECONDS)
     (folder / _MARK).write_text(wanted, encoding="utf-8")
-    return folder
 
 
+_SECONDS = 1800.0
 _MARK = "installed.txt"
 
 
 def _folder(engine: Engine, cache: Path) -> Path:
     return cache / "engines" / engine.name
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-_LAST_LINES:])
-        raise ServerError(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{tail}")

@@ -41,6 +41,7 @@ def dialect_of(engine: Engine, wishes: Wishes) -> Dialect:
         extra_body={**engine.extra_body, **wishes.extra_body},
         omit=(*engine.omit, *omit),
         evidence=engine.evidence if wishes.logprobs else NONE,
+        ends_streams=engine.ends_streams,
         key=wishes.key,
     )
 

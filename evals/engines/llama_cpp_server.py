@@ -53,7 +53,10 @@ def _start(options: argparse.Namespace) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = options.model
-    params.hostnames = [options.host]
+    if hasattr(params, "hostnames"):
+        params.hostnames = [options.host]
+    else:  # before 2026.10
+        params.hostname = options.host
     params.port = options.port
     params.n_ctx = options.ctx_size
     params.n_parallel = options.parallel

@@ -5,12 +5,15 @@ from pathlib import Path
 from evals.engines.engine import Engine
 from evals.engines.evidence import LOGPROBS, TOKEN_IDS, VERBOSE
 from evals.errors import ConfigError, unknown_name
+from evals.request import MODEL
 
 _ONE_THREAD = ("--threads", "1")
 """Of a model of 5 MB: more threads wait for each other longer than they compute."""
 _TORCH = "torch==2.13.0"
 _MLX_CPU = "mlx[cpu]; sys_platform == 'linux'"
 """Without it mlx finds no library of its own on Linux."""
+_SERVED = ("--served-model-name", MODEL)
+_PARSER = ("--tool-call-parser",)
 _SERVE = ("--host", "{host}", "--port", "{port}")
 
 MLX_LM = Engine(
@@ -39,6 +42,7 @@ LLAMA_CPP = Engine(
         *("{python}", "-P", str(Path(__file__).with_name("llama_cpp_server.py"))),
         *("--model", "{model}", *_SERVE),
     ),
+    typed=("llama-server", "--model", "{model}", *_SERVE),
     loads="gguf",
     package="xllamacpp",
     module="xllamacpp",
@@ -71,8 +75,8 @@ VLLM = Engine(
     unwanted=("torchvision", "torchaudio", "torchcodec"),
     boot_seconds=900.0,
     replays={
-        "qwen3-coder": ("--tool-call-parser", "qwen3_coder"),
-        "hermes": ("--tool-call-parser", "hermes"),
+        "qwen3-coder": (*_PARSER, "qwen3_coder"),
+        "hermes": (*_PARSER, "hermes"),
     },
     evidence=TOKEN_IDS,
     renders="vllm",
@@ -136,12 +140,14 @@ TRANSFORMERS = Engine(
     install="pip install 'transformers[serving]', in an environment of its own",
     pins=("transformers[serving]==5.24.0", _TORCH),
     boot_seconds=600.0,
-    replays={"qwen3-coder": (), "hermes": ()},
+    replays={"hermes": ()},
+    ends_streams=False,
     seen="by hand",
     seen_version="5.24.0",
     notes=(
         "qwen2 and qwen3 are bound to Hermes JSON: a call in XML is answered with 500",
-        "tool_choice and logprobs are accepted and ignored; streams have no [DONE]",
+        "tool_choice and logprobs are accepted and ignored",
+        "streams have no [DONE]: one is whole with its finish reason",
     ),
 )
 RAPID_MLX = Engine(
@@ -153,7 +159,7 @@ RAPID_MLX = Engine(
     install="pip install rapid-mlx, in an environment of its own",
     pins=("rapid-mlx==0.16.10", _MLX_CPU),
     boot_seconds=600.0,
-    replays={"qwen3-coder": ()},
+    replays={"qwen3-coder": (), "hermes": ("--enable-auto-tool-choice", *_PARSER, "hermes")},
     keeps_special=False,
     uses_mlx=True,
     seen="by hand",
@@ -167,20 +173,58 @@ RAPID_MLX = Engine(
 VLLM_MLX = Engine(
     "vllm_mlx",
     "vllm-mlx",
-    command=("vllm-mlx", "serve", "{model}", *_SERVE),
+    command=(
+        *("vllm-mlx", "serve", "{model}", *_SERVE),
+        *("--continuous-batching", "--enable-auto-tool-choice"),
+    ),
+    typed=(
+        *("vllm-mlx", "serve", "{model}", *_SERVE, *_SERVED),
+        *("--continuous-batching", "--enable-auto-tool-choice"),
+    ),
     package="vllm-mlx",
     module="vllm_mlx",
     install="pip install vllm-mlx, in an environment of its own",
     pins=("vllm-mlx==0.6.0", _MLX_CPU),
     boot_seconds=600.0,
+    replays={"qwen3-coder": (*_PARSER, "qwen3_coder"), "hermes": (*_PARSER, "hermes")},
+    joins_messages=True,
     uses_mlx=True,
     seen="by hand",
     seen_version="0.6.0",
     notes=(
+        "needs --tool-call-parser NAME in the target's arguments",
         "requests name the model by its path; logprobs are ignored",
         "without --continuous-batching a second request at a time is answered with 503",
-        "messages of the user that follow one another are joined, so scripts cannot be replayed",
+        "messages of the user that follow one another are joined",
         "a call cut by max_tokens has finish_reason tool_calls",
+    ),
+)
+MLX_OPENAI_SERVER = Engine(
+    "mlx_openai_server",
+    "mlx-openai-server",
+    command=(
+        *("mlx-openai-server", "launch", "--model-path", "{model}", "--model-type", "lm", *_SERVE),
+        *("--no-log-file", "--enable-auto-tool-choice"),
+    ),
+    typed=(
+        *("mlx-openai-server", "launch", "--model-path", "{model}", "--model-type", "lm", *_SERVE),
+        *("--no-log-file", "--enable-auto-tool-choice", *_SERVED),
+    ),
+    package="mlx-openai-server",
+    module="app",
+    install="pip install mlx-openai-server, in an environment of its own",
+    pins=("mlx-openai-server==1.7.1", _TORCH),
+    overrides=("mlx[cpu]==0.32.4; sys_platform == 'linux'",),
+    unwanted=("torchvision",),
+    boot_seconds=600.0,
+    replays={"qwen3-coder": (*_PARSER, "qwen3_coder"), "hermes": (*_PARSER, "hermes")},
+    uses_mlx=True,
+    seen="by hand",
+    seen_version="1.7.1",
+    notes=(
+        "needs --tool-call-parser NAME in the target's arguments",
+        "on Linux it asks for the CUDA build of mlx: mlx[cpu] takes its place",
+        "tool_choice is ignored, and so are logprobs",
     ),
 )
 OPENAI_COMPATIBLE = Engine(
@@ -201,6 +245,7 @@ ENGINES: tuple[Engine, ...] = (
     TRANSFORMERS,
     RAPID_MLX,
     VLLM_MLX,
+    MLX_OPENAI_SERVER,
     OPENAI_COMPATIBLE,
 )
 """Every kind of server, the default first."""

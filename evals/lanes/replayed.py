@@ -25,7 +25,8 @@ def replayed(server: Server, engine: Engine, player: Player) -> Server:
         ServerError: the server does not render, or gives no answer to the probe.
         LayoutError: it does not serve the copying model.
     """
-    played = player if engine.keeps_special else replace(player, lead="")
+    lead = player.lead if engine.keeps_special else ""
+    played = replace(player, lead=lead, together=engine.joins_messages)
     if engine.renders != "here":
         played = replace(played, render=_rendered_by(server, engine, player))
     else:

@@ -48,7 +48,7 @@ def ask(
     except ExchangeError as error:
         failure = error
     took = exchange.seconds
-    total = _total(events)
+    total = _total(events, ends=server.dialect.ends_streams)
     whole = failure is None and total.error is None and exchange.head is not None
     observation = replace(
         _observation(total, events),
@@ -183,7 +183,7 @@ class _Sum:
     error: str | None = None
 
 
-def accumulate(events: Iterable[Event]) -> Observation:
+def accumulate(events: Iterable[Event], *, ends: bool = True) -> Observation:
     """The answer that the events of one stream add up to; pure, and never raises.
 
     Fragments of calls are joined as the openai and pydantic-ai clients join them, so that a call
@@ -192,19 +192,21 @@ def accumulate(events: Iterable[Event]) -> Observation:
     (`todoreadtodoread`: such a server corrupts names). Without an index, a fragment with a name
     begins a call and one without continues the latest. Only the first choice is read.
 
-    A stream is complete with a finish reason and `[DONE]`. Without either, or with an event that
-    is not a chunk, `error` says so and the answer is what had come until then. It quotes what came
-    outside of events: clients pass over that, as over all of an error that has no `data:`.
+    A stream is complete with a finish reason and `[DONE]`, which an engine whose streams have none
+    (`ends`) need not send. Without either, or with an event that is not a chunk, `error` says so
+    and the answer is what had come until then. It quotes what came outside of events: clients pass
+    over that, as over all of an error that has no `data:`.
     """
     events = tuple(events)
-    return _observation(_total(events), events)
+    return _observation(_total(events, ends=ends), events)
 
 
-def _total(events: Sequence[Event]) -> _Sum:
+def _total(events: Sequence[Event], *, ends: bool) -> _Sum:
     framed = [event for event in events if event.framed]
-    total, error, done = _Sum(), None, False
+    total, error, done = _Sum(), None, not ends
     for number, event in enumerate(framed, start=1):
-        if done := event.data.strip() == DONE:
+        if event.data.strip() == DONE:
+            done = True
             break
         try:
             _add(total, event)

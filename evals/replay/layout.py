@@ -3,7 +3,8 @@
 A case carries its script as a marker in a message, whatever plays it. For the copying model the
 request is laid out again: the script alone in a message of the user's before the one with the
 marker, which the template itself ends, and filler of one token each after the marker's text. In a
-tool's result, script and filler stand together. How much filler is told by the rendered prompt.
+tool's result, script and filler stand together, and so they do for an engine that makes one of two
+messages. How much filler is told by the rendered prompt.
 """
 
 import base64
@@ -34,7 +35,8 @@ class Player:
 
     `encode` gives the ids of a text; `render` those of a request's prompt, as far as known here.
     `shift` is by how many tokens the engine's prompt is longer behind the script than `render`'s.
-    Where an engine breaks special tokens in messages up, `lead` is empty.
+    Where an engine breaks special tokens in messages up, `lead` is empty; where it joins messages
+    that follow one another, `together`: the script stands in the message that asks.
     """
 
     distance: int
@@ -43,6 +45,7 @@ class Player:
     text_of: Callable[[Sequence[int]], str]
     lead: str = LEAD
     shift: int = 0
+    together: bool = False
 
 
 def lay(body: Body, player: Player) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def _lay_text(body: Body, at: int, script: str, player: Player, distance: int) -
     # then the second round corrects it.
     filler = 0
     for _ in range(3):
-        laid = {**body, "messages": _placed(body["messages"], at, script, filler, player.lead)}
+        laid = {**body, "messages": _placed(body["messages"], at, script, filler, player)}
         missing = distance - _distance(player.render(laid), script, player)
         filler += missing
         if filler < 0:
@@ -101,16 +104,16 @@ def script_text(marker: str, player: Player) -> str:
 
 
 def _placed(
-    messages: Sequence[Mapping[str, Any]], at: int, script: str, filler: int, lead: str
+    messages: Sequence[Mapping[str, Any]], at: int, script: str, filler: int, player: Player
 ) -> list[dict[str, Any]]:
     placed = [_with_text(message, lambda text: MARKER.sub("", text)) for message in messages]
     padding = FILLER * filler
-    if placed[at].get("role") == "tool":
-        together = f" {lead}{script}{END}{padding}"
+    if player.together or placed[at].get("role") == "tool":
+        together = f" {player.lead}{script}{END}{padding}"
         placed[at] = _with_text(placed[at], lambda text: text + together)
         return placed
     placed[at] = _with_text(placed[at], lambda text: text + padding)
-    return [*placed[:at], {"role": "user", "content": lead + script}, *placed[at:]]
+    return [*placed[:at], {"role": "user", "content": player.lead + script}, *placed[at:]]
 
 
 def _distance(prompt: Sequence[int], script: str, player: Player) -> int:

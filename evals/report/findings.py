@@ -98,8 +98,8 @@ def _contents(files: Mapping[str, Sequence[Record]], page: Page) -> list[str]:
     ]
     if page.history is None:
         return lines
-    asked = page.history.asked
-    lines += ["", _SINCE.format(asked=asked, package=page.history.package), ""]
+    asked, at = page.history.asked, f"{page.root.removeprefix('../')}versions"
+    lines += ["", _SINCE.format(asked=asked, package=page.history.package, at=at), ""]
     lines += ["| text | since | until |", "| --- | --- | --- |"]
     for path, mine in files.items():
         for text in group(mine, lambda record: f"{record.case.node}[{record.profile}]"):
@@ -113,7 +113,7 @@ def _contents(files: Mapping[str, Sequence[Record]], page: Page) -> list[str]:
 
 _SINCE = """\
 The releases of {package} were asked the same texts on {asked}, by the model that copies scripts
-([the table](versions/{package}.md)). *Since*: the first release from which on something wrong came,
+([the table]({at}/{package}.md)). *Since*: the first release from which on something wrong came,
 in whatever way, without a break. Defects that were mended are in that table alone."""
 
 

@@ -5,13 +5,11 @@ import json
 import os
 import re
 import ssl
-import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,12 +23,11 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from evals.engines.uv import index_url
 from evals.errors import ConfigError, HarnessError
 
-_PYPI = "https://pypi.org/simple"
 _SECONDS = 30.0
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
-_SETTINGS = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
 @dataclass(frozen=True)
@@ -39,30 +36,6 @@ class Release:
 
     version: str
     day: datetime.date | None = None
-
-
-def index_url(environment: Mapping[str, str] = os.environ) -> str:
-    """The package index that uv and pip are set to: by the environment, else pip's own settings."""
-    for name in _SETTINGS:
-        if environment.get(name):
-            return environment[name].rstrip("/")
-    return (_pip_index() or _PYPI).rstrip("/")
-
-
-def uv_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """`environment` with which uv looks where pip does."""
-    found = {"UV_DEFAULT_INDEX": index_url(environment)}
-    for ours, pips in (("UV_FIND_LINKS", "PIP_FIND_LINKS"), ("SSL_CERT_FILE", "PIP_CERT")):
-        if environment.get(pips):
-            found[ours] = environment[pips]
-    return {**found, **environment}
-
-
-@cache
-def _pip_index() -> str:
-    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def releases(package: str, seconds: float = _SECONDS) -> list[Release]:

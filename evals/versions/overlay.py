@@ -8,8 +8,6 @@ import datetime
 import hashlib
 import importlib.metadata
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,9 +18,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from evals.errors import ConfigError, HarnessError
+from evals.engines.uv import uv
 from evals.models.cache import build_once
-from evals.versions.index import uv_environment
 
 PIPELINE = (
     *("mlx", "mlx-cpu", "mlx-lm", "transformers", "tokenizers", "huggingface-hub"),
@@ -30,15 +27,6 @@ PIPELINE = (
 )
 """Packages that a call passes through: an old release may need those of its day beside it."""
 _SECONDS = 900.0
-_NOT_ITS_FAULT = (
-    *("No space left on device", "os error 28"),
-    *("error sending request", "timed out", "Failed to fetch", "dns error", "Connection refused"),
-)
-"""What uv says where the disk or the index is at fault, and no version."""
-
-
-class CannotInstallError(Exception):
-    """A version does not go together with the rest; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ def overlay(
             with tempfile.TemporaryDirectory() as place:
                 file = Path(place) / "pins.txt"
                 file.write_text(lines, encoding="utf-8")
-                _uv("install", "--no-deps", "--target", str(partial), "-r", str(file))
+                _pip("install", "--no-deps", "--target", str(partial), "-r", str(file))
 
     return Overlay(build_once(folder, install), differs)
 
@@ -110,7 +98,7 @@ def _resolved(
         for name in PIPELINE if of_day else ():
             if name not in pins:
                 flags += ["--exclude-newer-package", f"{name}={of_day}"]
-        _uv("compile", *flags, str(wanted), "-o", str(preferred))
+        _pip("compile", *flags, str(wanted), "-o", str(preferred))
         lines = preferred.read_text(encoding="utf-8").splitlines()
     found = (line.partition(" ")[0].partition("==") for line in lines if "==" in line)
     return {canonicalize_name(name): version for name, _, version in found}
@@ -134,29 +122,5 @@ def _needs(name: str) -> set[str]:
     return {canonicalize_name(r.name) for r in found if "extra" not in str(r.marker)}
 
 
-def _uv(action: str, *arguments: str) -> None:
-    python = ["--python", sys.executable]
-    command = [_uv_program(), "pip", action, "--quiet", *python, *arguments]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=uv_environment(), timeout=_SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise HarnessError(
-            f"uv did not end within {_SECONDS:g} s; the package index may be slow"
-        ) from error
-    if done.returncode:
-        said = " ".join(done.stderr.split()) or f"uv ended with exit code {done.returncode}"
-        if any(words in said for words in _NOT_ITS_FAULT):
-            raise HarnessError(f"uv could not install: {said[:600]}")
-        raise CannotInstallError(said.partition(" hint: ")[0].removeprefix("error: ")[:600])
-
-
-def _uv_program() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
-        raise ConfigError(
-            "uv, which installs versions, is not here: pip install 'toolcall-evals[versions]'"
-        )
-    return found
+def _pip(action: str, *arguments: str) -> None:
+    uv("pip", action, "--python", sys.executable, *arguments, seconds=_SECONDS)

@@ -1,9 +1,11 @@
 """Whether the texts for upstream hold: each is repeated from its own words in an empty folder."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from evals.engines import ports
+from evals.engines.engine import Engine
+from evals.engines.environment import home_of
 from evals.errors import HarnessError
 from evals.versions.upstream import PORT, said_in, same
 
@@ -20,8 +24,12 @@ _BLOCK = re.compile(r"^(`{3,})(\w+)\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)
 _SECONDS = 120.0
 
 
-def repeat(paths: Sequence[Path], say: Callable[[str], None] = print) -> list[Path]:
-    """Repeat each text; those that do not hold are returned. Texts with one server share it.
+def repeat(
+    paths: Sequence[Path], engine: Engine, cache: Path, say: Callable[[str], None] = print
+) -> list[Path]:
+    """Repeat each text about `engine`; those that do not hold are returned.
+
+    Texts with one server share it. `cache` has the engine's own environment.
 
     Raises:
         HarnessError: a server does not start, or a text has not the blocks that it should have.
@@ -32,7 +40,10 @@ def repeat(paths: Sequence[Path], say: Callable[[str], None] = print) -> list[Pa
         by_server.setdefault(shell[0], []).append((path, shell[1], seen))
     failed = []
     for command, mine in by_server.items():
-        with tempfile.TemporaryDirectory() as empty, _served(command, Path(empty)) as port:
+        with (
+            tempfile.TemporaryDirectory() as empty,
+            _served(command, engine, cache, Path(empty)) as port,
+        ):
             for path, curl, seen in mine:
                 line = curl.replace(f":{PORT}/", f":{port}/")
                 done = subprocess.run(
@@ -60,21 +71,20 @@ def blocks(path: Path) -> tuple[list[str], str]:
 
 
 @contextlib.contextmanager
-def _served(command: str, folder: Path) -> Iterator[int]:
+def _served(command: str, engine: Engine, cache: Path, folder: Path) -> Iterator[int]:
     """The port of the server that the text's own command starts, in an empty folder."""
     port = ports.free_port()
-    beside = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             ["sh", "-c", command.replace(f"--port {PORT}", f"--port {port}")],
             cwd=folder,
-            env={**os.environ, **beside},
+            env={**os.environ, "PATH": _programs(engine, cache, Path(place))},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + _SECONDS
+            deadline = time.monotonic() + max(_SECONDS, engine.boot_seconds)
             while not ports.answers(port):
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
@@ -86,3 +96,19 @@ def _served(command: str, folder: Path) -> Iterator[int]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _programs(engine: Engine, cache: Path, place: Path) -> str:
+    """Where a shell finds the engine's programs, and this suite's behind them.
+
+    PyPI's xllamacpp is llama.cpp's server without its program: one in `place` stands for it.
+    """
+    home = home_of(engine, cache)
+    folders = [place, *((home / "bin",) if home else ()), Path(sys.executable).parent]
+    words = engine.argv("", 0, (), home)
+    if engine.typed and engine.command and engine.typed[0] != engine.command[0]:
+        start = shlex.join(itertools.takewhile(lambda word: word != "--model", words))
+        program = place / engine.typed[0]
+        program.write_text(f'#!/bin/sh\nexec {start} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+    return os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])

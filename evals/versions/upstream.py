@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from evals.config import Config, Target
+from evals.engines.engine import Engine
+from evals.engines.registry import MLX_LM, engine_named
 from evals.errors import ConfigError
 from evals.observation import Observation
 from evals.replay.layout import LayoutError, lay
 from evals.report.findings_data import Finding
 from evals.report.summary import Fingerprint
 from evals.report.text import expected_text
-from evals.request import as_curl, build_request
+from evals.request import MODEL, as_curl, build_request
 from evals.results import Record
 from evals.running.targets import copy_model, player
 
@@ -25,6 +27,7 @@ URL = f"http://127.0.0.1:{PORT}/v1"
 _DISTANCES = (256, 512, 1024, 2048)
 _ANYTHING = '{"$ignore": true}'
 _PACKAGES = ("mlx-lm", "mlx", "transformers")
+"""What else of this environment matters to the stock server."""
 
 
 def upstream_text(
@@ -41,17 +44,18 @@ def upstream_text(
 def _lines(
     finding: Finding, record: Record, config: Config, cache: Path, made_of: Fingerprint
 ) -> Iterator[str]:
-    target = config.target(record.profile)
-    distance, body = _laid(record, target, cache)
+    engine, target = engine_named(finding.engine), config.target(record.profile)
+    distance, body = _laid(record, target, engine, cache)
     written = record.case.replay.text if record.case.replay else None
     yield f"# {finding.reason[:1].upper()}{finding.reason[1:]}\n"
     if finding.hurts:
         yield f"Who is hurt: {' '.join(finding.hurts.split())}.\n"
     yield "## Environment\n"
     versions, machine = made_of.versions, made_of.machine
-    listed = (f"{name} {versions[name]}" for name in _PACKAGES if name in versions)
-    here = f"Python {machine.python} on {machine.system} {machine.arch}"
-    yield f"{', '.join(listed)}, {here}."
+    yield (
+        f"{', '.join(_environment(finding, engine, versions))}, Python {machine.python} on "
+        f"{machine.system} {machine.arch}."
+    )
     if finding.since:
         oldest = ", the oldest release that was tried" if finding.since_is_oldest else ""
         yield f"First release with it: {finding.package} {finding.since}{oldest}."
@@ -61,16 +65,13 @@ def _lines(
         "and copies its\nanswer out of the prompt. What it writes, to the letter:\n"
     )
     yield _block(written or record.model_text or "", "text")
-    yield "`evals model copying` builds it and prints its folder:\n"
-    yield _block(
-        f"pip install 'mlx-lm=={versions.get('mlx-lm', finding.seen_in)}' 'toolcall-evals[mlx]'",
-        "console",
-    )
-    yield _block(
-        f"python -m mlx_lm server --host 127.0.0.1 --port {PORT} "
-        f'--model "$(evals model copying --template {target.template} --distance {distance})"',
-        "sh",
-    )
+    if changed := next((v.reason for v in record.verdicts if v.check == "script"), ""):
+        yield f"The token ids in the response say that {changed}.\n"
+    yield "`evals model copying` builds it and prints its path:\n"
+    yield _block(f"pip install {_packages(finding, engine, versions)}", "console")
+    gguf = " --gguf" if engine.loads == "gguf" else ""
+    model = f"evals model copying --template {target.template} --distance {distance}{gguf}"
+    yield _block(engine.shell(f'"$({model})"', PORT, tuple(target.arguments)), "sh")
     yield _block(as_curl(body, URL), "sh")
     yield "## Seen\n"
     yield _block(seen_text(said_of(record.observation)), "json")
@@ -78,8 +79,33 @@ def _lines(
     yield _block(expected_text(record).replace(_ANYTHING, "…"), "text")
 
 
-def _laid(record: Record, target: Target, cache: Path) -> tuple[int, Mapping[str, Any]]:
-    """The request as it is sent, for the smallest of the models that can copy its script."""
+def _environment(finding: Finding, engine: Engine, versions: Mapping[str, str]) -> Iterator[str]:
+    if engine == MLX_LM:
+        yield from (f"{name} {versions[name]}" for name in _PACKAGES if name in versions)
+        return
+    yield f"{engine.title} ({engine.pins[0].partition('==')[0]} {finding.seen_in})"
+
+
+def _packages(finding: Finding, engine: Engine, versions: Mapping[str, str]) -> str:
+    """What pip installs; the suite is only there to build the model."""
+    if engine == MLX_LM:
+        return f"'mlx-lm=={versions.get('mlx-lm', finding.seen_in)}' 'toolcall-evals[mlx]'"
+    return f"'{engine.pins[0]}' 'toolcall-evals[mlx]'"
+
+
+def _laid(
+    record: Record, target: Target, engine: Engine, cache: Path
+) -> tuple[int, Mapping[str, Any]]:
+    """The request as it is sent, and the distance of the model that it is for.
+
+    To the stock server the smallest model that can copy the script is given. Another engine's
+    grammar may go on into the filler: then only the request that was sent shows the same.
+    """
+    if (sent := record.observation.request) and engine != MLX_LM:
+        named = MODEL in engine.typed
+        dropped = (*engine.evidence.body, *(() if named else ("model",)))
+        kept = {key: value for key, value in sent.items() if key not in dropped}
+        return target.distance, {**kept, **({"model": MODEL} if named else {})}
     request = build_request(record.case, stream=record.traits.streamed)
     plain = {key: value for key, value in request.items() if key not in ("logprobs",)}
     for distance in _DISTANCES:

@@ -14,15 +14,17 @@ from evals.errors import ServerError
 PROGRAM = "#!python\nimport sys\nprint(sys.argv)\n"
 
 
-def wheel(folder: Path, version: str) -> str:
-    """A requirement on a wheel with the program `tiny-serve`."""
+def wheel(folder: Path, version: str, needs: str = "") -> str:
+    """A requirement on a wheel with the program `tiny-serve`, which `needs` another."""
     name = f"tiny_serve-{version}"
     path = folder / f"{name}-py3-none-any.whl"
     info = f"{name}.dist-info"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(f"{name}.data/scripts/tiny-serve", PROGRAM)
         file.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny-serve\nVersion: {version}\n"
+            f"{info}/METADATA",
+            f"Metadata-Version: 2.1\nName: tiny-serve\nVersion: {version}\n"
+            + (f"Requires-Dist: {needs}\n" if needs else ""),
         )
         file.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -57,7 +59,7 @@ def test_an_environment_is_made_once_and_found(tmp_path: Path) -> None:
 
 def test_a_failed_installation_is_told_and_is_none(tmp_path: Path) -> None:
     engine = Engine("tiny", "Tiny", pins=(f"tiny @ {(tmp_path / 'none.whl').as_uri()}",))
-    with pytest.raises(ServerError, match=r"install .* failed with exit code 1:\n.*none"):
+    with pytest.raises(ServerError, match=r"Tiny cannot be installed: .*none\.whl"):
         install(engine, tmp_path, lambda text: None)
     assert home_of(engine, tmp_path) is None
     with pytest.raises(
@@ -69,3 +71,19 @@ def test_a_failed_installation_is_told_and_is_none(tmp_path: Path) -> None:
 def test_what_is_played_can_be_installed_or_is_in_this_environment() -> None:
     for engine in ENGINES:
         assert not engine.replays or engine.pins, engine.name
+
+
+def test_each_engine_that_is_started_has_a_line_for_a_shell() -> None:
+    lines = {e.name: e.shell('"$(model)"', 8080, ("--x",)) for e in ENGINES if e.command}
+    assert lines["mlx_lm"] == (
+        'python -m mlx_lm server --model "$(model)" --host 127.0.0.1 --port 8080 --x'
+    )
+    assert lines["llama_cpp"].startswith('llama-server --model "$(model)" --host')
+    assert all('"$(model)"' in line and "--port 8080" in line for line in lines.values())
+
+
+def test_what_comes_with_an_engine_and_breaks_it_is_left_out(tmp_path: Path) -> None:
+    broken = f"none @ {(tmp_path / 'none.whl').as_uri()}"
+    engine = Engine("tiny", "Tiny", pins=(wheel(tmp_path, "1.0", broken),), unwanted=("none",))
+    install(engine, tmp_path, lambda text: None)
+    assert installed(engine, tmp_path) == "1.0"

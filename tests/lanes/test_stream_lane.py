@@ -234,6 +234,12 @@ def test_a_broken_stream_is_an_error_and_keeps_what_came(data: list[str], words:
     assert len(seen.error) < 300
 
 
+def test_an_engine_whose_streams_have_no_end_mark_ends_with_the_finish_reason() -> None:
+    assert accumulate(events(HI, chunk(finish="stop")), ends=False).error is None
+    cut = accumulate(events(HI), ends=False)
+    assert cut.error == "stream ended without finish reason, after 1 events"
+
+
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists), st.data())
 def test_no_event_makes_it_raise(value: Any, data: Any) -> None:
     keys = ["choices", "delta", "index", "tool_calls", "function", "usage", "finish_reason"]

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,16 @@ def test_content_in_parts_keeps_its_parts(player: Player) -> None:
     assert laid["messages"][1]["content"][:2] == parts
     prompt = player.render(laid)
     assert prompt[len(prompt) - 1 - player.distance] == player.encode("Hi")[0]
+
+
+def test_an_engine_that_joins_messages_gets_script_and_question_in_one(player: Player) -> None:
+    joining = replace(player, together=True)
+    laid = lay(build_request(builders.played(ReplayScript(text="Hi"))), joining)
+    assert [message["role"] for message in laid["messages"]] == ["user"]
+    prompt = joining.render(laid)
+    wanted = [*player.encode("Hi"), *player.encode(END)]
+    start = len(prompt) - 1 - joining.distance
+    assert prompt[start : start + len(wanted)] == wanted
 
 
 def test_an_engine_whose_prompts_are_longer_is_found_by_one_probe(player: Player) -> None:

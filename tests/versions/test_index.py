@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from evals.engines.uv import index_url, uv_environment
 from evals.errors import ConfigError, HarnessError
-from evals.versions.index import Release, index_url, releases, shown, uv_environment
+from evals.versions.index import Release, releases, shown
 
 FILES = [
     {"filename": "mlx_lm-0.9.0-py3-none-any.whl", "upload-time": "2024-04-11T20:20:23Z"},
