@@ -112,7 +112,7 @@ def _hold_model_text(answer: Answer, plain: Observation | None) -> Held:
     """The model alone: a call counts in whichever format it is."""
     seen = answer.observation
     reading = (_read(answer, seen.raw_text) if seen.raw_text is not None else None) or Reading()
-    response = replace(seen, calls=reading.calls)
+    response = replace(seen, content=reading.text, calls=reading.calls)
     evidence = Evidence(answer.case, response, reading, answer.call_format, answer.traits)
     said = Said(reading.calls, reading.text)
     return Held(answer, plain, said, evidence, behind=None, changed=None)

@@ -323,7 +323,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "markup",
         "No markup of calls or of reasoning is in the text.",
-        lambda held: held.answer.traits.over_http,
+        lambda held: True,
         lambda held: check_markup(held.case, held.evidence.response),
         blame_markup,
     ),

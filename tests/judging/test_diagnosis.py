@@ -207,6 +207,16 @@ def test_the_direct_lane_counts_a_call_in_any_format(raw):
     assert (found.scores.discrimination, found.scores.arguments) == (True, True)
 
 
+@pytest.mark.parametrize(
+    "text", ["5 <parameter=n>", '{"name": "f", "arguments": {"n": 5}}</x> [/INST]']
+)
+def test_markup_in_an_answer_of_the_model_alone_fails_as_it_does_behind_a_server(text):
+    case = case_of({"answer": {"contains": ["5"]}})
+    wanted = ("markup", Kind.LEAKED_MARKUP, Layer.MODEL)
+    assert failed(judge(case, Observation("direct", raw_text=text))) == {wanted}
+    assert wanted in failed(judge(case, said(text)))
+
+
 def test_the_direct_lane_without_text_is_the_harness():
     found = judge(case_of(CALL), Observation("direct"))
     assert found.status == Status.ERROR
