@@ -143,11 +143,12 @@ def read_yaml(file: Path, root: Path, problems: Problems) -> Document | None:
     path = one_line(shown_path(file, root))
     before = len(problems.lines)
     try:
-        loader, node = _compose(_read_text(file, root))
+        text = _read_text(file, root)
+        loader, node = _compose(text)
         if node is None:
             return Document(path, None, {})
         lines: dict[tuple[str | int, ...], int] = {}
-        data = _plain(node, loader, (), _Walk(lines, path, problems))
+        data = _plain(node, loader, (), _Walk(lines, path, problems, text.splitlines()))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = "" if isinstance(error, TooMuch) else "not YAML: "
@@ -192,6 +193,9 @@ def _hint(error: yaml.MarkedYAMLError) -> str:
     return ""
 
 
+_GLUED = re.compile(r"\s+(#[^\s#!]\S*)")
+
+
 @dataclass
 class _Walk:
     """What is noted on the way through a document."""
@@ -199,6 +203,7 @@ class _Walk:
     lines: dict[tuple[str | int, ...], int]
     path: str
     problems: Problems
+    text: Sequence[str]
     values: int = 0
 
     def visit(
@@ -221,6 +226,16 @@ class _Walk:
         self.lines.setdefault(place, line)
         return line
 
+    def cut_from(self, node: yaml.ScalarNode, value: Any) -> str:
+        """What YAML takes for a comment and looks like the rest of a text: `Fix #5`."""
+        end = node.end_mark
+        if node.style or not isinstance(value, str) or end.line >= len(self.text):
+            return ""
+        found = _GLUED.match(self.text[end.line], end.column)
+        # One word may have a comment in haste behind it; a number belongs to what it follows.
+        meant = found and (" " in node.value or found[1][1].isdigit())
+        return found[1] if found and meant else ""
+
 
 def _plain(
     node: yaml.Node, loader: Loader | _QuickLoader, place: tuple[str | int, ...], walk: _Walk
@@ -238,6 +253,11 @@ def _plain(
         if not isinstance(value, str | int | float | None):
             message = f"{_shown(place)}{node.tag} is no JSON; write the value without a tag"
             problems.add(path, line, message)
+        if isinstance(node, yaml.ScalarNode) and (cut := walk.cut_from(node, value)):
+            message = f"YAML takes {cut!r} and what follows for a comment; put the text in quotes"
+            problems.add(
+                path, line, f"{_shown(place)}{message} (a real comment has a space after #)"
+            )
         return value
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:

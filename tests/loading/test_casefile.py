@@ -5,6 +5,7 @@ import pytest
 from evals.errors import CaseFileError
 from evals.loading.casefile import find_case_files, read_cases
 from evals.loading.entries import json_schema
+from evals.yaml_text import Problems, read_yaml
 
 TOOLS = """\
 get_weather:
@@ -200,3 +201,23 @@ cases:
 def test_what_some_answer_satisfies_is_taken(project, said):
     text = GOOD.replace("{answer: {}}", said).replace("    tools: []\n", "")
     assert len(_read(project, text)) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Fix it # later", "Fix it"),
+        ("Fix it ## later", "Fix it"),
+        ("'Fix #5'", "Fix #5"),
+        ("Fix#5", "Fix#5"),
+        ("low #for-now", "low"),
+    ],
+)
+def test_a_comment_that_is_meant_as_one_is_none_of_the_text(tmp_path, written, meant):
+    file = tmp_path / "a.yaml"
+    file.write_text(f"ask: {written}\nrepeat: 3 #5\n")
+    problems = Problems()
+    document = read_yaml(file, tmp_path, problems)
+    problems.check()
+    assert document
+    assert document.data == {"ask": meant, "repeat": 3}

@@ -419,6 +419,24 @@ MISTAKES = [
         ["6: id: 'weather' is taken by the case in line 3; choose another"],
     ),
     (
+        "a number that YAML takes for a comment",
+        "ask: Hello",
+        "ask: Fix #5",
+        [
+            "7: cases[1].ask: YAML takes '#5' and what follows for a comment; put the text in "
+            "quotes (a real comment has a space after #)"
+        ],
+    ),
+    (
+        "a tag that YAML takes for a comment",
+        "ask: Hello",
+        "ask: Post it in #general, please",
+        [
+            "7: cases[1].ask: YAML takes '#general,' and what follows for a comment; put the text in "
+            "quotes (a real comment has a space after #)"
+        ],
+    ),
+    (
         "a key twice",
         "    ask: Hello\n",
         "    ask: Hello\n    ask: Again\n",
