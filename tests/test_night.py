@@ -145,6 +145,19 @@ class Runner:
         return dict(line.split("=", 1) for line in lines)
 
 
+def test_thirty_nights_are_kept_the_newest_ones(tmp_path):
+    keep = next(s["run"] for s in jobs()["gate"]["steps"] if s.get("name", "").startswith("Thirty"))
+    nights = [f"nightly-{99_980 + number}-1" for number in range(40)]  # the numbers grow longer
+    for name in (*nights, "nightly-100019-2", "shard-1"):
+        (tmp_path / "reports" / name).mkdir(parents=True)
+        (tmp_path / "reports" / name / "summary.json").touch()
+    subprocess.run(["sh", "-e", "-c", keep], cwd=tmp_path, check=True)
+    left = {path.name for path in (tmp_path / "reports").iterdir()}
+    assert left == {*nights[-29:], "nightly-100019-2", "shard-1"}
+    (tmp_path / "none" / "reports").mkdir(parents=True)
+    subprocess.run(["sh", "-e", "-c", keep], cwd=tmp_path / "none", check=True)
+
+
 def test_a_night_in_a_fork_from_the_model_to_the_pages(runner):
     fork, night = runner.fork, jobs()
     metal = next(s["run"] for s in night["model"]["steps"] if "machine" in s.get("run", ""))

@@ -1,8 +1,9 @@
 """The one place where summaries and baselines are read, checked and written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +91,26 @@ def _checked(of: type[T], text: str, path: Path) -> T:
             f"{path}: not a {of.__name__.lower()} of schema {SCHEMA}: "
             f"{'; '.join(problems[:_SHOWN])}{more}; run the cases again"
         ) from error
+
+
+def earlier_runs(folder: Path, summary: Summary) -> Iterator[tuple[Path, Summary]]:
+    """The whole runs beside `folder` that began before it, oldest first; others are passed over.
+
+    A folder with a `summary.json` alone is enough, such as a night of which no more was kept.
+    """
+    found = []
+    for path in folder.resolve().parent.glob(f"*/{SUMMARY}"):
+        if path.parent.is_symlink() or path.parent == folder.resolve():
+            continue
+        try:
+            run = read_summary(path.parent)
+            began = datetime.fromisoformat(run.run.started).isoformat()
+        except (ConfigError, ValueError):
+            continue  # such a neighbour cannot be told of, and must not stop this run's report
+        if run.run.whole and began < datetime.fromisoformat(summary.run.started).isoformat():
+            found.append((began, path.parent, run))
+    for _, place, run in sorted(found, key=lambda item: item[0]):
+        yield place, run
 
 
 def read_fingerprint(folder: Path) -> Fingerprint:

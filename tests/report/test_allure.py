@@ -95,6 +95,10 @@ def test_the_outcome_tells_its_category_and_no_other(name, status, message, cate
         and re.fullmatch(entry["messageRegex"], test.message)
     ]
     assert matching == ([category] if category else [])
+    if category:
+        parted = {entry["name"]: entry["groupBy"] for entry in categories(summary_of([]))}
+        (label,) = (group["label"] for group in parted.get(category, [{"label": "kind"}]))
+        assert label in dict(test.labels), "Allure parts a category by a label that its tests have"
 
 
 def test_misses_of_a_run_that_passes_are_named_as_within_the_gate():
@@ -149,6 +153,7 @@ def test_a_test_has_all_that_a_reader_needs():
         ("quantisation", "5 bits, group 64", True),
     ]
     assert test.links == (("o/r#12", "https://github.com/o/r/issues/12"),)
+    assert ("known defect", "o/r#12: loses calls") in test.labels
     assert {("epic", "cases"), ("feature", "a"), ("story", "x"), ("severity", "normal")} <= set(
         test.labels
     )

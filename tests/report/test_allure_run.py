@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from builders import write_project
 
+from evals.case import KnownDefect
 from evals.config import cache_folder
 from evals.engines.mlx_lm import boot
 from evals.errors import ConfigError, EvalsError
@@ -24,6 +25,7 @@ from evals.report.allure.html import HISTORY, install, make_html
 from evals.report.summary_file import read_summary, write_summary
 from evals.results import read_records
 from evals.running.rejudge import rejudge_run
+from evals.running.runner import judged
 
 CASES = """\
 defaults:
@@ -286,6 +288,46 @@ def test_the_same_case_in_another_lane_and_the_difference_are_in_the_page(finish
     for test in null_text:
         assert test["error"]["expected"] == 'grep({"pattern": "null"})'
         assert test["error"]["actual"] == 'grep({"pattern": null})'
+
+
+@needs_node
+def test_known_defects_are_parted_by_their_issue_and_kinds_by_layer(finished):
+    link = "https://github.com/o/r/issues/12"
+    defect = KnownDefect(profiles=("replay",), reason="null becomes JSON's", link=link)
+    records = [
+        judged(
+            replace(record, case=record.case.model_copy(update={"known_defects": (defect,)}))
+            if record.case.id == "null-text"
+            else record
+        )
+        for record in read_records(finished / "records.jsonl")
+    ]
+    summary = read_summary(finished)
+    write_results(records, summary, finished / "allure-results")
+    write_run_files(summary, records, finished / "allure-results")
+    for multi_file in (False, True):
+        page = make_html(finished, cache_folder(), print, multi_file=multi_file)
+        data = page.parent if multi_file else widgets(page)
+        nodes = value_of(data, "widgets/categories.json")["nodes"].values()
+        groups = {n["name"]: n["statistic"]["total"] for n in nodes if n["type"] == "group"}
+        assert groups == {"known defect: o/r#12: null becomes JSON's": 2, "kind: missing_call": 2}
+        charts = value_of(data, "widgets/charts.json")
+        places = [charts["general"], *charts["byEnv"].values()]
+        for chart in (of["blame"] for of in places if of["blame"]["data"]):
+            shares = {
+                (row["id"], cell["x"]): cell["y"] for row in chart["data"] for cell in row["data"]
+            }
+            found = {place: share for place, share in shares.items() if share}
+            assert found == {("parser", "changed arguments"): 0.5, ("model", "missing call"): 0.5}
+    tests = [json.loads(path.read_text()) for path in page.parent.glob("data/test-results/*.json")]
+    linked = [test for test in tests if test["fullName"].endswith("null-text")]
+    assert [test["status"] for test in linked] == ["skipped"] * 2
+    assert linked[0]["links"] == [{"name": "o/r#12", "url": link, "type": "issue"}]
+
+
+def value_of(data, name):
+    """One of a report's values, out of the page of one file or the folder of many."""
+    return json.loads(data[name] if isinstance(data, dict) else (data / name).read_text())
 
 
 @needs_node

@@ -15,6 +15,7 @@ from evals.config import Config, Gate
 from evals.observation import STREAM, Observation
 from evals.report.comparison import compare
 from evals.report.github.commands import annotations, commands_stopped, escape_data, escape_property
+from evals.report.github.files import write_github
 from evals.report.github.issue import issue_text
 from evals.report.github.markdown import block, code, job_summary, plain
 from evals.report.problems import Why, counts_by_layer, problems
@@ -35,6 +36,7 @@ HOSTILE = (
     "`",
     "\\| \\` |",
 )
+FOLDED = ("<details><summary>the first of them, whole</summary>\n", "</details>\n")
 GITHUB = {
     "GITHUB_SERVER_URL": "https://github.com",
     "GITHUB_REPOSITORY": "me/mine",
@@ -132,14 +134,69 @@ def test_the_job_summary_has_what_is_newly_failing_before_the_rates(night):
     records, summary, comparison = night
     page = job_summary(summary, records, comparison)
     assert page.startswith("## Tool calling: gate FAILED\n")
-    places = [page.index(x) for x in ("### Newly failing (2)", "### Rates", "### Error (1)")]
+    headings = ("### Newly failing (2)", "### Error (1)", "### Miss (1)", "### Rates")
+    places = [page.index(heading) for heading in headings]
     assert places == sorted(places)
+    for case in ("changed", "silent", "broken", "never"):
+        lines = [x for x in page.splitlines() if x.startswith(f"- `cases/messages.yaml::{case}`")]
+        assert len(lines) == 1, "each failed case has one line"
     shown = tokens(page)
     cells = [t.content for t in shown if t.type == "inline" and t.content]
     assert "tool name" in cells
     assert {"parser", "changed\\_arguments"} <= set(cells)
     codes = [t.content for t in shown if t.type == "code_inline"]
     assert any(c.startswith("changed_arguments (parser): $.id: expected 9007") for c in codes)
+
+
+def test_the_first_case_is_there_whole_and_folded(night):
+    records, summary, comparison = night
+    shown = MARKDOWN.parse(job_summary(summary, records, comparison))
+    kinds = [t.type for t in shown if t.type in ("html_block", "fence")]
+    assert kinds == ["html_block", "fence", "html_block"]
+    story = next(t.content for t in shown if t.type == "fence")
+    for words in (
+        "the model wrote",
+        str(BIG),
+        "the server lane gave",
+        str(BIG - 1),
+        "layer: parse",
+    ):
+        assert words in story
+    good = [answer_of(case_of("good"), called())]
+    assert "<details>" not in job_summary(summary_of(good), good)
+
+
+def test_the_job_summary_names_all_that_differs_from_the_baseline():
+    def run(version, *names):
+        records = [answer_of(case_of(name), called()) for name in names]
+        served = ProfileServed(model="m", engine="mlx_lm", engine_version=version)
+        summary = summary_of(records)
+        changed = {"profiles": {"default": served}, "versions": {"mlx-lm": version}}
+        return records, replace(summary, fingerprint=replace(summary.fingerprint, **changed))
+
+    (_, before), (records, after) = run("0.31.3", "old", "same"), run("0.32.2", "same", "young")
+    page = job_summary(after, records, compare(before, after))
+    found = page.partition("### What else is not as in r\n")[2].partition("### Rates")[0]
+    assert "- `mlx-lm: 0.31.3 → 0.32.2`" in found
+    assert "- `default: engine_version: 0.31.3 → 0.32.2`" in found
+    assert "- new, default (1): `cases/messages.yaml::young`" in found
+    assert "- removed, default (1): `cases/messages.yaml::old`" in found
+    assert "- served: default: m on mlx\\_lm 0.32.2" in page
+    assert "What else" not in job_summary(after, records, compare(after, after))
+
+
+def test_each_line_says_since_when_the_case_fails(tmp_path):
+    good = [answer_of(case_of(n), called()) for n in ("changed", "silent")]
+    for day, silent in ((1, said("Well…")), (2, said("Well…"))):
+        write_run(tmp_path / f"n{day}", [good[0], silent], f"2026-01-0{day}T03:00:00+00:00")
+    write_run(tmp_path / "n3", [changed(), said("Well…")], "2026-01-03T03:00:00+00:00")
+    write_github(tmp_path / "n3", tmp_path / "n2", {})
+    page = (tmp_path / "n3" / "job-summary.md").read_text(encoding="utf-8")
+    new, old = (line for line in page.splitlines() if line.startswith("- `cases/"))
+    assert "::changed`" in new
+    assert new.endswith("; passed in the last 2 runs")
+    assert old.endswith("; failing in all 3 runs")
+    assert "- whole cases right, earlier runs first: default 0.500, 0.500, now 0.000" in page
 
 
 @pytest.mark.parametrize(
@@ -183,7 +240,8 @@ def test_nothing_that_a_model_writes_is_more_than_shown(text):
         page.encode("utf-8")
         shown = tokens(page)
         kinds = {t.type for t in shown}
-        assert not kinds & {"html_block", "html_inline", "link_open", "image", "code_block"}
+        assert not kinds & {"html_inline", "link_open", "image", "code_block"}
+        assert {t.content for t in shown if t.type == "html_block"} <= set(FOLDED)
         assert "\x1b" not in page
         headings = [t.content for i, t in enumerate(shown) if shown[i - 1].type == "heading_open"]
         assert not any("heading" in heading for heading in headings)

@@ -101,6 +101,21 @@ def test_two_runs_are_compared_and_a_broken_case_shows_both_answers(look, report
     expect(page.locator("#list tbody tr")).to_have_count(7)
 
 
+def test_a_case_has_its_earlier_runs_and_its_other_lanes_one_click_away(look, report):
+    page = look(report)
+    page.goto(f"{report.as_uri()}#/cases?q=digit-0&lane=server")
+    open_first_case(page)
+    told = " ".join(page.locator("#history").inner_text().split())
+    assert told == "Earlier runs: passed in the last run pass 01-01 violation this run"
+    others = page.locator("#same a")
+    expect(others).to_have_text(["default, stream"])
+    others.click()
+    expect(page.locator("#view-case .mono").first).to_have_text(
+        "cases/messages.yaml::digit-0[default-stream]"
+    )
+    expect(page.locator("#same a")).to_have_text(["default, server"])
+
+
 def test_a_keyboard_is_enough(look, report):
     page = look(report)
     page.keyboard.press("/")

@@ -31,6 +31,8 @@ _STATUS = {
     Status.ERROR: "broken",
     Status.KNOWN: "skipped",
 }
+DEFECT = "known defect"
+"""The label that names the known defect of a test: its public issue, and what is wrong."""
 _LONGEST_TITLE = 120
 _LONGEST_MESSAGE = 1000
 _LONGEST_SIDE = 10_000
@@ -189,14 +191,22 @@ def _labels(record: Record) -> Iterator[tuple[str, str]]:
     if record.cause:
         yield "layer", str(record.blame)
         yield "kind", str(record.cause.kind)
+    if defect := record.known_defect:
+        issue = f"{_issue(defect.link)}: " if defect.link else ""
+        yield DEFECT, escape_controls(" ".join(f"{issue}{defect.reason}".split()))
 
 
 def _links(record: Record) -> Iterator[tuple[str, str]]:
     defect = record.known_defect
     urls = [record.case.link, defect.link if defect else None]
     for url in dict.fromkeys(url for url in urls if url):
-        found = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/(\d+)", url)
-        yield f"{found[1]}#{found[2]}" if found else url, url
+        yield _issue(url), url
+
+
+def _issue(url: str) -> str:
+    """`owner/name#12` of an issue on GitHub; any other address as it is."""
+    found = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/(\d+)", url)
+    return f"{found[1]}#{found[2]}" if found else url
 
 
 # --- steps -------------------------------------------------------------------------------------

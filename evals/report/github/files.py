@@ -11,7 +11,7 @@ from evals.report.github.issue import issue_text
 from evals.report.github.markdown import job_summary
 from evals.report.problems import problems
 from evals.report.summary import Summary
-from evals.report.summary_file import read_run, read_summary
+from evals.report.summary_file import earlier_runs, read_run, read_summary
 from evals.results import RECORDS, read_records, replace_file
 
 SUMMARY = "job-summary.md"
@@ -38,7 +38,8 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
     summary = read_summary(run)
     records = list(read_records(run / RECORDS, say=lambda text: None))
     comparison, notes = _compared(against, summary)
-    page = job_summary(summary, records, comparison, notes)
+    earlier = [before for _, before in earlier_runs(run, summary)]
+    page = job_summary(summary, records, comparison, notes, earlier)
     replace_file(run / SUMMARY, page)
     if step := variables.get("GITHUB_STEP_SUMMARY"):
         with Path(step).open("a", encoding="utf-8") as file:

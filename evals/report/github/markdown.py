@@ -11,13 +11,16 @@ from collections.abc import Iterator, Sequence
 from evals.escaping import escape_controls
 from evals.report.comparison import Comparison, compare_profiles, p_text
 from evals.report.headline import Headline, headline, served_lines
+from evals.report.nights import History
 from evals.report.problems import Problem, Why, counts_by_layer, problems
 from evals.report.summary import Summary
-from evals.report.text import TRAINING, change_text
+from evals.report.text import TRAINING, change_text, what_happened
 from evals.results import Record
 
 _LONGEST_LINE = 300
 _LISTED = 40
+_NAMED = 10
+_LONGEST_STORY = 6000
 _MARKS = re.compile(r"([\\`*_\[\]<>&|~!#])")
 
 
@@ -54,22 +57,26 @@ def job_summary(
     records: Sequence[Record],
     comparison: Comparison | None = None,
     notes: Sequence[str] = (),
+    earlier: Sequence[Summary] = (),
 ) -> str:
-    """The run for people who come from a CI job: what is newly failing first.
+    """The run for people who come from a CI job: a line for each failed case, newly failing first.
 
-    `notes` are said beside the comparison, such as why there is none.
+    `notes` are said beside the comparison, such as why there is none. `earlier` are the runs before
+    this one, oldest first: from them each line says since when.
     """
     found = problems(records, comparison)
+    history = History.of(summary, earlier)
     lines = [f"## {_headline(summary)}", ""]
     lines += [f"- {plain(reason)}" for reason in summary.gate.reasons]
-    lines += ["", *_first(headline(summary, records, comparison))]
+    lines += ["", *_first(summary, headline(summary, records, comparison, earlier))]
     lines += ["", *_compared(comparison, notes)]
-    lines += _listed(found, Why.NEW)
-    if comparison is None:
-        lines += _listed(found, Why.MISS)
+    lines += _listed(found, Why.NEW, history)
+    lines += _story(found)
+    for why in (Why.ERROR, Why.VIOLATION, Why.MISS):
+        lines += _listed(found, why, history)
+    lines += _changed(comparison)
     lines += _rates(summary, records)
     lines += _layers(records)
-    lines += _listed(found, Why.VIOLATION) + _listed(found, Why.ERROR)
     if gone := [record.defect_gone for record in records if record.defect_gone]:
         lines += ["", f"### Known defects that no longer fail ({len(gone)})", ""]
         lines += [f"- {plain(reason)}" for reason in gone[:_LISTED]]
@@ -83,9 +90,11 @@ def _headline(summary: Summary) -> str:
     return f"Tool calling: gate {'passed' if summary.gate.passed else 'FAILED'}"
 
 
-def _first(first: Headline) -> Iterator[str]:
-    """Worse or not, whose fault, what next, what else is not as it was."""
+def _first(summary: Summary, first: Headline) -> Iterator[str]:
+    """Worse or not, whose fault, what next, what else is not as it was, and what answered."""
     yield f"- **{plain(first.worse)}**"
+    if first.nights:
+        yield f"- whole cases right, earlier runs first: {plain(first.nights)}"
     if first.deaths:
         yield f"- {plain(first.deaths)}"
     for fault in first.faults:
@@ -99,6 +108,8 @@ def _first(first: Headline) -> Iterator[str]:
         yield f"- next: {plain(first.faults[0].side.advice)}"
     if first.differs:
         yield f"- also changed: {code('; '.join(first.differs))}"
+    for line in served_lines(summary):
+        yield f"- served: {plain(line)}"
 
 
 def _compared(comparison: Comparison | None, notes: Sequence[str]) -> list[str]:
@@ -113,22 +124,56 @@ def _compared(comparison: Comparison | None, notes: Sequence[str]) -> list[str]:
     return lines
 
 
-def _listed(found: Sequence[Problem], why: Why) -> list[str]:
+def _listed(found: Sequence[Problem], why: Why, history: History) -> list[str]:
     mine = [problem for problem in found if problem.why == why]
     if not mine:
         return []
     lines = ["", f"### {why.capitalize()} ({len(mine)})", ""]
-    lines += [f"- {problem_line(problem)}" for problem in mine[:_LISTED]]
+    lines += [f"- {problem_line(problem, history)}" for problem in mine[:_LISTED]]
     if len(mine) > _LISTED:
-        lines.append(f"- and {len(mine) - _LISTED} more")
+        lines.append(f"- and {len(mine) - _LISTED} more; report.html has all")
     return lines
 
 
-def problem_line(problem: Problem) -> str:
-    """A case, where it failed and why, as one line."""
+def problem_line(problem: Problem, history: History | None = None) -> str:
+    """A case, where it failed, why, and what it did in the runs before, as one line."""
     record = problem.record
     lanes = ", ".join(problem.lanes)
-    return f"{code(record.case.node)} {plain(f'{record.profile}, {lanes}')}: {code(problem.reason)}"
+    line = f"{code(record.case.node)} {plain(f'{record.profile}, {lanes}')}: {code(problem.reason)}"
+    if history is None:
+        return line
+    before = history.told(record.profile, record.case.node, record.lane, record.status)
+    return f"{line}; {plain(before)}" if before else line
+
+
+def _story(found: Sequence[Problem]) -> Iterator[str]:
+    """The first case whole, folded: what the model wrote, what came of it, and who is to blame."""
+    if found:
+        first = found[0].record
+        yield from ("", "<details><summary>the first of them, whole</summary>", "")
+        yield block(what_happened(first), longest=_LONGEST_STORY)
+        yield from ("", "</details>")
+
+
+def _changed(comparison: Comparison | None) -> Iterator[str]:
+    """By name what is not as it was in the run that this one is compared with."""
+    if comparison is None:
+        return
+    cases = [
+        (f"{what}, {profile.name}", getattr(profile, what))
+        for profile in comparison.profiles
+        for what in ("fixed", "new", "removed")
+    ]
+    if not comparison.notes and not any(names for _, names in cases):
+        return
+    yield from ("", f"### What else is not as in {plain(comparison.before)}", "")
+    yield from (f"- {code(note)}" for note in comparison.notes[:_LISTED])
+    if len(comparison.notes) > _LISTED:
+        yield f"- and {len(comparison.notes) - _LISTED} more"
+    for what, names in cases:
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            yield f"- {plain(what)} ({len(names)}): {', '.join(map(code, names[:_NAMED]))}{more}"
 
 
 def _rates(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
@@ -189,5 +234,4 @@ def _layers(records: Sequence[Record]) -> list[str]:
 
 def _about(summary: Summary) -> str:
     run = summary.run
-    served = "; ".join(served_lines(summary))
-    return f"Run {run.id}, {run.seconds:.0f} s; {served}; suite {summary.fingerprint.suite}"
+    return f"Run {run.id}, {run.seconds:.0f} s; suite {summary.fingerprint.suite}"

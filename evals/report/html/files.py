@@ -1,6 +1,6 @@
 """`report.html` and its pictures in a run's folder, from what lies in it and beside it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evals.errors import ConfigError
@@ -8,9 +8,9 @@ from evals.report import plots
 from evals.report.comparison import compare
 from evals.report.html.figures import Compared
 from evals.report.html.render import page
-from evals.report.pictures import pictures, started
+from evals.report.pictures import pictures
 from evals.report.summary import Summary
-from evals.report.summary_file import SUMMARY, read_run, read_summary
+from evals.report.summary_file import earlier_runs, read_run, read_summary
 from evals.results import RECORDS, Record, read_records, replace_file
 from evals.stored import StoredRecords
 
@@ -48,7 +48,7 @@ def write_report(
     Raises:
         ConfigError: the two runs are not comparable and `unlike` does not allow it.
     """
-    past = list(_earlier(folder, summary))
+    past = list(earlier_runs(folder, summary))
     compared = None
     if against is not None:
         compared = _compared(against, summary, unlike=unlike)
@@ -68,23 +68,6 @@ def _write_pictures(drawn: Mapping[str, str], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for name, svg in drawn.items():
         replace_file(folder / f"{name}.svg", plots.standalone(svg))
-
-
-def _earlier(folder: Path, summary: Summary) -> Iterator[tuple[Path, Summary]]:
-    """The whole runs beside `folder` that began before it, oldest first; others are passed over."""
-    found = []
-    for path in folder.resolve().parent.glob(f"*/{SUMMARY}"):
-        if path.parent.is_symlink() or path.parent == folder.resolve():
-            continue
-        try:
-            run = read_summary(path.parent)
-            began = started(run).isoformat()
-        except (ConfigError, ValueError):
-            continue  # such a neighbour cannot be drawn, and must not stop this run's report
-        if run.run.whole and began < started(summary).isoformat():
-            found.append((began, path.parent, run))
-    for _, place, run in sorted(found, key=lambda item: item[0]):
-        yield place, run
 
 
 def _comparable(before: Summary, after: Summary) -> bool:

@@ -19,6 +19,8 @@ from markupsafe import Markup
 from evals.report import plots
 from evals.report.html.figures import Compared, figures
 from evals.report.html.record import earlier_record, one_line, page_record
+from evals.report.nights import History
+from evals.report.pictures import started
 from evals.report.summary import Summary
 from evals.results import Record
 from evals.stored import whole
@@ -39,8 +41,12 @@ def page(
     earlier: Sequence[Summary] = (),
     compared: Compared | None = None,
 ) -> str:
-    """The page of one run; `earlier` are summaries of past runs for the trend, oldest first."""
+    """The page of one run; `earlier` are summaries of past runs, oldest first.
+
+    They make the trend, and each case's history.
+    """
     template = _environment().get_template("report.html.jinja")
+    history = History.of(summary, earlier)
     known = figures(summary, records, earlier, compared)
     script = (PAGE / "report.js").read_text(encoding="utf-8")
 
@@ -58,9 +64,9 @@ def page(
     worst_first = sorted(range(len(records)), key=lambda n: _WORST.index(records[n].outcome))
     room = LARGEST - len(render(0, ""))
     for limit, count in _tries(min(len(records), MOST_LISTED)):
-        data = _data(whole(records, worst_first[:count]), compared, limit, room)
+        data = _data(whole(records, worst_first[:count]), compared, history, limit, room)
         if data is not None or count <= 1:
-            return render(count, data or _data([], compared, limit, LARGEST) or "")
+            return render(count, data or _data([], compared, history, limit, LARGEST) or "")
     raise AssertionError("the last try lists one answer")
 
 
@@ -87,7 +93,11 @@ def _environment() -> Environment:
 
 
 def _data(
-    records: Iterable[Record], compared: Compared | None, limit: int, room: int
+    records: Iterable[Record],
+    compared: Compared | None,
+    history: History,
+    limit: int,
+    room: int,
 ) -> Markup | None:
     """JSON for the page's script; None where it would take more than `room` characters.
 
@@ -98,7 +108,7 @@ def _data(
     listed, earlier = list[str](), list[str]()
     for record in records:
         change = changes.get((record.profile, record.case.node), "")
-        listed.append(_json(page_record(record, limit, change)))
+        listed.append(_json({**page_record(record, limit, change), **_past(record, history)}))
         if change and record.key in before:
             told = _json(earlier_record(before[record.key], limit))
             earlier.append(f"{_json(record.key)}:{told}")
@@ -107,8 +117,15 @@ def _data(
         if room < 0:
             return None
     run = _json(compared.comparison.before if compared else "")
+    nights = _json([[past.run.id, f"{started(past):%m-%d}"] for past in history.runs])
     parts = f'"records":[{",".join(listed)}],"before":{{{",".join(earlier)}}},"before_run":{run}'
-    return Markup(f"{{{parts}}}")
+    return Markup(f'{{{parts},"nights":{nights}}}')
+
+
+def _past(record: Record, history: History) -> dict[str, str]:
+    """A letter for each earlier run, and the same in words."""
+    place = record.profile, record.case.node, record.lane
+    return {"past": history.marks(*place), "since": history.told(*place, record.status)}
 
 
 def _json(value: Any) -> str:

@@ -36,6 +36,18 @@ const environments = Object.fromEntries(
   ]),
 );
 
+// Those of Allure's charts that say something of a model behind a server.
+const charts = [
+  { type: "currentStatus", title: "This run; failed: a miss or a violation, skipped: a known defect" },
+  { type: "problemsDistribution", by: "environment", title: "Where it fails: categories by profile and lane" },
+  { type: "statusDynamics", title: "The last runs" },
+  { type: "statusTransitions", title: "Fixed and regressed, run by run" },
+  { type: "stabilityDistribution", title: "How steady it was before, by kind of what fails now", groupBy: "label-name:kind" },
+  { type: "stabilityDistribution", title: "How steady it was before, by category of cases", groupBy: "feature" },
+  { type: "successRateDistribution", title: "Share that passed, by category and case" },
+  { type: "durationDynamics", title: "Seconds, run by run" },
+];
+
 const config = await resolveConfig({
   name: `toolcall-evals ${summary.run.id}`,
   output,
@@ -55,6 +67,7 @@ const config = await resolveConfig({
         reportLanguage: "en",
         groupBy: ["parentSuite", "suite", "subSuite"],
         stepTreeExpansion: "expanded",
+        charts,
       },
     },
     agent: { enabled: false, options: {} },
@@ -88,8 +101,47 @@ await report.readDirectory(results);
 report.realtimeDispatcher.sendQualityGateResults(broken.length ? broken : held);
 await report.done();
 
-// Allure's page asks Google to count its readers, and has no option against it.
 const page = join(output, "index.html");
+
+/** Change one of the report's values, which a report of one file has in its page. */
+async function change(name, edit) {
+  if (form !== "single-file") {
+    const path = join(output, name);
+    const value = JSON.parse(readFileSync(path, "utf8"));
+    writeFileSync(path, JSON.stringify(await edit(value)));
+    return;
+  }
+  const [before, found, after] = readFileSync(page, "utf8").split(new RegExp(`(?<=d\\("${name}",")([^"]*)`), 3);
+  if (after === undefined) throw new Error(`the page has no ${name}; change in report.mjs has to be adapted`);
+  const value = await edit(JSON.parse(Buffer.from(found, "base64")));
+  writeFileSync(page, before + Buffer.from(JSON.stringify(value)).toString("base64") + after);
+}
+
+/** Layer by kind of all that did not pass, which Allure's charts cannot be told to count. */
+function blame(tests) {
+  const label = (test, name) => test.labels.find((label) => label.name === name)?.value;
+  const wrong = tests.filter((test) => !test.isRetry && label(test, "layer"));
+  const kinds = [...new Set(wrong.map((test) => label(test, "kind")))].sort();
+  const share = (layer, kind) =>
+    wrong.filter((test) => label(test, "layer") === layer && label(test, "kind") === kind).length / wrong.length;
+  return {
+    type: "problemsDistribution",
+    title: `Who is to blame: layer and kind of ${wrong.length} that did not pass, known defects among them`,
+    data: [...new Set(wrong.map((test) => label(test, "layer")))].sort().map((layer) => ({
+      id: layer,
+      data: kinds.map((kind) => ({ x: kind.replaceAll("_", " "), y: share(layer, kind) || null })),
+    })),
+  };
+}
+
+await change("widgets/charts.json", async ({ general, byEnv }) => {
+  const first = (tests, others) => ({ blame: blame(tests), ...others });
+  const parts = Object.entries(byEnv).map(async ([id, others]) =>
+    [id, first(await report.store.testResultsByEnvironmentId(id), others)]);
+  return { general: first(await report.store.allTestResults(), general), byEnv: Object.fromEntries(await Promise.all(parts)) };
+});
+
+// Allure's page asks Google to count its readers, and has no option against it.
 const counter = /<script async src="https:\/\/www\.googletagmanager\.com[^]*?<\/script>\s*<script>[^]*?<\/script>/;
 const quiet = readFileSync(page, "utf8").replace(counter, "");
 if (quiet.includes("googletagmanager")) {

@@ -17,6 +17,7 @@ const SORTS = {
   "slowest first": (a, b) => b.seconds - a.seconds,
   "by case": (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0),
 };
+const PAST = { p: "pass", f: "fail", e: "error", k: "known", "-": "not asked" };
 const PAGE = 200;
 let filters = {}; // facet, q or sort → value
 let found = []; // records that the filters leave, in the order of the list
@@ -35,6 +36,7 @@ function make(tag, properties = {}, ...children) {
 
 const words = (name) => name.replaceAll("_", " ");
 const chip = (outcome) => make("i", { className: `chip ${outcome}` }, outcome);
+const nodeOf = (record) => record.id.slice(0, record.id.lastIndexOf("["));
 const caseLink = (id) => `#/case/${encodeURIComponent(id)}`;
 
 function listLink() {
@@ -241,6 +243,33 @@ function verdict(record) {
     make("b", {}, record.outcome + blame), record.reason ? `: ${record.reason}` : "");
 }
 
+/** What became of the case in earlier runs, the oldest first; this one is the last. */
+function historyBlock(record) {
+  if (!data.nights.length) return "";
+  const nights = data.nights.map(([run, day], place) => {
+    const mark = record.past[place];
+    const outcome = PAST[mark.toLowerCase()];
+    const other = mark !== mark.toLowerCase();
+    const title = `${run}: ${outcome}${other ? ", of another content or by other graders" : ""}`;
+    return make("li", { title }, make("i", { className: `chip ${outcome.replace("fail", "violation")}` }, outcome + (other ? "*" : "")),
+      make("small", {}, day));
+  });
+  const now = make("li", {}, chip(record.outcome), make("small", {}, "this run"));
+  const note = /[A-Z]/.test(record.past) ? make("p", { className: "quiet" }, "* of another content of the case, or by other graders") : "";
+  return make("div", { id: "history" }, make("b", {}, "Earlier runs"), record.since ? `: ${record.since}` : "",
+    make("ol", { className: "nights" }, ...nights, now), note);
+}
+
+/** The same case in other lanes, profiles and repeats. */
+function sameCase(record) {
+  const node = nodeOf(record);
+  const others = records.filter((other) => other !== record && nodeOf(other) === node);
+  if (!others.length) return "";
+  const place = (other) => `${other.profile}, ${other.lane}${other.repeat ? ` #${other.repeat}` : ""}`;
+  return make("p", { id: "same" }, make("b", {}, "The same case"), ...others.flatMap((other) =>
+    [" ", make("span", { className: "other" }, make("a", { href: caseLink(other.id) }, place(other)), " ", chip(other.outcome))]));
+}
+
 function curlBlock(record) {
   if (typeof record.curl !== "string") return evidence("curl", record.curl);
   const base = "http://127.0.0.1:PORT/v1";
@@ -288,6 +317,8 @@ function showCase(record) {
     make("h1", { tabIndex: -1 }, record.title),
     make("p", { className: "mono quiet" }, record.id),
     verdict(record),
+    sameCase(record),
+    historyBlock(record),
     make("div", { className: "columns" },
       make("div", {}, ...wroteBlock(record)),
       make("div", {}, heading("The server made of it"), ...block(record.response),
