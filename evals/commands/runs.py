@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,13 +143,27 @@ def compare(
 def accept(
     run: RunFolder = LATEST,
     to: Annotated[Path, typer.Option(help="baseline file, kept in git")] = Path("baseline.json"),
+    answers: Annotated[
+        bool,
+        typer.Option(
+            "--answers",
+            help="keep the answers, too, beside it (NAME.records.jsonl, large): reports then show "
+            "what the model wrote before, and whether that changed",
+        ),
+    ] = False,
 ) -> None:
     """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
+    from evals.report.before import answers_path
     from evals.report.summary_file import baseline, baseline_text, read_summary
-    from evals.results import replace_file
+    from evals.results import RECORDS, replace_file, replacing
 
     summary = or_exit(lambda: read_summary(run))
     if not summary.run.whole:
         sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
+    beside = answers_path(to)
+    beside.unlink(missing_ok=True)  # of another run
     or_exit(lambda: replace_file(to, baseline_text(baseline(summary))))
+    if answers:
+        with replacing(beside) as file, (run / RECORDS).open("rb") as records:
+            shutil.copyfileobj(records, file)
     print(f"{to}: baseline of {summary.run.id}")

@@ -21,6 +21,8 @@ class Side:
     name: str
     holds: Callable[[Problem], bool]
     advice: str
+    cleared: bool = False
+    """Whether the very text with which the case passed before takes the fault from here."""
 
 
 def _blamed(*layers: Layer) -> Callable[[Problem], bool]:
@@ -49,14 +51,21 @@ SIDES = (
         _blamed(Layer.MODEL),
         "The response is what the model wrote: look at weights, training data, quantisation and "
         "prompt; the parser and the server are not to blame.",
+        cleared=True,
     ),
     Side(
         "unknown: no evidence of what the model wrote",
         lambda problem: True,
         "Ask again with a server that returns token ids or the raw text, or in lane direct.",
+        cleared=True,
     ),
 )
 """The first that holds is a problem's side."""
+_BEHIND = (
+    "The model wrote the very same when the case passed, so the change is behind it, whatever the "
+    "layer says of the text: look at what changed in engine, parser and template, not in the "
+    "weights."
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,21 @@ class Fault:
     """Layer and kinds, the most frequent first."""
     first: Record
     """The case to begin with."""
+    told: int = 0
+    """Of how many of the cases it is known what the model wrote now and when the case passed."""
+    same: int = 0
+    """In how many of those it is the very same text."""
+
+    @property
+    def advice(self) -> str:
+        """What to do next."""
+        same = self.side.cleared and self.same == self.cases
+        return _BEHIND if same else self.side.advice
+
+    @property
+    def texts(self) -> str:
+        """`the model wrote the same as before in 3 of 4`; empty where that is not known."""
+        return f"the model wrote the same as before in {self.same} of {self.told}" * bool(self.told)
 
 
 @dataclass(frozen=True)
@@ -90,14 +114,25 @@ class Headline:
     deaths: str
     """How often and how the server died; empty if it did not."""
 
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to do next, in the order of `faults`; of several it says for which."""
+        if len(self.faults) == 1:
+            return (self.faults[0].advice,)
+        return tuple(f"{fault.side.name}: {fault.advice}" for fault in self.faults)
+
 
 def headline(
     summary: Summary,
     records: Sequence[Record],
     comparison: Comparison | None = None,
     earlier: Sequence[Summary] = (),
+    same_texts: Mapping[str, bool] | None = None,
 ) -> Headline:
-    """What is to be said first of a run; `earlier` are the runs before it, oldest first."""
+    """What is to be said first of a run; `earlier` are the runs before it, oldest first.
+
+    `same_texts` says by a record's key whether the model wrote the same in the run before.
+    """
     found = problems(records, comparison)
     new = [problem for problem in found if problem.why == Why.NEW]
     silent = [problem for problem in found if problem.record.outcome == Why.ERROR]
@@ -106,7 +141,7 @@ def headline(
     return Headline(
         worse=worse,
         tone=tone,
-        faults=tuple(_faults(shown or found)),
+        faults=tuple(_faults(shown or found, same_texts or {})),
         new=bool(new) and bool(comparison),
         nights=_nights(summary, earlier),
         differs=comparison.notes[:_NOTES] if comparison else (),
@@ -144,7 +179,7 @@ def _worse(
     return (f"{said}; {lost}" if broken and lost not in said else said, tone)
 
 
-def _faults(found: Iterable[Problem]) -> Iterator[Fault]:
+def _faults(found: Iterable[Problem], same_texts: Mapping[str, bool]) -> Iterator[Fault]:
     sides: dict[Side, list[Problem]] = {}
     for problem in found:
         side = next(side for side in SIDES if side.holds(problem))
@@ -152,7 +187,8 @@ def _faults(found: Iterable[Problem]) -> Iterator[Fault]:
     for side, mine in sorted(sides.items(), key=lambda item: -len(item[1])):
         kinds = Counter(_what(problem) for problem in mine).most_common(_KINDS)
         what = ", ".join(f"{kind} {count}" for kind, count in kinds)
-        yield Fault(side, len(mine), what, mine[0].record)
+        texts = [same_texts[p.record.key] for p in mine if p.record.key in same_texts]
+        yield Fault(side, len(mine), what, mine[0].record, len(texts), sum(texts))
 
 
 def _what(problem: Problem) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_runs import BIG, PRINT, RUN, answer_of, called, case_of, write_run
+from made_runs import BIG, PRINT, RAW, RUN, answer_of, called, case_of, write_run
 from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
@@ -21,6 +21,7 @@ from evals.report.github.markdown import block, code, job_summary, plain
 from evals.report.problems import Why, counts_by_layer, problems
 from evals.report.summarize import summarize
 from evals.report.summary import ProfileServed
+from evals.results import Status
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 COMMANDS = ("error", "warning", "set-env", "add-path", "add-mask", "stop-commands", "set-output")
@@ -197,6 +198,50 @@ def test_each_line_says_since_when_the_case_fails(tmp_path):
     assert new.endswith("; passed in the last 2 runs")
     assert old.endswith("; failing in all 3 runs")
     assert "- whole cases right, earlier runs first: default 0.500, 0.500, now 0.000" in page
+
+
+UNCLOSED = RAW.format(BIG).removesuffix("\n</tool_call>")
+
+
+def night_of(tmp_path, now):
+    """The job summary of a night against a baseline that `evals accept --answers` kept.
+
+    In it a parser read a call that the model did not close.
+    """
+    good = [answer_of(case_of(f"c-{n}"), called(raw_text=UNCLOSED)) for n in range(6)]
+    assert {record.status for record in good} == {Status.PASS}
+    write_run(tmp_path / "before", good)
+    write_run(tmp_path / "after", now)
+    kept = tmp_path / "kept" / "baseline.json"
+    kept.parent.mkdir()
+    command = ["accept", str(tmp_path / "before"), "--to", str(kept), "--answers"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    write_github(tmp_path / "after", kept, {})
+    return (tmp_path / "after" / "job-summary.md").read_text(encoding="utf-8")
+
+
+def test_the_same_text_as_before_clears_the_model_whatever_the_layer_says(tmp_path):
+    """A newer parser that drops what an older one read: what the model wrote is the same."""
+    unread = {"calls": (), "content": UNCLOSED, "finish_reason": "stop", "raw_text": UNCLOSED}
+    page = night_of(tmp_path, [answer_of(case_of(f"c-{n}"), called(**unread)) for n in range(6)])
+    assert "**the model itself**: 6 newly failing cases (model: malformed call 6)" in page
+    assert "; the model wrote the same as before in 6 of 6; begin with" in page
+    assert "next: The model wrote the very same when the case passed" in page
+
+
+def test_another_text_than_before_leaves_the_fault_where_it_is(tmp_path):
+    page = night_of(tmp_path, [said("Well…", f"c-{n}") for n in range(6)])
+    assert "the model wrote the same as before in 0 of 6; begin with" in page
+    assert "next: The response is what the model wrote" in page
+
+
+def test_a_baseline_without_answers_tells_of_no_text(tmp_path):
+    night_of(tmp_path, [changed("c-0")])
+    kept = tmp_path / "kept" / "baseline.json"
+    assert CliRunner().invoke(app, ["accept", str(tmp_path / "before"), "--to", str(kept)]).output
+    assert not (tmp_path / "kept" / "baseline.records.jsonl").exists(), "of an earlier baseline"
+    write_github(tmp_path / "after", kept, {})
+    assert "wrote the same" not in (tmp_path / "after" / "job-summary.md").read_text()
 
 
 @pytest.mark.parametrize(

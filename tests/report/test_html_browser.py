@@ -96,6 +96,7 @@ def test_two_runs_are_compared_and_a_broken_case_shows_both_answers(look, report
     summary.get_by_role("link", name="cases/messages.yaml::digit-3").click()
     before = page.locator("#before").inner_text()
     assert f'get_message({{"id": {BIG}}})' in before
+    assert "The model wrote the same as now: what changed is behind it." in before
     assert f'get_message({{"id": {BIG - 1}}})' not in before
     page.goto(f"{report.as_uri()}#/cases?change=newly+failing")
     expect(page.locator("#list tbody tr")).to_have_count(7)
@@ -106,7 +107,7 @@ def test_a_case_has_its_earlier_runs_and_its_other_lanes_one_click_away(look, re
     page.goto(f"{report.as_uri()}#/cases?q=digit-0&lane=server")
     open_first_case(page)
     told = " ".join(page.locator("#history").inner_text().split())
-    assert told == "Earlier runs: passed in the last run pass 01-01 violation this run"
+    assert told == "Earlier runs: passed in the last run pass 01-01 00:00 violation this run"
     others = page.locator("#same a")
     expect(others).to_have_text(["default, stream"])
     others.click()

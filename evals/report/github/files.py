@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.errors import ConfigError
+from evals.report.before import changed_cases, earlier_answers, same_texts
 from evals.report.comparison import Comparison, compare
 from evals.report.github.commands import annotations
 from evals.report.github.issue import issue_text
@@ -39,7 +40,11 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
     records = list(read_records(run / RECORDS, say=lambda text: None))
     comparison, notes = _compared(against, summary)
     earlier = [before for _, before in earlier_runs(run, summary)]
-    page = job_summary(summary, records, comparison, notes, earlier)
+    same: dict[str, bool] = {}
+    if against and comparison:
+        cases = changed_cases(comparison)
+        same = same_texts(records, earlier_answers(against, cases))
+    page = job_summary(summary, records, comparison, notes, earlier, same)
     replace_file(run / SUMMARY, page)
     if step := variables.get("GITHUB_STEP_SUMMARY"):
         with Path(step).open("a", encoding="utf-8") as file:

@@ -6,7 +6,7 @@ no link, image, mention, HTML or heading.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from evals.escaping import escape_controls
 from evals.report.comparison import Comparison, compare_profiles, p_text
@@ -58,17 +58,18 @@ def job_summary(
     comparison: Comparison | None = None,
     notes: Sequence[str] = (),
     earlier: Sequence[Summary] = (),
+    same_texts: Mapping[str, bool] | None = None,
 ) -> str:
     """The run for people who come from a CI job: a line for each failed case, newly failing first.
 
     `notes` are said beside the comparison, such as why there is none. `earlier` are the runs before
-    this one, oldest first: from them each line says since when.
+    this one, oldest first: from them each line says since when. `same_texts`: see `headline`.
     """
     found = problems(records, comparison)
     history = History.of(summary, earlier)
     lines = [f"## {_headline(summary)}", ""]
     lines += [f"- {plain(reason)}" for reason in summary.gate.reasons]
-    lines += ["", *_first(summary, headline(summary, records, comparison, earlier))]
+    lines += ["", *_first(summary, headline(summary, records, comparison, earlier, same_texts))]
     lines += ["", *_compared(comparison, notes)]
     lines += _listed(found, Why.NEW, history)
     lines += _story(found)
@@ -100,12 +101,13 @@ def _first(summary: Summary, first: Headline) -> Iterator[str]:
     for fault in first.faults:
         new = "newly failing " if first.new else ""
         cases = f"{fault.cases} {new}case{'s' if fault.cases != 1 else ''}"
+        texts = f"; {plain(fault.texts)}" if fault.texts else ""
         yield (
-            f"- **{plain(fault.side.name)}**: {cases} ({plain(fault.what)}); begin with "
+            f"- **{plain(fault.side.name)}**: {cases} ({plain(fault.what)}){texts}; begin with "
             f"{code(fault.first.case.node)}"
         )
-    if first.faults:
-        yield f"- next: {plain(first.faults[0].side.advice)}"
+    for advice in first.advice:
+        yield f"- next: {plain(advice)}"
     if first.differs:
         yield f"- also changed: {code('; '.join(first.differs))}"
     for line in served_lines(summary):

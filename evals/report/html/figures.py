@@ -22,12 +22,14 @@ _LISTED = 12
 class Compared:
     """The other run of a comparison: what changed, its summary, and its records by key.
 
-    The records may be missing, as they are of a baseline file.
+    The records may be missing, as they are of most baseline files. `same_texts` says, by key,
+    whether the model wrote the very same in both runs.
     """
 
     comparison: Comparison
     summary: Summary | Baseline
     records: Mapping[str, Record] = field(default_factory=dict)
+    same_texts: Mapping[str, bool] = field(default_factory=dict)
 
 
 def figures(
@@ -43,7 +45,13 @@ def figures(
         "gate_text": summary.gate_text,
         "passed": summary.passed,
         "reasons": summary.gate.reasons if summary.is_gated else (),
-        "first": headline(summary, records, compared.comparison if compared else None, earlier),
+        "first": headline(
+            summary,
+            records,
+            compared.comparison if compared else None,
+            earlier,
+            compared.same_texts if compared else {},
+        ),
         "served": list(served_lines(summary)),
         "counts": Counter(record.outcome for record in records),
         "rate_names": list(RATES),

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from evals.errors import ConfigError
 from evals.report import plots
+from evals.report.before import changed_cases, earlier_answers, same_texts
 from evals.report.comparison import compare
 from evals.report.html.figures import Compared
 from evals.report.html.render import page
 from evals.report.pictures import pictures
 from evals.report.summary import Summary
 from evals.report.summary_file import earlier_runs, read_run, read_summary
-from evals.results import RECORDS, Record, read_records, replace_file
-from evals.stored import StoredRecords
+from evals.results import RECORDS, Record, replace_file
+from evals.stored import StoredRecords, whole
 
 REPORT = "report.html"
 PICTURES = "pictures"
@@ -51,9 +52,9 @@ def write_report(
     past = list(earlier_runs(folder, summary))
     compared = None
     if against is not None:
-        compared = _compared(against, summary, unlike=unlike)
+        compared = _compared(against, summary, records, unlike=unlike)
     elif place := next((p for p, run in reversed(past) if _comparable(run, summary)), None):
-        compared = _compared(place, summary, unlike=False)
+        compared = _compared(place, summary, records, unlike=False)
     earlier = [run for _, run in past]
     path = output or folder / REPORT
     text = page(summary, records, earlier=earlier, compared=compared)
@@ -78,21 +79,13 @@ def _comparable(before: Summary, after: Summary) -> bool:
     return True
 
 
-def _compared(place: Path, summary: Summary, *, unlike: bool) -> Compared:
+def _compared(
+    place: Path, summary: Summary, records: Sequence[Record], *, unlike: bool
+) -> Compared:
     before = read_run(place)
     comparison = compare(before, summary, unlike=unlike)
-    changed = {
-        case for change in comparison.profiles for case in (*change.newly_failing, *change.fixed)
-    }
-    return Compared(comparison, before, _records(place, changed))
-
-
-def _records(place: Path, cases: set[str]) -> dict[str, Record]:
-    """The records of these cases by key; none where `place` is a baseline file, or unreadable."""
-    if not cases or not (place / RECORDS).is_file():
-        return {}
-    try:
-        records = read_records(place / RECORDS, say=lambda text: None)
-        return {record.key: record for record in records if record.case.node in cases}
-    except ConfigError:
-        return {}
+    cases = changed_cases(comparison)
+    answers = earlier_answers(place, cases)
+    mine = [n for n, record in enumerate(records) if record.case.node in cases]
+    same = same_texts(whole(records, mine), answers) if answers else {}
+    return Compared(comparison, before, answers, same)

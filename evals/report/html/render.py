@@ -117,7 +117,7 @@ def _data(
         if room < 0:
             return None
     run = _json(compared.comparison.before if compared else "")
-    nights = _json([[past.run.id, f"{started(past):%m-%d}"] for past in history.runs])
+    nights = _json([[past.run.id, f"{started(past):%m-%d %H:%M}"] for past in history.runs])
     parts = f'"records":[{",".join(listed)}],"before":{{{",".join(earlier)}}},"before_run":{run}'
     return Markup(f'{{{parts},"nights":{nights}}}')
 

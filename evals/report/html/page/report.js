@@ -283,8 +283,10 @@ function curlBlock(record) {
 function beforeBlock(record) {
   const before = data.before[record.id];
   if (!before) return [];
+  const same = before.written && record.written && shownText(before.written.text) === shownText(record.written.text);
+  const told = same ? make("p", {}, make("b", {}, "The model wrote the same"), " as now: what changed is behind it.") : "";
   const wrote = before.written ? block(before.written.text) : [make("p", { className: "quiet" }, "no evidence")];
-  return [make("div", { id: "before" }, heading(`Before, in ${data.before_run}`), verdict(before),
+  return [make("div", { id: "before" }, heading(`Before, in ${data.before_run}`), verdict(before), told,
     make("div", { className: "columns" },
       make("div", {}, make("h3", {}, "The model wrote"), ...wrote),
       make("div", {}, make("h3", {}, "The server made of it"), ...block(before.response))))];
