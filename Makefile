@@ -42,7 +42,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/versions/test_bisect.py tests/report/test_three_nights.py tests/training/test_training_run.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
-	engines bench-formats bench-latency bench-sweep mutants coverage clean
+	engines bench-formats bench-latency bench-overhead bench-sweep mutants coverage clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -129,6 +129,9 @@ bench-formats: $(READY) ## the suite before and after: trained on JSON fences, t
 
 bench-latency: $(READY) ## TTFT, ITL, E2EL and more by lane and questions in flight, cold and warm; ARGS='--profiles replay'
 	$(BIN)/evals bench latency $(ARGS)
+
+bench-overhead: $(READY) ## what a run costs beside other harnesses, which it installs for itself; ARGS='--sizes 20,200,2000'
+	$(BIN)/python tests/overhead/measure.py $(ARGS)
 
 bench-sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
 	$(BIN)/evals bench sweep $(ARGS)

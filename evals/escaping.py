@@ -3,6 +3,8 @@
 
 def escape_controls(text: str) -> str:
     """`text` with control characters (also of ANSI escapes) made visible; newlines are kept."""
+    if text.isprintable():
+        return text
     return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
 
 

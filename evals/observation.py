@@ -1,7 +1,7 @@
 """What came back from one question: the response as sent, and the evidence of how it came to be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Self
 
 
@@ -172,7 +172,8 @@ class Observation:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping for a record; `from_dict` turns it back into an equal value."""
-        return asdict(self)
+        plain: dict[str, Any] = _plain(self)
+        return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -191,3 +192,12 @@ class Observation:
             if data.get(name) is not None:
                 values[name] = tuple(data[name])
         return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    """As `dataclasses.asdict`, but that texts, numbers and mappings are taken and not copied."""
+    if is_dataclass(value):
+        return {name: _plain(each) for name, each in vars(value).items()}
+    if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        return tuple(map(_plain, value))
+    return value

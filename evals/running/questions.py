@@ -1,5 +1,6 @@
 """What a run asks: each case × profile × lane × repeat, and the share of one machine."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,3 +71,39 @@ def share(
         dealt = deal(nodes, options.shard) if options.shard else nodes
         mine |= {(profile, node) for node in dealt}
     return suite_digest(case for _, case in asked), frozenset(mine)
+
+
+WINDOW = 16
+"""Groups for each one in flight that `asking_order` puts in order together."""
+
+
+def asking_order(
+    groups: Sequence[Sequence[Question]], in_flight: int
+) -> Iterator[Sequence[Question]]:
+    """Groups of questions to one case each, in an order in which prompts have much in common.
+
+    A server keeps the latest prompts that it has read, and two that begin with the same tool begin
+    alike. Asked at the same time both are read in full, asked after one another the second is read
+    in part: so as many first tools as there may be in flight take turns, those of most groups
+    first, and of one tool the longest prompt comes first. No group is moved far, for its answer is
+    held until those before it have come.
+    """
+    size = WINDOW * in_flight
+    for begin in range(0, len(groups), size):
+        by_tool: dict[str, list[Sequence[Question]]] = {}
+        for group in sorted(groups[begin : begin + size], key=_length, reverse=True):
+            tools = group[0].case.tools
+            by_tool.setdefault(tools[0].name if tools else "", []).append(group)
+        left = iter(sorted(by_tool.values(), key=len, reverse=True))
+        turns = list(itertools.islice(left, in_flight))
+        while turns:
+            yield from (turn.pop(0) for turn in turns)
+            turns = [turn for turn in turns if turn]
+            turns += itertools.islice(left, in_flight - len(turns))
+
+
+def _length(group: Sequence[Question]) -> int:
+    """What the prompt's length goes by: the characters of tools and messages."""
+    case = group[0].case
+    tools = sum(len(str(tool.parameters)) + len(tool.description) for tool in case.tools)
+    return tools + sum(len(str(message)) for message in case.messages)

@@ -25,7 +25,7 @@ from evals.results import Answer, Record
 from evals.running.gate import Gate
 from evals.running.life import Life
 from evals.running.profile import Opened
-from evals.running.questions import Question
+from evals.running.questions import Question, asking_order
 
 _Group = Sequence[Question]
 _ALIKE = 3
@@ -33,7 +33,7 @@ _ALIKE = 3
 
 
 class Runner:
-    """Asks the questions of one opened profile, `in_flight` cases at a time, in order.
+    """Asks the questions of one opened profile, `in_flight` cases at a time, in `asking_order`.
 
     `save` gets each record the moment it is there, from the thread that asked. `record(question)`
     waits for its answer, and gives it once: a long run must not hold all of its answers. Questions
@@ -81,7 +81,7 @@ class Runner:
             if question not in self:
                 groups.setdefault((question.case.node, question.repeat), []).append(question)
         with self._counting:
-            for group in groups.values():
+            for group in asking_order([*groups.values()], self._in_flight):
                 future: Future[dict[str, Record]] = Future()
                 self._futures |= {_key(question): future for question in group}
                 self._waiting.put((group, future))
