@@ -89,6 +89,7 @@ def _dest(name: str) -> str:
     return f"evals_{name}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before allure-pytest, which reads its folder in its own hook
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a run if cases are among the arguments; nothing is booted."""
     config.addinivalue_line("markers", "smoke: cases of the smoke tier")
@@ -99,8 +100,8 @@ def pytest_configure(config: pytest.Config) -> None:
             return
         told = workers.told_by_controller(config)
         session = open_session(_settings(config), project.root, told)
-        if not config.option.collectonly and not workers.is_worker(config):
-            _claim(session)
+        if getattr(config.option, "allure_report_dir", None) is None:
+            _report_to_allure(config, session)
     except EvalsError as error:
         raise pytest.UsageError(str(error)) from error
     except OSError as error:
@@ -116,10 +117,15 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _claim(session: Session) -> None:
-    session.folder.create()  # locked from here on: nobody else's results are removed
-    # A resumed run reports its earlier answers again: twice they would look like retries.
-    shutil.rmtree(session.folder.allure_results, ignore_errors=True)
+def _report_to_allure(config: pytest.Config, session: Session) -> None:
+    if config.option.collectonly:
+        return
+    results = session.folder.allure_results
+    config.option.allure_report_dir = str(results)
+    if not workers.is_worker(config):
+        session.folder.create()  # locked from here on: nobody else's results are removed
+        # A resumed run reports its earlier answers again: twice they would look like retries.
+        shutil.rmtree(results, ignore_errors=True)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

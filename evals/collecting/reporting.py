@@ -4,13 +4,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import allure_commons
 import pytest
 from rich.console import Console
 
 from evals.collecting.items import CaseItem
 from evals.collecting.state import ERROR_EXIT, FINISHED, SESSION, change_plan, end, plan_of
-from evals.report.allure.files import result_values, write_result
-from evals.report.allure.result import Test, allure_test
+from evals.report.allure.files import fill
+from evals.report.allure.result import allure_test
 from evals.report.text import failure_story, print_summary
 from evals.report.writers import FinishedRun
 from evals.results import Status
@@ -19,44 +20,16 @@ from evals.running.finish import finish
 _NARROWEST = 120
 
 
-def results_folder(config: pytest.Config) -> Path:
-    """Where Allure's results are written: the run's own folder, or what `--alluredir` says."""
-    given = getattr(config.option, "allure_report_dir", None)
-    return Path(given) if given else config.stash[SESSION].folder.allure_results
-
-
 def tell_allure(item: CaseItem) -> None:
-    """Write the Allure result of an answer.
-
-    With `--alluredir`, allure-pytest writes one of each test: then it is given the case's story in
-    place of a Python test's.
-    """
-    if item.record is None:
+    """Give Allure the case's own story in place of a Python test's, if it is there to be told."""
+    listener: Any = item.config.pluginmanager.get_plugin("allure_listener")
+    if not listener or not item.record:
         return
     session = item.config.stash[SESSION]
     test = allure_test(item.record, session.served(item.profile), session.url)
-    listener: Any = item.config.pluginmanager.get_plugin("allure_listener")
-    if listener:
-        _fill(listener.allure_logger.get_test(None), test)
-    else:
-        folder = results_folder(item.config)
-        folder.mkdir(exist_ok=True)
-        write_result(test, folder)
-
-
-def _fill(result: Any, test: Test) -> None:
-    """Put `test` into the result of allure-pytest, as far as that does not make it of the item."""
-    import allure_commons
-    from allure_commons import model2
-
-    values, contents = result_values(test, result.uuid)
-    for file, content in contents.items():
-        allure_commons.plugin_manager.hook.report_attached_data(body=content, file_name=file)
-    values["parameters"] = [model2.Parameter(**each) for each in values["parameters"]]
-    values["labels"] = [*result.labels, *(model2.Label(**each) for each in values["labels"])]
-    values["links"] = [*result.links, *(model2.Link(**each) for each in values.get("links", ()))]
-    for key, value in values.items():
-        setattr(result, key, value)
+    save = allure_commons.plugin_manager.hook.report_attached_data
+    result = listener.allure_logger.get_test(None)
+    fill(result, test, lambda body, name: save(body=body, file_name=name))
 
 
 def finish_run(session: pytest.Session, exitstatus: int) -> None:
@@ -68,7 +41,7 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
         change_plan(config, ended=plan_of(config).ended or why)
-    results = results_folder(config)
+    results = Path(config.option.allure_report_dir)
     try:
         finished = finish(config.stash[SESSION], plan_of(config), results, at_once=interrupted)
     except OSError as error:

@@ -24,7 +24,7 @@ class FinishedRun:
     against: Path | None = None
     """The run or baseline that reports compare with; without it the newest earlier run beside."""
     results: Path | None = None
-    """Where Allure's results were written as the answers came; None: records alone are at hand."""
+    """Where allure-pytest writes in this process; None where records alone are at hand."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def _page(run: FinishedRun, folder: Path) -> None:
 
 
 def _allure(run: FinishedRun, folder: Path) -> None:
-    """Results from records; those that are there already are kept, and lack the run's files."""
+    """Results from records; those that allure-pytest wrote are kept, and lack the run's files."""
     if run.results is None:
         write_results(run.records, run.summary, folder / RESULTS)
         write_run_files(run.summary, run.records, folder / RESULTS)
-    elif run.results.is_dir():  # nothing was asked
+    elif run.results.is_dir():  # without its plugin there is none
         write_run_files(run.summary, run.records, run.results)
 
 

@@ -26,7 +26,7 @@ def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False
     """Merge the records of all processes, in the order of their keys; write summary and reports.
 
     `plan` says what was to be asked: a wanted question without a record is missing. `results` is
-    where Allure's results were written meanwhile. `at_once`: somebody waits for the end; only
+    where allure-pytest has written in this process. `at_once`: somebody waits for the end; only
     the summary is written, and `evals report` makes the rest.
     """
     folder = session.folder

@@ -34,7 +34,7 @@ def test_a_report_is_added_by_one_value_and_comes_from_judging_again_too(tmp_pat
     assert (tmp_path / "run" / "count.txt").read_text() == "3 of run"
 
 
-def test_results_of_the_run_itself_are_kept_and_get_the_runs_files(tmp_path):
+def test_results_that_pytest_wrote_are_kept_and_get_the_runs_files(tmp_path):
     summary = write_run(tmp_path / "run", RECORDS)
     live = tmp_path / "elsewhere"
     live.mkdir()
@@ -45,7 +45,7 @@ def test_results_of_the_run_itself_are_kept_and_get_the_runs_files(tmp_path):
     assert not (tmp_path / "run" / "allure-results").exists()
 
 
-def test_where_nothing_was_asked_no_results_are_made(tmp_path):
+def test_without_allures_plugin_nothing_is_made_in_its_place(tmp_path):
     summary = write_run(tmp_path / "run", RECORDS)
     write_all(FinishedRun(summary, RECORDS, results=tmp_path / "none"), tmp_path / "run")
     assert not (tmp_path / "none").exists()

@@ -1,7 +1,7 @@
-"""Allure results on disk, each made of a record: during a run, or of records that lie there.
+"""Allure results on disk: filled into allure-pytest's tests during a run, or written from records.
 
-A result is a file of JSON that names the files of its attachments. It is written last: whoever
-reads the folder meanwhile finds no result without them.
+Both ways write the same: `fill` puts an `allure.Test` into allure's own result object, and
+allure's own writer makes the files.
 """
 
 import hashlib
@@ -9,12 +9,15 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from allure_commons import model2
+from allure_commons.logger import AllureFileLogger
+from attr import attrib, attrs
 from rich.console import Console
 
 from evals.report import plots
@@ -27,77 +30,34 @@ from evals.results import Record, replace_file
 from evals.stored import whole
 
 RESULTS = "allure-results"
+Save = Callable[[bytes, str], None]
+"""Writes a content under a file name."""
 _EXTENSION = {allure.TEXT: "txt", allure.JSON: "json"}
 _NO_SERVER = "http://127.0.0.1:PORT/v1"
 
 
-def write_result(test: allure.Test, folder: Path) -> None:
-    """Write the result of one test, and its attachments, into `folder`, which there is.
+def fill(result: Any, test: allure.Test, save: Save) -> None:
+    """Put `test` into allure's `result`; attachments go through `save`. Tags are left out.
 
-    Raises:
-        OSError: it cannot be written.
+    allure-pytest makes tags of an item's marks itself, which are a case's tags.
     """
-    name = str(uuid.uuid4())
-    values, contents = result_values(test, name)
-    for file, content in contents.items():
-        (folder / file).write_bytes(content)
-    tags = [{"name": "tag", "value": tag} for tag in test.tags]
-    whole_result = {
-        "uuid": name,
-        "historyId": history_id(test),
-        **values,
-        "labels": [*values["labels"], *tags],
-    }
-    beside = folder / f"{name}-result.json.tmp"
-    beside.write_bytes(_bytes(json.dumps(whole_result, ensure_ascii=False)))
-    beside.replace(folder / f"{name}-result.json")
-
-
-def result_values(test: allure.Test, name: str) -> tuple[dict[str, Any], Mapping[str, bytes]]:
-    """The keys of a result that are told by `test`, and its attachments by the names of files.
-
-    `name` is the result's own among all of its folder. Tags, which allure-pytest makes of marks,
-    are left out, as is what is empty.
-    """
-    contents: dict[str, bytes] = {}
-
-    def attached(attachment: allure.Attachment) -> dict[str, Any]:
-        source = f"{name}-{len(contents)}-attachment.{_EXTENSION[attachment.type]}"
-        contents[source] = _bytes(attachment.content)
-        return {"name": attachment.name, "source": source, "type": attachment.type}
-
-    def step(inner: allure.Step) -> dict[str, Any]:
-        return _without_empty(
-            {
-                "name": inner.name,
-                "status": inner.status,
-                "statusDetails": _without_empty({"message": inner.message}),
-                "steps": [step(each) for each in inner.steps],
-                "attachments": [attached(each) for each in inner.attachments],
-                "start": test.start if inner.timed else test.stop,
-                "stop": test.stop,
-            }
-        )
-
-    values = {
-        "name": test.name,
-        "fullName": test.full_name,
-        "testCaseId": _digest([test.full_name]),
-        "titlePath": list(test.title_path),
-        "description": test.description,
-        "status": test.status,
-        "statusDetails": _details(test),
-        "parameters": [
-            _without_empty({"name": p.name, "value": p.value, "excluded": p.excluded})
-            for p in test.parameters
-        ],
-        "labels": [{"name": label, "value": value} for label, value in test.labels],
-        "links": [{"type": "issue", "url": url, "name": text} for text, url in test.links],
-        "steps": [step(each) for each in test.steps],
-        "start": test.start,
-        "stop": test.stop,
-    }
-    return _without_empty(values), contents
+    result.name, result.fullName = test.name, test.full_name
+    result.testCaseId = _digest([test.full_name])
+    result.titlePath = list(test.title_path)
+    result.description = test.description
+    result.status = test.status
+    result.statusDetails = _details(test.message, test.trace, known=test.known)
+    if test.expected:
+        result.statusDetails = _with_sides(result.statusDetails, test)
+    result.parameters = [
+        model2.Parameter(name=p.name, value=p.value, excluded=p.excluded or None)
+        for p in test.parameters
+    ]
+    result.labels += [model2.Label(name, value) for name, value in test.labels]
+    result.links += [model2.Link("issue", url, name) for name, url in test.links]
+    result.steps = [_step(step, test, save) for step in test.steps]
+    if test.start is not None:
+        result.start, result.stop = test.start, test.stop
 
 
 def history_id(test: allure.Test) -> str:
@@ -110,30 +70,56 @@ def _digest(texts: Iterable[str]) -> str:
     return hashlib.md5("".join(texts).encode(), usedforsecurity=False).hexdigest()
 
 
-def _bytes(text: str) -> bytes:
+def _details(message: str, trace: str = "", *, known: bool = False) -> Any:
+    if not message and not trace:
+        return None
+    return model2.StatusDetails(message=message, trace=trace or None, known=known or None)
+
+
+@attrs
+class _Sides(model2.StatusDetails):
+    """Allure 3 shows the difference of two texts that Allure 2's own class does not have."""
+
+    expected: Any = attrib(default=None)
+    actual: Any = attrib(default=None)
+
+
+def _with_sides(details: Any, test: allure.Test) -> Any:
+    return _Sides(**vars(details), expected=test.expected, actual=test.actual)
+
+
+def _step(step: allure.Step, test: allure.Test, save: Save) -> Any:
+    return model2.TestStepResult(
+        name=step.name,
+        status=step.status,
+        statusDetails=_details(step.message),
+        steps=[_step(inner, test, save) for inner in step.steps],
+        attachments=[_attachment(attachment, save) for attachment in step.attachments],
+        start=test.start if step.timed else test.stop,
+        stop=test.stop,
+    )
+
+
+def _attachment(attachment: allure.Attachment, save: Save) -> Any:
+    name = model2.ATTACHMENT_PATTERN.format(prefix=uuid.uuid4(), ext=_EXTENSION[attachment.type])
     # A model can write half of a surrogate pair, which UTF-8 cannot.
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _details(test: allure.Test) -> dict[str, Any]:
-    """Why it is not passed; Allure 3 shows the difference of expected and actual."""
-    sides = {"expected": test.expected, "actual": test.actual} if test.expected else {}
-    said = {"message": test.message, "trace": test.trace, "known": test.known, **sides}
-    return _without_empty(said) if test.message or test.trace else {}
-
-
-def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value}
+    save(attachment.content.encode("utf-8", "backslashreplace"), name)
+    return model2.Attachment(name=attachment.name, source=name, type=attachment.type)
 
 
 def write_results(records: Sequence[Record], summary: Summary, folder: Path) -> None:
-    """Replace `folder` with the results of `records`, as a run leaves them."""
+    """Replace `folder` with the results of `records`, as a run of pytest leaves them."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    open_writer: Any = AllureFileLogger
+    writer = open_writer(folder)
     profiles = summary.fingerprint.profiles
     for record in whole(records):
-        served = profiles.get(record.profile, ProfileServed())
-        write_result(allure.allure_test(record, served, _NO_SERVER), folder)
+        test = allure.allure_test(record, profiles.get(record.profile, ProfileServed()), _NO_SERVER)
+        result = model2.TestResult(uuid=str(uuid.uuid4()))
+        fill(result, test, writer.report_attached_data)
+        result.historyId = history_id(test)
+        result.labels += [model2.Label("tag", tag) for tag in test.tags]
+        writer.report_result(result)
 
 
 def write_run_files(summary: Summary, records: Sequence[Record], folder: Path) -> None:
