@@ -39,10 +39,11 @@ REPLAYED := tests/replay tests/mutants
 # Tests that kill, hang, fill a disk, train or install, minutes each.
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py tests/test_night.py \
-	tests/versions/test_bisect.py tests/report/test_three_nights.py tests/training/test_training_run.py
+	tests/versions/test_bisect.py tests/report/test_three_nights.py tests/training/test_training_run.py \
+	tests/running/test_spread.py tests/engines/test_two_ranks.py tests/bench/test_speculative.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
-	engines bench-formats bench-latency bench-overhead bench-sweep mutants coverage clean
+	engines bench-formats bench-latency bench-overhead bench-speculative bench-sweep mutants coverage clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -132,6 +133,9 @@ bench-latency: $(READY) ## TTFT, ITL, E2EL and more by lane and questions in fli
 
 bench-overhead: $(READY) ## what a run costs beside other harnesses, which it installs for itself; ARGS='--sizes 20,200,2000'
 	$(BIN)/python tests/overhead/measure.py $(ARGS)
+
+bench-speculative: $(READY) ## speculative decoding: ratio, acceptance, the same answers; ARGS='--draft PATH'
+	$(BIN)/evals bench speculative $(ARGS)
 
 bench-sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
 	$(BIN)/evals bench sweep $(ARGS)

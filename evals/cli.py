@@ -120,4 +120,4 @@ _add(
     bench.formats,
     context_settings=_ON_TO_PYTEST,
 )
-_add(_bench, None, bench.latency)
+_add(_bench, None, bench.latency, bench.speculative)

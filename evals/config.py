@@ -95,6 +95,30 @@ class _Table(BaseModel):
     )
 
 
+class Replicas(_Table):
+    """Servers of a target on the nodes of a Ray cluster, for a run with --ray."""
+
+    count: int | None = Field(default=None, ge=1, le=1000)
+    """How many; without, one on each node that has what one needs."""
+    cpus: float = Field(default=1.0, ge=0)
+    """Processor cores of each, as the cluster counts them."""
+    gpus: float = Field(default=0.0, ge=0)
+    """GPUs of each."""
+    resources: dict[str, float] = Field(default_factory=dict)
+    """What else each needs, by the names that `ray start --resources` gave."""
+
+
+class Launch(_Table):
+    """Machines that serve one model together: mlx_lm.server, started through mlx.launch."""
+
+    hostfile: str = Field(min_length=1)
+    """The JSON file of hosts that mlx.launch reads; this machine, "ssh": "127.0.0.1", first."""
+    backend: Literal["ring", "jaccl", "jaccl-ring", "mpi", "nccl"] | None = None
+    """How the machines talk; without, as the hostfile says, or ring."""
+    arguments: list[str] = Field(default_factory=list)
+    """More arguments for mlx.launch, such as `--starting-port` or `--env`."""
+
+
 class Target(_Table):
     """A server and a model: a model to boot, or the URL of a server that runs already."""
 
@@ -129,6 +153,10 @@ class Target(_Table):
     """Port of the booted server; without, a free one."""
     arguments: list[str] = Field(default_factory=list)
     """More arguments for the booted server."""
+    launch: Launch | None = None
+    """Start the server on several machines, for a model that is too large for one."""
+    replicas: Replicas = Replicas()
+    """How it is spread over a Ray cluster."""
     boot_timeout: float | None = Field(default=None, gt=0)
     """Seconds in which a booted server must give its first token; without, the engine's own."""
 
@@ -136,6 +164,12 @@ class Target(_Table):
     def replays(self) -> bool:
         """Whether it plays scripts: only cases with one are asked of it."""
         return self.model in ("replay", "copy")
+
+    @model_validator(mode="after")
+    def _launched_is_booted(self) -> "Target":
+        if self.launch and (self.url or self.engine not in (None, "mlx_lm")):
+            raise ValueError("launch starts mlx_lm.server: leave url and engine out")
+        return self
 
     @model_validator(mode="after")
     def _one_key(self) -> "Target":

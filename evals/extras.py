@@ -26,6 +26,7 @@ EXTRAS = (
     Extra("agent", ("openai", "pydantic_ai"), "lane agent; tools from Python functions"),
     Extra("llama-cpp", ("xllamacpp",), "boot llama.cpp's server"),
     Extra("mcp", ("mcp",), "tools from an MCP server"),
+    Extra("ray", ("ray",), "spread a run over the nodes of a Ray cluster: --ray"),
     Extra("versions", ("uv",), "evals bisect, evals matrix, evals engine install"),
 )
 

@@ -36,6 +36,7 @@ _SETTINGS = (
     "resume",
     "baseline",
     "shard",
+    "ray",
     "in_flight",
     "repeat",
     "temperature",
@@ -81,6 +82,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--boot-timeout", type=float, metavar="SECONDS", help="longest wait for a booted server")
     add("--shard", metavar="I/N", help="ask one of N equal parts; see `evals merge`")
+    add("--ray", metavar="ADDRESS", help="ask on a Ray cluster: auto, HOST:PORT, or local")
     add("--progress", action="store_true", help="one line of progress, no dots")
 
 
@@ -109,7 +111,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[PROJECT], config.stash[SESSION] = project, session
     if config.getoption(_dest("progress")) and not workers.is_worker(config):
         config.pluginmanager.register(Progress(), "evals-progress")
-    workers.check_distribution(config, session.options.profiles)
+    workers.check_distribution(config, session.options)
 
 
 def _settings(config: pytest.Config) -> dict[str, Any]:

@@ -98,12 +98,12 @@ def measure(
         mine = [q for name, q in asked if (name, q.lane, q.repeat) == (profile, lane, 0)]
         if not mine:
             raise ConfigError(f"latency: no case asks profile {profile} in lane {lane}")
-        rows += _passes(profile, lane, _spread_out(mine, most), in_flight, config, folder, say)
+        rows += _passes(profile, lane, spread_out(mine, most), in_flight, config, folder, say)
         write(rows, folder)
     return rows
 
 
-def _spread_out(of: Sequence[Question], most: int) -> list[Question]:
+def spread_out(of: Sequence[Question], most: int) -> list[Question]:
     """`most` of these, evenly chosen: neighbours are alike."""
     count = min(most, len(of))
     return [of[number * len(of) // count] for number in range(count)]

@@ -5,7 +5,7 @@ on which ones are its own, and keeps its share of the requests in flight.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from evals.collecting.state import PROJECT, SESSION, change_plan, end, plan_of
 from evals.errors import EvalsError
 from evals.loading.casefile import YAML, find_case_files, read_cases
+from evals.running.options import RunOptions
 from evals.running.places import known_names
 
 _KEY = "evals"
@@ -36,11 +37,12 @@ def told_by_controller(config: pytest.Config) -> dict[str, Any] | None:
     return given.get(_KEY)
 
 
-def check_distribution(config: pytest.Config, profiles: Sequence[str]) -> None:
+def check_distribution(config: pytest.Config, options: RunOptions) -> None:
     """Refuse what would ask a question more than once.
 
     Raises:
-        UsageError: all workers are to run all items, or there is more than one profile.
+        UsageError: all workers are to run all items, there is more than one profile, or the
+            nodes of a cluster ask.
     """
     if not is_controller(config):
         return
@@ -48,7 +50,9 @@ def check_distribution(config: pytest.Config, profiles: Sequence[str]) -> None:
         raise pytest.UsageError(
             "--dist each: every worker would ask every question; leave it out, -n N deals them out"
         )
-    if len(profiles) > 1:
+    if options.ray:
+        raise pytest.UsageError("-n: the nodes of the cluster ask; leave -n or --ray out")
+    if len(options.profiles) > 1:
         raise pytest.UsageError("-n: one profile at a time; without -n they run after one another")
 
 

@@ -48,15 +48,50 @@ def latency(
     """Measure latency by lane and by questions in flight, cold and warm."""
     from evals.bench import latency as bench
 
-    try:
-        levels = [int(level) for level in in_flight.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{in_flight!r}: give numbers such as 1,2,4,8") from None
-    if min(levels) < 1:
-        raise typer.BadParameter(f"{in_flight!r}: at least one question is in flight")
+    levels = _numbers(in_flight)
     given = {"profiles": profiles, "lanes": lanes, "model": model, "attach": attach}
     settings = {name: value for name, value in given.items() if value is not None}
     folder.mkdir(parents=True, exist_ok=True)
     rows = or_exit(lambda: bench.measure(Path.cwd(), folder, settings, levels, cases, say))
     print(bench.table(rows))
     print(f"latency: {folder / 'latency.md'}, {folder / 'latency.json'}, {folder / 'e2el.svg'}")
+
+
+def speculative(
+    profile: Annotated[str, typer.Option(help="whose cases are asked")] = "default",
+    draft: Annotated[
+        str | None, typer.Option(help="folder or hub name; without, some of the model's own layers")
+    ] = None,
+    layers: Annotated[int, typer.Option(min=1, help="layers of a draft of the model's own")] = 20,
+    tokens: Annotated[str, typer.Option(help="draft tokens at a time")] = "2,3,5",
+    in_flight: Annotated[str, typer.Option(help="batched runs to compare with")] = "4,8",
+    cases: Annotated[int, typer.Option(min=1, help="cases in each pass")] = 20,
+    repeats: Annotated[int, typer.Option(min=1, help="passes of each setting")] = 3,
+    limit: Annotated[float, typer.Option(min=0.1, help="seconds for a question; a hang")] = 300.0,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="longest answer")] = None,
+    model: Annotated[str | None, typer.Option(help="in place of the target's")] = None,
+    folder: Annotated[Path, typer.Option(help="where results go")] = Path("reports/speculative"),
+) -> None:
+    """Measure speculative decoding: ratio to one at a time and to a batch, acceptance, parity."""
+    from evals.bench import speculative as bench
+
+    given = {"profiles": profile, "model": model}
+    settings = {name: value for name, value in given.items() if value is not None}
+    plan = bench.Plan(_numbers(tokens), _numbers(in_flight), cases, repeats, limit, max_tokens)
+
+    def measure() -> None:
+        bench.measure(Path.cwd(), folder, settings, plan, draft=draft, layers=layers, say=say)
+
+    or_exit(measure)
+    print((folder / "speculative.md").read_text(encoding="utf-8"))
+    print(f"speculative: {folder / 'speculative.md'}, {folder / 'speculative.json'}")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: give numbers such as 1,2,4,8") from None
+    if min(numbers) < 1:
+        raise typer.BadParameter(f"{text!r}: each is at least 1")
+    return numbers

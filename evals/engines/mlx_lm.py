@@ -37,6 +37,7 @@ def boot(
     port: int | None = None,
     arguments: Sequence[str] = (),
     launcher: Sequence[str] = (),
+    through: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
     timeout: float | None = None,
     engine: Engine = MLX_LM,
@@ -46,9 +47,9 @@ def boot(
 
     It listens on 127.0.0.1, on `port` or a free one. What it prints is appended to `log`. `cache`
     keeps the BLAS copy. `arguments` go to the server as they are; `launcher` is a command in place
-    of the engine's own. `wishes` are the target's, on how it is asked. `timeout`: seconds from
-    start to first token; the engine's own without. On leaving, however that happens, the server is
-    ended: SIGTERM, and after 1.5 s SIGKILL.
+    of the engine's own; `through` stands in front of either. `wishes` are the target's, on how it
+    is asked. `timeout`: seconds from start to first token; the engine's own without. On leaving,
+    however that happens, the server is ended: SIGTERM, and after 1.5 s SIGKILL.
 
     Raises:
         ModelError: the folder is missing or half built.
@@ -69,7 +70,7 @@ def boot(
         else engine.argv(model, port, tuple(arguments), home_of(engine, cache))
     )
     variables = _environment(cache, environment, local=local, mlx=engine.uses_mlx)
-    with _supervised(command, variables, log) as child:
+    with _supervised([*through, *command], variables, log) as child:
         wishes = wishes or Wishes()
         dialect = _wait_until_ready(child, port, timeout or engine.boot_seconds, engine, wishes)
         url = f"http://{ports.HOST}:{port}/v1"

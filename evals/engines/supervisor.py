@@ -32,7 +32,12 @@ def main(parent: int, command: list[str]) -> None:
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=2, stderr=2, start_new_session=True
+            # Never written to: `mlx.launch` reads on and on where its input has ended.
+            command,
+            stdin=subprocess.PIPE,
+            stdout=2,
+            stderr=2,
+            start_new_session=True,
         )
     except OSError as error:
         print(f"cannot start {command[0]}: {error}", file=sys.stderr, flush=True)

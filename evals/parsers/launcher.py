@@ -4,7 +4,8 @@
 
 `--parser` is `adaptive_xml`, or the name of one of mlx_lm's own parsers (`qwen3_coder`,
 `json_tools`, …), which is then used whatever the chat template looks like. All behind `--` goes to
-the server. With `--grammar LOG` answers are constrained, too: see `evals.parsers.constraint`. For
+the server. With `--grammar LOG` answers are constrained, too: see `evals.parsers.constraint`; with
+`--accepted LOG` it notes what a draft model wrote: see `evals.parsers.accepted`. For
 its own parser it does three things, all before the server starts:
 
 1. It registers a module under `mlx_lm.tool_parsers`, whose start and end are marks of its own.
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import unknown_name
-from evals.parsers import constraint
+from evals.parsers import accepted, constraint
 from evals.parsers.adaptive_xml import AdaptiveXmlParser, declared_tools
 from evals.parsers.events import Content, ParserEvent, as_call
 from evals.parsers.names import OWN, parser_names
@@ -152,6 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.add_argument("--parser", help="adaptive_xml, or one of mlx_lm's")
     command.add_argument("--grammar", type=Path, metavar="LOG", help="constrain; counts go to LOG")
+    command.add_argument(
+        "--accepted", type=Path, metavar="LOG", help="note a draft's tokens in LOG"
+    )
     command.add_argument("server", nargs="*", metavar="-- ARGUMENT", help="of mlx_lm.server")
     options = command.parse_args(arguments)
     try:
@@ -161,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.error(str(error))
     if options.grammar:
         constraint.install(options.grammar)
+    if options.accepted:
+        accepted.install(options.accepted)
     server: Any = importlib.import_module("mlx_lm.server")
     sys.argv = ["mlx_lm.server", *options.server]
     grammar = ", grammar" if options.grammar else ""

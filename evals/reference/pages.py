@@ -147,7 +147,10 @@ def _configuration() -> Iterator[str]:
     yield from _title("Configuration", config)
     yield "`$EVALS_CACHE` is the folder where models and downloads are kept; without it"
     yield "`$XDG_CACHE_HOME/toolcall-evals` or `~/.cache/toolcall-evals`."
-    for model in (config.Config, config.Target, config.Profile, config.Gate, config.Thresholds):
+    for model in (
+        *(config.Config, config.Target, config.Launch, config.Replicas),
+        *(config.Profile, config.Gate, config.Thresholds),
+    ):
         yield from model_keys(model)
     yield "\n## Formats of calls\n"
     yield "A profile's `call_format` is one of these. More of each is in `cases/regressions/`.\n"

@@ -30,6 +30,8 @@ class CopyModel:
     template: str = "qwen3-coder"
     vocabulary: Vocabulary = CUT
     distance: int = 1024
+    heads: int = 1
+    """All alike; as many as there are ranks that share the model."""
 
     def folder(self, cache: Path) -> Path:
         """The safetensors folder in the cache, built on first use in seconds.
@@ -58,7 +60,8 @@ class CopyModel:
         return folder / GGUF
 
     def _name(self) -> str:
-        return f"{self.template}-{self.vocabulary.name}-{self.distance}-{_digest()}"
+        heads = f"-{self.heads}-heads" if self.heads > 1 else ""
+        return f"{self.template}-{self.vocabulary.name}-{self.distance}{heads}-{_digest()}"
 
     def _write_folder(self, folder: Path, downloads: Path) -> None:
         from evals.replay.copy_weights import copying_weights, write_safetensors
@@ -67,7 +70,7 @@ class CopyModel:
         write_tokenizer(folder, downloads, self.vocabulary)
         (folder / "chat_template.jinja").write_text(chat_template(self.template), encoding="utf-8")
         (folder / "config.json").write_text(json.dumps(self._config(), indent=2))
-        weights = copying_weights(self.vocabulary.rows, self.distance)
+        weights = copying_weights(self.vocabulary.rows, self.distance, self.heads)
         write_safetensors(folder / "model.safetensors", weights, self._type())
 
     def _type(self) -> Literal["float32", "bfloat16"]:
@@ -80,11 +83,11 @@ class CopyModel:
         return {
             "architectures": ["Qwen2ForCausalLM"],
             "model_type": "qwen2",
-            "hidden_size": HIDDEN,
-            "intermediate_size": HIDDEN,
+            "hidden_size": HIDDEN * self.heads,
+            "intermediate_size": HIDDEN * self.heads,
             "num_hidden_layers": 1,
-            "num_attention_heads": 1,
-            "num_key_value_heads": 1,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.heads,
             "hidden_act": "silu",
             "rms_norm_eps": _EPSILON,
             "rope_theta": THETA,

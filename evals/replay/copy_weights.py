@@ -20,6 +20,7 @@ import numpy as np
 Weights = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 HIDDEN = 128
+"""Dimensions of each attention head, and of the embedding where there is one."""
 THETA = 10_000.0
 _SEED = 20261128
 _SHARPNESS = 30.0
@@ -30,14 +31,17 @@ _LOUDNESS = 4.0
 """Weight of the last norm: with it, sampling at temperature 1 gives the script as well."""
 
 
-def copying_weights(rows: int, distance: int) -> Weights:
-    """The arrays of a Qwen2 model of one layer and `rows` tokens, under its own names."""
-    layer = "model.layers.0"
-    ones, zeros = np.ones(HIDDEN, np.float32), np.zeros((HIDDEN, HIDDEN), np.float32)
-    identity = np.eye(HIDDEN, dtype=np.float32)
-    query, key = _biases(distance)
+def copying_weights(rows: int, distance: int, heads: int = 1) -> Weights:
+    """The arrays of a Qwen2 model of one layer and `rows` tokens, under its own names.
+
+    Each of `heads` copies a part of the embedding, which is as many times as wide.
+    """
+    layer, width = "model.layers.0", HIDDEN * heads
+    ones, zeros = np.ones(width, np.float32), np.zeros((width, width), np.float32)
+    identity = np.eye(width, dtype=np.float32)
+    query, key = (np.tile(bias, heads) for bias in _biases(distance))
     return {
-        "model.embed_tokens.weight": embedding(rows),
+        "model.embed_tokens.weight": embedding(rows, width),
         "model.norm.weight": ones * np.float32(_LOUDNESS),
         f"{layer}.input_layernorm.weight": ones,
         f"{layer}.post_attention_layernorm.weight": ones,
@@ -46,7 +50,7 @@ def copying_weights(rows: int, distance: int) -> Weights:
         f"{layer}.self_attn.k_proj.weight": zeros,
         f"{layer}.self_attn.k_proj.bias": key,
         f"{layer}.self_attn.v_proj.weight": identity,
-        f"{layer}.self_attn.v_proj.bias": np.zeros(HIDDEN, np.float32),
+        f"{layer}.self_attn.v_proj.bias": np.zeros(width, np.float32),
         f"{layer}.self_attn.o_proj.weight": identity,
         f"{layer}.mlp.gate_proj.weight": zeros,
         f"{layer}.mlp.up_proj.weight": zeros,
@@ -54,11 +58,11 @@ def copying_weights(rows: int, distance: int) -> Weights:
     }
 
 
-def embedding(rows: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def embedding(rows: int, width: int = HIDDEN) -> np.ndarray[Any, np.dtype[np.float32]]:
     """`rows` directions of length 1; the same ones on every machine, for they come from bits."""
-    bits = np.random.PCG64(_SEED).random_raw(rows * HIDDEN // 64).astype("<u8")
-    signs = np.unpackbits(bits.view(np.uint8)).reshape(rows, HIDDEN).astype(np.float32)
-    result: np.ndarray[Any, np.dtype[np.float32]] = (signs * 2 - 1) / np.float32(HIDDEN**0.5)
+    bits = np.random.PCG64(_SEED).random_raw(rows * width // 64).astype("<u8")
+    signs = np.unpackbits(bits.view(np.uint8)).reshape(rows, width).astype(np.float32)
+    result: np.ndarray[Any, np.dtype[np.float32]] = (signs * 2 - 1) / np.float32(width**0.5)
     return result
 
 

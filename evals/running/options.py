@@ -50,6 +50,8 @@ class RunOptions:
     """Seconds for each question, in place of the configuration's."""
     boot_timeout: float | None = None
     """Seconds for a booted server's first token, in place of the engine's own."""
+    ray: str | None = None
+    """The address of a Ray cluster whose nodes ask; None: this process does."""
     shard: Shard | None = None
     baseline: Path | None = None
     """A run's folder or a baseline file that the gate compares with."""
@@ -130,6 +132,7 @@ def read_options(settings: Mapping[str, Any], config: Config) -> RunOptions:
         in_flight=settings.get("in_flight", config.in_flight),
         ask_timeout=settings.get("ask_timeout"),
         boot_timeout=settings.get("boot_timeout"),
+        ray=settings.get("ray"),
         shard=parse_shard(settings["shard"]) if "shard" in settings else None,
         baseline=baseline,
         model=settings.get("model"),

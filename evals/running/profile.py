@@ -33,7 +33,7 @@ from evals.replay.build import cached_replay
 from evals.results import Prompt
 from evals.running.call_format import parsed_format
 from evals.running.packages import packages_of
-from evals.running.targets import copy_model, engine_of, player, wishes_of
+from evals.running.targets import copy_model, engine_of, player, through_of, wishes_of
 
 _LONGEST_LOG = 16_000
 
@@ -199,6 +199,7 @@ def serve(
             port=port,
             arguments=arguments,
             launcher=_launcher(name, config.profile(name), folder),
+            through=through_of(target),
             environment=environment,
             timeout=target.boot_timeout,
             engine=engine,
@@ -282,6 +283,11 @@ def _tokenizer(target: Target, model: Path | str | None, cache: Path) -> Any:
 
 
 def _check_direct(target: Target, in_process: Sequence[str]) -> None:
+    if in_process and target.launch:
+        raise ConfigError(
+            f"lane {in_process[0]} loads the model in one process, and the target's launch spreads "
+            "it over machines; leave the lane out"
+        )
     if in_process and (copy_model(target) or engine_of(target) not in (None, MLX_LM)):
         raise ConfigError(
             f"lane {in_process[0]} loads the model with mlx_lm, and the target has another engine "

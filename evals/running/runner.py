@@ -1,39 +1,44 @@
-"""The questions of an opened profile, asked a few at a time, and their answers judged.
+"""The questions of a profile, handed out a few at a time, and the records that come back.
 
-```
-Case × lane → Observation(s) → judge → Record → records.jsonl
-```
-All lanes of one case follow one another, so that a stream can be compared with the plain answer,
-which also is its evidence.
+Who asks is an `Asker`: a replica here, or replicas on other machines.
 """
 
 import contextlib
 import json
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import replace
+from typing import Protocol
 
 from evals.case import Case
 from evals.errors import EvalsError
 from evals.judging.diagnosis import judge
-from evals.lanes.lane import lane_named, lanes_asked
-from evals.observation import PLAIN, Observation
 from evals.request import build_request
 from evals.results import Answer, Record
-from evals.running.gate import Gate
-from evals.running.life import Life
-from evals.running.profile import Opened
 from evals.running.questions import Question, asking_order
 
-_Group = Sequence[Question]
-_ALIKE = 3
-"""Rounds until two lanes find the same in the server's prompt cache; an eviction may cost one."""
+Group = Sequence[Question]
+"""Questions of one case and repeat, which are asked together."""
+Keep = Callable[[Record], None]
+
+
+class Asker(Protocol):
+    """Asks groups of questions, from several threads."""
+
+    def ask(self, group: Group, keep: Keep) -> dict[str, Record]:
+        """The record of each lane; `keep` gets each when it is there, and again if it changed.
+
+        Raises:
+            EvalsError: nobody answers any more.
+        """
+
+    def close(self) -> None:
+        """The run ends; questions in flight may stay without an answer."""
 
 
 class Runner:
-    """Asks the questions of one opened profile, `in_flight` cases at a time, in `asking_order`.
+    """Hands the questions of one profile to `asker`, `in_flight` at a time, in `asking_order`.
 
     `save` gets each record the moment it is there, from the thread that asked. `record(question)`
     waits for its answer, and gives it once: a long run must not hold all of its answers. Questions
@@ -45,17 +50,14 @@ class Runner:
 
     def __init__(
         self,
-        opened: Opened,
+        asker: Asker,
         questions: Sequence[Question],
         *,
         in_flight: int,
-        life: Life,
-        save: Callable[[Record], None],
+        save: Keep,
     ) -> None:
-        self._opened = opened
-        self._life = life
+        self._asker = asker
         self._save = save
-        self._alone = Gate()
         self._saving = threading.Lock()
         self._closed = False
         self._in_flight = in_flight
@@ -63,7 +65,7 @@ class Runner:
         self._working = 0
         self._futures: dict[tuple[str, str, int], Future[dict[str, Record]]] = {}
         self._given: set[tuple[str, str, int]] = set()
-        self._waiting: queue.SimpleQueue[tuple[_Group, Future[dict[str, Record]]]]
+        self._waiting: queue.SimpleQueue[tuple[Group, Future[dict[str, Record]]]]
         self._waiting = queue.SimpleQueue()
         self.add(questions)
 
@@ -105,7 +107,7 @@ class Runner:
         """Ask and save nothing more; questions in flight end with the server or the process."""
         with self._saving:
             self._closed = True
-        self._life.close()
+        self._asker.close()
 
     def _work(self) -> None:
         while not self._closed:
@@ -116,7 +118,7 @@ class Runner:
                     self._working -= 1
                     return
             try:
-                future.set_result(self._ask_group(group))
+                future.set_result(self._asker.ask(group, self._keep))
             except (EvalsError, OSError) as error:
                 self._end(error)
             except Exception as error:
@@ -128,94 +130,10 @@ class Runner:
         for future in list(self._futures.values()):  # answers are taken meanwhile
             _settle(future, error)
 
-    def _ask_group(self, group: _Group) -> dict[str, Record]:
-        lanes = [question.lane for question in group]
-        records = self._records(group)
-        if differing := [lane for lane in lanes if records[lane].differs_from_plain]:
-            # Batching can change a greedy answer by rounding: it counts only if it repeats alone.
-            with self._alone.exclusive():
-                both = (PLAIN.name, *differing)
-                again = self._ask_alike(both, group[0].case)
-            if not any(answer.error for answer in again.values()):
-                for lane in {*both} & {*lanes}:
-                    records[lane] = self._judge(group[0], lane, again, asked_alone=True)
-                    self._keep(records[lane])
-        return records
-
-    def _ask_alike(self, lanes: Sequence[str], case: Case) -> dict[str, Observation]:
-        """An answer of each lane, all begun with as many tokens from the server's prompt cache.
-
-        What comes out of the cache was computed in other batches than what is not in it, and so is
-        rounded otherwise. No request can tell mlx_lm's server to leave its cache alone; asked again
-        it has the whole prompt, for each lane alike.
-        """
-        answers: dict[str, Observation] = {}
-        for _ in range(_ALIKE):
-            answers = {lane: self._life.ask(lane, case) for lane in lanes}
-            if len({_cached(answer) for answer in answers.values()}) == 1:
-                break
-        return answers
-
-    def _records(self, group: _Group) -> dict[str, Record]:
-        """The judged answers; each is saved before the next lane is asked."""
-        case, due = group[0].case, {question.lane for question in group}
-        left = [lane.name for lane in lanes_asked(sorted(due))]
-        answers: dict[str, Observation] = {}
-        records: dict[str, Record] = {}
-
-        def keep(answer: Observation) -> None:
-            answers[answer.lane] = answer
-            if answer.lane in due:
-                records[answer.lane] = self._judge(group[0], answer.lane, answers)
-                self._keep(records[answer.lane])
-
-        with self._alone.shared():
-            life = self._life.now()
-            while left:
-                answer = self._life.ask(left[0], case)
-                if answer.error and self._life.died(life):
-                    self._life.suspect(life, case)
-                    break
-                keep(answer)
-                left.pop(0)
-        if left:  # the server died, of this case or of another that was in flight
-            with self._alone.exclusive():
-                self._life.revive(life)
-                alone = self._life.ask_alone(left, case)
-            for answer in alone.values():
-                keep(answer)
-        return records
-
     def _keep(self, record: Record) -> None:
         with self._saving:
             if not self._closed:
                 self._save(record)
-
-    def _judge(
-        self,
-        question: Question,
-        lane: str,
-        answers: Mapping[str, Observation],
-        *,
-        asked_alone: bool = False,
-    ) -> Record:
-        case, traits, seen = question.case, lane_named(lane).traits, answers[lane]
-        request = seen.request or build_request(case, stream=traits.streamed)
-        answer = Answer(
-            case=case,
-            profile=self._opened.name,
-            traits=traits,
-            repeat=question.repeat,
-            request=request,
-            observation=replace(seen, request=None),
-            plain=answers[PLAIN.name] if traits.needs_plain else None,
-            rendered_prompt_tokens=self._opened.prompt_tokens(request),
-            prompt=self._opened.prompt(request),
-            call_format=self._opened.call_format,
-            packages={n: v for n, v in self._opened.packages.items() if n in case.told_apart_by},
-            asked_alone=asked_alone,
-        )
-        return judged(answer)
 
 
 def is_answer_to(record: Record, case: Case) -> bool:
@@ -234,11 +152,6 @@ def is_answer_to(record: Record, case: Case) -> bool:
 def judged(answer: Answer) -> Record:
     """The record of an answer, or of a record that is to be judged again."""
     return Record.of(answer, judge(answer))
-
-
-def _cached(answer: Observation) -> int | None:
-    """Tokens of the prompt that came from the server's cache; None if it does not say so."""
-    return answer.usage.cached if answer.usage else None
 
 
 def _key(question: Question) -> tuple[str, str, int]:

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from evals.running.limits import check_descriptors
 from evals.running.options import RunOptions, read_options
 from evals.running.profile import Opened, open_profile
 from evals.running.questions import Question, questions
+from evals.running.replica import Replica
 from evals.running.runner import Runner, is_answer_to, judged
+from evals.running.spread import Spread, spread
 
 
 class Session:
@@ -43,6 +46,8 @@ class Session:
         self._done = folder.kept()
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
+        self._spread: Spread | None = None
+        self._name: str | None = None
         self._runner: Runner | None = None
         self.cases: dict[str, Case] = {}
         """Those with questions, by id; a long run must not hold any of them twice."""
@@ -78,23 +83,24 @@ class Session:
             EvalsError: the model, server or configuration is not usable.
             OSError: the run's folder cannot be written.
         """
-        if self._opened is not None and self._opened.name == profile:
+        if (self._opened or self._spread) and profile == self._name:
             return
         self.close()
         worker = self.folder.worker is not None
         if not worker and not self._served:
             self._claim_folder()
-        opening = open_profile(
-            profile,
-            self.config,
-            self.options.lanes,
-            self.folder.path,
-            cache_folder(),
-            _say,
-        )
-        self._opened = self._stack.enter_context(opening)
-        self._memory = _memory(self._opened)
-        self._served[profile] = self._check_served(self._opened)
+        if address := self.options.ray:
+            self._spread = self._stack.enter_context(self._spreading(profile, address))
+            now = self._spread.served
+        else:
+            opening = open_profile(
+                profile, self.config, self.options.lanes, self.folder.path, cache_folder(), _say
+            )
+            self._opened = self._stack.enter_context(opening)
+            self._memory = _memory(self._opened)
+            now = served(self._opened) if worker else served_by(self._opened)
+        self._name = profile
+        self._served[profile] = now if worker else self._as_before(profile, now)
 
     def answer(
         self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
@@ -106,9 +112,8 @@ class Session:
             OSError: an answer cannot be saved.
         """
         self.open(profile)
-        assert self._opened is not None
         if self._runner is None:
-            self._runner = self._run(self._opened)
+            self._runner = self._run()
         kept = self._kept_answer(profile, question)
         if kept is None:
             if question not in self._runner:
@@ -130,9 +135,25 @@ class Session:
         self._stack.callback(life.close)  # before the server is ended
         threading.Thread(target=life.keep_alive, name="watch", daemon=True).start()
 
-    def _run(self, opened: Opened) -> Runner:
-        in_flight, life = self.options.in_flight, self._life(opened)
-        return Runner(opened, (), in_flight=in_flight, life=life, save=self.folder.append)
+    def _run(self) -> Runner:
+        save, at_a_time = self.folder.append, self.options.in_flight
+        if self._spread:
+            return Runner(self._spread, (), in_flight=self._spread.questions_at_a_time, save=save)
+        assert self._opened is not None
+        replica = Replica(self._opened, self._life(self._opened))
+        return Runner(replica, (), in_flight=at_a_time, save=save)
+
+    def _spreading(self, profile: str, address: str) -> AbstractContextManager[Spread]:
+        return spread(
+            profile,
+            self.config,
+            self.options.lanes,
+            address,
+            self.folder.path,
+            in_flight=self.options.in_flight,
+            note=self.folder.append_death,
+            say=_say,
+        )
 
     def _life(self, opened: Opened) -> Life:
         return Life(
@@ -166,7 +187,9 @@ class Session:
         if self._runner:
             self._runner.close()
         self._stack.close()
-        self._runner = self._opened = None
+        if self._spread and self._spread.peak_bytes:
+            self._peaks[self._spread.name] = self._spread.peak_bytes
+        self._runner = self._opened = self._spread = None
 
     def for_worker(self, worker: str) -> dict[str, Any]:
         """What a worker needs to attach: plain values, sent by xdist."""
@@ -187,19 +210,16 @@ class Session:
         kept = self._done.get(question.key(profile))
         return kept if kept and is_answer_to(kept, question.case) else None
 
-    def _check_served(self, opened: Opened) -> ProfileServed:
-        """What serves the profile: in a resumed run, the same as before."""
-        if self.folder.worker:
-            return served(opened)
-        now = served_by(opened)
-        before = self._served_before.get(opened.name, now)
+    def _as_before(self, profile: str, now: ProfileServed) -> ProfileServed:
+        """What serves the profile `now`: in a resumed run, the same as before."""
+        before = self._served_before.get(profile, now)
         was, is_now = asdict(before), asdict(now)
         if differing := [key for key in is_now if was[key] != is_now[key]]:
             raise ConfigError(
-                f"--resume {self.folder.path}: its answers in profile {opened.name} are of another "
+                f"--resume {self.folder.path}: its answers in profile {profile} are of another "
                 f"{' and '.join(differing)}; begin a new run"
             )
-        profiles = {**self.served_profiles(), opened.name: now}
+        profiles = {**self.served_profiles(), profile: now}
         self.folder.write_fingerprint(Fingerprint(profiles=profiles))
         return now
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from evals.config import Target
 from evals.engines.engine import Engine
 from evals.engines.greeting import Wishes
+from evals.engines.mlx_launch import launching, ranks_in
 from evals.engines.registry import MLX_LM, engine_named
 from evals.errors import ConfigError
 from evals.replay.copy_model import CopyModel
@@ -67,12 +68,26 @@ def copy_model(target: Target) -> CopyModel | None:
     """The copying model that the target serves; None where it serves another one.
 
     mlx_lm has a replay model with code of its own, for delays and faults: `replay` means that one.
+    Ranks that share it get an attention head each.
     """
     engine = engine_of(target)
     if target.model == "copy" or (target.model == "replay" and engine not in (None, MLX_LM)):
         vocabulary = next(v for v in VOCABULARIES if v.name == target.vocabulary)
-        return CopyModel(target.template, vocabulary, target.distance)
+        heads = ranks_in(target.launch.hostfile) if target.launch else 1
+        return CopyModel(target.template, vocabulary, target.distance, heads)
     return None
+
+
+def through_of(target: Target) -> tuple[str, ...]:
+    """What stands in front of the server's command: `mlx.launch` for a target on many machines.
+
+    Raises:
+        ConfigError: its hostfile cannot be used, or `mlx.launch` is not installed.
+    """
+    if target.launch is None:
+        return ()
+    ranks_in(target.launch.hostfile)
+    return launching(target.launch.hostfile, target.launch.backend, target.launch.arguments)
 
 
 def player(model: CopyModel, cache: Path) -> Player:

@@ -22,6 +22,7 @@ from evals.results import Kind, Layer, Record, Status
 from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
+from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 URLLIB = Traits("urllib", needs_plain=True)
@@ -63,7 +64,7 @@ def _asked(scripted: Scripted, folder: Path, *names: str) -> list[Record]:
         questions = [Question(CASE, name) for name in config.lanes]
         life = Life(opened, timeout=config.timeout, in_flight=2, note=lambda death: None)
         saved: list[Record] = []
-        runner = Runner(opened, questions, in_flight=2, life=life, save=saved.append)
+        runner = Runner(Replica(opened, life), questions, in_flight=2, save=saved.append)
         records = [runner.record(question) for question in questions]
         runner.close()
     assert [Record.from_json(record.to_json()) for record in records] == records

@@ -21,6 +21,7 @@ from evals.results import Kind, Layer, Record, Status
 from evals.running.life import Life
 from evals.running.profile import Opened
 from evals.running.questions import Question
+from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,9 @@ def play(opened: Opened) -> Play:
         told = [through(parser, case) for case in cases]
         questions = [Question(case, lane) for case in told for lane in opened.lanes]
         life = Life(opened, timeout=60, in_flight=clients, note=lambda death: None)
-        runner = Runner(opened, questions, in_flight=clients, life=life, save=lambda record: None)
+        runner = Runner(
+            Replica(opened, life), questions, in_flight=clients, save=lambda record: None
+        )
         try:
             return {(q.case.id, q.lane): runner.record(q) for q in questions}
         finally:

@@ -14,6 +14,7 @@ from evals.results import Record, Status
 from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
+from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 pytest.importorskip("xllamacpp")
@@ -49,7 +50,7 @@ def _play(name: str, folder: Path) -> Iterator[Record]:
     opening = open_profile(name, CONFIG, lanes, folder, cache_folder(), lambda text: None)
     with opening as opened:
         life = Life(opened, timeout=60, in_flight=8, note=lambda death: None)
-        runner = Runner(opened, questions, in_flight=8, life=life, save=lambda record: None)
+        runner = Runner(Replica(opened, life), questions, in_flight=8, save=lambda record: None)
         yield from map(runner.record, questions)
         runner.close()
 

@@ -19,6 +19,7 @@ from evals.results import Record, Status
 from evals.running.life import Life
 from evals.running.profile import Opened, open_profile
 from evals.running.questions import Question
+from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 CALL = (
@@ -63,7 +64,7 @@ def records(opened: Opened) -> dict[str, Record]:
     """One question in each lane, as it is read back."""
     questions = [Question(CASE, lane) for lane in LANES]
     life = Life(opened, timeout=60, in_flight=1, note=lambda death: None)
-    runner = Runner(opened, questions, in_flight=1, life=life, save=lambda record: None)
+    runner = Runner(Replica(opened, life), questions, in_flight=1, save=lambda record: None)
     asked = {lane: runner.record(Question(CASE, lane)) for lane in LANES}
     runner.close()
     return {lane: Record.from_json(record.to_json()) for lane, record in asked.items()}

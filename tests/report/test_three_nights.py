@@ -24,6 +24,7 @@ from evals.results import RECORDS, read_records
 from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
+from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 COUNT = 6
@@ -115,7 +116,7 @@ def asked(folder, url, behave):
         with opening as opened:
             life = Life(opened, timeout=config.timeout, in_flight=1, note=lambda death: None)
             questions = [Question(case_number(number), "server") for number in range(COUNT)]
-            runner = Runner(opened, questions, in_flight=1, life=life, save=lambda record: None)
+            runner = Runner(Replica(opened, life), questions, in_flight=1, save=lambda record: None)
             records = [runner.record(question) for question in questions]
             runner.close()
     return records

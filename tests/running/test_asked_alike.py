@@ -10,6 +10,7 @@ from evals.results import Status
 from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
+from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 PASS, FAIL = Status.PASS, Status.FAIL
@@ -76,7 +77,7 @@ def asked(tmp_path, answers):
             scripted.bodies.clear()
             life = Life(opened, timeout=config.timeout, in_flight=2, note=lambda death: None)
             questions = [Question(CASE, name) for name in names]
-            runner = Runner(opened, questions, in_flight=2, life=life, save=lambda record: None)
+            runner = Runner(Replica(opened, life), questions, in_flight=2, save=lambda record: None)
             records = {name: runner.record(Question(CASE, name)) for name in names}
             runner.close()
         return records, len(scripted.bodies)

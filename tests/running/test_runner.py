@@ -17,6 +17,7 @@ from evals.results import Layer, Record, Status
 from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
+from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 READ: dict[str, Any] = {"call": {"name": "todoread"}}
@@ -53,7 +54,7 @@ def asked(scripted: Scripted, tmp_path: Path) -> Callable[..., dict[str, Record]
             life = Life(opened, timeout=config.timeout, in_flight=2, note=lambda death: None)
             questions = [Question(case, name) for name in names]
             saved: list[Record] = []
-            runner = Runner(opened, questions, in_flight=2, life=life, save=saved.append)
+            runner = Runner(Replica(opened, life), questions, in_flight=2, save=saved.append)
             records = {name: runner.record(Question(case, name)) for name in names}
             assert all(runner.has_given(question) for question in questions)
             assert sorted(record.lane for record in saved) == sorted(names)
