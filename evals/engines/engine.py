@@ -28,9 +28,10 @@ class Engine:
     `health_503` says whether its /health answers 503 while it loads, or for ever after it failed
     to. `renders` says who renders a prompt for a replayed script; `keeps_special` whether special
     tokens in messages reach the model; `joins_messages` whether those of the user that follow one
-    another become one; `ends_streams` whether a stream has `[DONE]` behind its last chunk. `owners`
-    are what its /v1/models says of who owns a model. `seen` says whether the tests run it, or it
-    was run by hand with the copying model, and in which version.
+    another become one; `same_prompt` whether a prompt rendered here is the server's, token for
+    token; `ends_streams` whether a stream has `[DONE]` behind its last chunk. `owners` are what its
+    /v1/models says of who owns a model. `seen` says whether the tests run it, or it was run by hand
+    with the copying model, and in which version.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Engine:
     renders: Literal["here", "vllm", "llama_cpp"] = "here"
     keeps_special: bool = True
     joins_messages: bool = False
+    same_prompt: bool = True
     ends_streams: bool = True
     uses_mlx: bool = False
     owners: tuple[str, ...] = ()

@@ -213,7 +213,7 @@ def _wait_until_ready(
             raise child.error(f"the server {how} before it was ready")
         if asked and engine.health_503 == "failed" and _is_unhealthy(port):
             raise child.error("the server could not load the model")
-        if not asked and ports.answers(port) and not _is_loading(port, engine):
+        if not asked and ports.answers(port) and not is_loading(port, engine):
             # Asked after `answers`: our own server, once it answers, is certainly seen to listen,
             # unless nobody may look. Then the first token says whose it is.
             if ports.listens(child.pid, port) is False and not child.ended(within=0.5):
@@ -248,7 +248,8 @@ def _ask_in_background(
     threading.Thread(target=ask, daemon=True).start()
 
 
-def _is_loading(port: int, engine: Engine) -> bool:
+def is_loading(port: int, engine: Engine) -> bool:
+    """Whether a server of this kind answers, and says that it loads its model still."""
     return engine.health_503 == "loading" and _is_unhealthy(port)
 
 

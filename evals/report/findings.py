@@ -86,7 +86,7 @@ def findings_page(records: Iterable[Record], page: Page) -> str:
     seen.sort(key=lambda record: (record.case.path, record.case.line, record.lane))
     files = group(seen, lambda record: record.case.path)
     contents = _contents(files, page)
-    sections = ["\n".join(_section(path, mine, page.root)) for path, mine in files.items()]
+    sections = ["\n".join(_section(path, mine, page)) for path, mine in files.items()]
     head = _HEAD.format(count=len(files), **page.head)
     return "\n".join([head, *contents, "", *sections])
 
@@ -148,17 +148,18 @@ def _reasons(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(_inline(defect.reason) for defect in _defects(records)))
 
 
-def _section(path: str, records: Sequence[Record], root: str) -> Iterator[str]:
+def _section(path: str, records: Sequence[Record], page: Page) -> Iterator[str]:
     defects = _defects(records)
     links = dict.fromkeys(link for link in (d.link for d in defects) if link)
-    links.update(dict.fromkeys(r.case.link for r in records if r.case.link))
+    if page.engine == MLX_LM.name:  # a case's own link tells of the stock server
+        links.update(dict.fromkeys(r.case.link for r in records if r.case.link))
     hurts = dict.fromkeys(_inline(defect.hurts) for defect in defects if defect.hurts)
     profile = records[0].profile
     yield f"## {_name(path)}\n"
     yield f"{_sentence('; '.join(_reasons(records)))}\n"
     yield f"* Who is hurt: {'; '.join(hurts)}."
     yield f"* Public issue: {', '.join(f'<{link}>' for link in links) or 'none known'}"
-    yield f"* Cases: [`{path}`]({root}{path})\n"
+    yield f"* Cases: [`{path}`]({page.root}{path})\n"
     yield _block(f'make eval PROFILES={profile} ARGS="-k {_name(path)} -v"', "sh")
     for lanes in group(records, lambda record: record.case.node).values():
         yield from _case(lanes)

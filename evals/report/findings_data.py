@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from evals.engines.registry import MLX_LM
 from evals.errors import ConfigError, unknown_name
 from evals.report.history import Matrix
 from evals.report.summarize import group
@@ -118,7 +119,7 @@ def _finding(
         layer=str(cause.layer),
         reason=defect.reason,
         hurts=defect.hurts,
-        link=defect.link or case.link,
+        link=defect.link or (case.link if engine == MLX_LM.name else None),
         command=f'make eval PROFILES={first.profile} ARGS="-k {name} -v"',
     )
 

@@ -72,9 +72,8 @@ class Opened:
 
         Another template engine than ours writes the same tools in other tokens.
         """
-        server = self.server
-        there = server is not None and engine_named(server.engine).renders != "here"
-        return self.tokenizer is not None and not there
+        engine = engine_named(self.server.engine) if self.server else MLX_LM
+        return self.tokenizer is not None and engine.renders == "here" and engine.same_prompt
 
     def ask(self, lane: str, case: Case) -> Observation:
         """The answer to `case`, with when it was asked, its tokens' texts and the server's log.

@@ -17,6 +17,7 @@ from pathlib import Path
 from evals.engines import ports
 from evals.engines.engine import Engine
 from evals.engines.environment import home_of
+from evals.engines.mlx_lm import is_loading
 from evals.errors import HarnessError
 from evals.versions.upstream import PORT, said_in, same
 
@@ -85,7 +86,7 @@ def _served(command: str, engine: Engine, cache: Path, folder: Path) -> Iterator
         )
         try:
             deadline = time.monotonic() + max(_SECONDS, engine.boot_seconds)
-            while not ports.answers(port):
+            while not ports.answers(port) or is_loading(port, engine):
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
                     tail = log.read()[-600:].decode(errors="replace")

@@ -101,10 +101,10 @@ def _laid(
     To the stock server the smallest model that can copy the script is given. Another engine's
     grammar may go on into the filler: then only the request that was sent shows the same.
     """
-    if (sent := record.observation.request) and engine != MLX_LM:
+    if engine != MLX_LM:
         named = MODEL in engine.typed
         dropped = (*engine.evidence.body, *(() if named else ("model",)))
-        kept = {key: value for key, value in sent.items() if key not in dropped}
+        kept = {key: value for key, value in record.request.items() if key not in dropped}
         return target.distance, {**kept, **({"model": MODEL} if named else {})}
     request = build_request(record.case, stream=record.traits.streamed)
     plain = {key: value for key, value in request.items() if key not in ("logprobs",)}

@@ -1,10 +1,12 @@
 """Texts for upstream: their blocks, and what of a response is compared."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from evals.engines.registry import engine_named
 from evals.errors import HarnessError
 from evals.report.findings_data import read, unlinked
 from evals.versions.repeat import blocks
@@ -43,17 +45,24 @@ def test_another_response_is_not_the_same():
     assert not same({**SAID, "finish_reason": "tool_calls"}, said_in(json.dumps(PLAIN)))
 
 
-def test_each_finding_without_a_public_link_has_a_text_that_can_be_followed():
-    wanted = unlinked(read(ROOT / "docs" / "findings.json"), "mlx_lm")
-    texts = {p.stem: p for p in (ROOT / "docs" / "upstream").glob("*.md") if p.stem != "README"}
+KNOWN = read(ROOT / "docs" / "findings.json")
+ASKED = sorted({finding.engine for finding in KNOWN.findings})
+
+
+@pytest.mark.parametrize("engine", ASKED)
+def test_each_finding_without_a_public_link_has_a_text_that_can_be_followed(engine):
+    wanted, own = unlinked(KNOWN, engine), "" if engine == "mlx_lm" else f"{engine}/"
+    folder = ROOT / "docs" / "upstream" / own
+    texts = {p.stem: p for p in folder.glob("*.md") if p.stem != "README"}
     assert set(texts) == set(wanted)
     index = (ROOT / "docs" / "upstream" / "README.md").read_text(encoding="utf-8")
+    start = shlex.split(engine_named(engine).shell("", 8080))[:2]
     for name, path in texts.items():
         shell, seen = blocks(path)
-        assert shell[0].startswith("python -m mlx_lm server ")
+        assert shlex.split(shell[0])[:2] == start
         assert shell[1].startswith("curl -s")
         assert {*json.loads(seen)} in ({"error"}, {*SAID})
-        assert f"[{name}]({name}.md)" in index
+        assert f"[{name}]({own}{name}.md)" in index
 
 
 def test_a_text_without_its_blocks_is_told(tmp_path):
