@@ -220,12 +220,15 @@ function wroteBlock(record) {
   return [heading("The model wrote", ...controls), ...note, body];
 }
 
+/** A table that scrolls by the keyboard, too. */
+const scroll = (label, table) => make("div", { className: "scroll", tabIndex: 0, role: "group", "aria-label": label }, table);
+
 function diffTable(differences) {
   const head = ["place", "expected", "got", "how"].map((name) => make("th", { className: "quiet" }, name));
   const rows = differences.map(([path, expected, got, how]) => make("tr", {},
     make("td", {}, path), make("td", { className: "expected" }, expected),
     make("td", { className: "got" }, got), make("td", {}, how)));
-  return make("div", { className: "scroll" }, make("table", { className: "diff" }, make("tr", {}, ...head), ...rows));
+  return scroll("differences", make("table", { className: "diff" }, make("tr", {}, ...head), ...rows));
 }
 
 function checksTable(checks) {
@@ -234,7 +237,7 @@ function checksTable(checks) {
     make("td", {}, check.passed ? chip("pass") : make("i", { className: "chip violation" }, "fail")),
     make("td", {}, check.passed ? "" : `${words(check.kind)} (layer: ${check.layer})`),
     make("td", {}, check.reason, check.differences.length ? diffTable(check.differences) : "")));
-  return make("div", { className: "scroll" }, make("table", { className: "checks rows" }, make("tbody", {}, ...rows)));
+  return scroll("checks", make("table", { className: "checks rows" }, make("tbody", {}, ...rows)));
 }
 
 function verdict(record) {
