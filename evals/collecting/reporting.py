@@ -85,6 +85,8 @@ def print_run(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
     )
     print_summary(finished.summary, finished.records, console)
     terminal.write(text.getvalue())
+    for line in session.lost:
+        terminal.write_line(line)
     terminal.write_line(f"run: {session.folder.path}")
     if session.folder.report.exists():
         terminal.write_line(f"report: {session.folder.report}")

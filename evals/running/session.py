@@ -51,6 +51,8 @@ class Session:
         self._runner: Runner | None = None
         self.cases: dict[str, Case] = {}
         """Those with questions, by id; a long run must not hold any of them twice."""
+        self.lost: list[str] = []
+        """Replicas on other machines that did not answer any more, a sentence each."""
         self._memory: PeakMemory | None = None
         self._peaks: dict[str, int] = {}
         self._served: dict[str, ProfileServed] = {}
@@ -152,6 +154,7 @@ class Session:
             self.folder.path,
             in_flight=self.options.in_flight,
             note=self.folder.append_death,
+            lost=self.lost.append,
             say=_say,
         )
 

@@ -155,7 +155,7 @@ class Spread:
     seats: Sequence[_Seat]
     in_flight: int
     note: Callable[[ServerDeath], None]
-    say: Callable[[str], None]
+    lost: Callable[[str], None]
     peak_bytes: int = 0
     """The most that any replica's server had; known when all is closed."""
     _over: str | None = None
@@ -223,7 +223,7 @@ class Spread:
                 return
             seat.lost = True
             left = sum(not seat.lost for seat in self.seats)
-            self.say(f"ray: {seat.name} is lost: {why}; {left} of {len(self.seats)} replicas left")
+            self.lost(f"ray: {seat.name} is lost: {why}; {left} of {len(self.seats)} replicas left")
             if not left:
                 self._over = f"no replica is left: {seat.name} was the last: {why}"
             self._changed.notify_all()
@@ -258,11 +258,13 @@ def spread(
     *,
     in_flight: int,
     note: Callable[[ServerDeath], None],
+    lost: Callable[[str], None],
     say: Callable[[str], None],
 ) -> Iterator[Spread]:
     """The replicas of a profile on the cluster at `address`, open; all of them end with it.
 
-    `in_flight` is the most that each is asked at a time. `folder` gets their logs at the end.
+    `in_flight` is the most that each is asked at a time. `lost` is told of each replica that does
+    not answer any more. `folder` gets their logs at the end.
 
     Raises:
         ConfigError: Ray is not installed, there is no such cluster, no node has what a replica
@@ -281,7 +283,7 @@ def spread(
                 for text in greeting.said:
                     say(f"{seat.name}: {text}")
             _check_alike(greetings)
-            open_ = Spread(profile, greetings[0].served, seats, in_flight, note, say)
+            open_ = Spread(profile, greetings[0].served, seats, in_flight, note, lost)
             yield open_
             open_.close()
         finally:

@@ -80,7 +80,7 @@ def _said(record: Record) -> tuple[Any, ...]:
     """All that does not depend on when and where it was asked."""
     seen = record.observation
     calls = [(call.name, call.arguments) for call in seen.calls]
-    checks = [(verdict.name, verdict.passed) for verdict in record.verdicts]
+    checks = [*record.verdicts]
     told = (record.key, record.case, record.request, record.status, record.call_format)
     ids = (seen.token_ids, seen.raw_text, record.rendered_prompt_tokens)
     return (*told, seen.content, calls, seen.finish_reason, *ids, checks)
@@ -104,7 +104,9 @@ def test_no_answer_is_lost_or_doubled_when_a_node_dies(project: Path, cluster: A
     told = alone.communicate(timeout=600)[0]
     assert alone.returncode == 0, told
     runs = [project / "reports" / name for name in ("spread", "alone")]
-    ours, theirs = (sorted(map(_said, read_records(run / RECORDS))) for run in runs)
+    ours, theirs = (
+        sorted(map(_said, read_records(run / RECORDS)), key=lambda said: said[0]) for run in runs
+    )
     assert len(ours) == 2 * CASES
     assert ours == theirs
     one, other = (read_summary(run) for run in runs)
