@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 from evals.case import Tool
 from evals.formats.call_format import Broken, CallFormat, Opening, Section
-from evals.formats.foreign_form import ForeignForm, of_available_tools, read_bare, read_python
+from evals.formats.foreign_form import (
+    ForeignForm,
+    of_available_tools,
+    read_bare,
+    read_name_first,
+    read_python,
+)
 from evals.formats.invoke_xml import InvokeTags
 
 
@@ -108,10 +114,39 @@ _FORMS = (
         "react",
         doc="`Action: f`, and on the next line `Action Input: {…}`",
         tags=("Action:",),
-        head=r"Action:[ \t]*`?(?P<name>[\w.-]+)`?[ \t]*\n+[ \t]*Action Input:\s*"
+        head=r"Action:[ \t*]*`?(?P<name>[\w.-]+)`?[ \t*]*\n+[ \t*]*Action Input:[\s*]*"
         r"(?:```(?:json)?\s*)?(?=\{)",
         payload="arguments",
         tail=r"\s*(?:```)?\s*(?:\n\s*Observation:)?",
+    ),
+    ForeignForm(
+        "name-in-tags",
+        doc="`<name>f</name><arguments>{…}</arguments>`, also `<tool>` and others",
+        tags=("<name>", "<tool_name>", "<tool>", "<function>"),
+        head=r"<(name|tool_name|tool|function)>\s*(?P<name>[\w.-]+)\s*</\1>\s*"
+        r"<(?:arguments|parameters|args|input|tool_input)>\s*(?=\{)",
+        payload="arguments",
+        tail=r"(?:\s*</\w+>)*",
+    ),
+    ForeignForm(
+        "name-in-attribute",
+        doc='`<tool name="f">{…}</tool>`, also `<tool_call name="f">` and others',
+        tags=(
+            *("<tool name=", "<tool_call name=", "<function_call name=", "<action name="),
+            "<function(",
+        ),
+        head=r"<(?:tool|tool_call|function_call|action|function)(?: name=[\"']?|\()"
+        r"(?P<name>[\w.-]+)(?:[\"']|\))?>\s*(?=\{)",
+        payload="arguments",
+        tail=r"\s*</\w+>",
+    ),
+    ForeignForm(
+        "llama-builtin-tag",
+        doc="`<|python_tag|>f(x=1)`, also `f.call(x=1)`",
+        tags=("<|python_tag|>",),
+        head=r"<\|python_tag\|>(?=\s*[A-Za-z_][\w.]*\()",
+        payload="python",
+        tail=r"<\|(?:eom|eot)_id\|>",
     ),
     ForeignForm(
         "command-r",
@@ -166,10 +201,7 @@ _DSML = (
     ("deepseek-dsml-4", "", "tool_calls"),
     ("deepseek-dsml-4.1", " ", " calls"),
 )
-_BARE_STARTS = (
-    *('{"name"', '{ "name"', "{\n", '{"type"', '{"function"', '{"tool"', '{"tool_calls"'),
-    '[{"name"',
-)
+_BARE_STARTS = ('{"', '{ "', "{\n", '[{"', "[\n")
 
 FOREIGN: tuple[CallFormat, ...] = (
     *(form.format for form in _FORMS),
@@ -190,8 +222,13 @@ FOREIGN: tuple[CallFormat, ...] = (
     ),
     CallFormat(
         "bare-json",
-        doc='`{"name": …, "arguments": {…}}` behind words',
+        doc='`{"name": …, "arguments": {…}}` behind words, or in tags that no other form has',
         openings=tuple(Opening(start, read_bare) for start in _BARE_STARTS),
+    ),
+    CallFormat(
+        "name-first",
+        doc="`f` and `{…}` on the next line, `f({…})` or `functions.f:0{…}`, as the whole text",
+        whole=read_name_first,
     ),
     CallFormat(
         "bare-python",

@@ -7,7 +7,7 @@ malformed.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evals.case import Tool
@@ -15,9 +15,11 @@ from evals.formats.call_format import CallFormat, Opening, Section, skip_space
 from evals.formats.naming import CodeMarks
 from evals.formats.pythonic import python_calls
 from evals.formats.reading import ReadCall, json_call
-from evals.json_text import parse_strict_at
+from evals.json_text import parse_strict, parse_strict_at
 
 Payload = Literal["arguments", "calls", "python"]
+NAME_KEYS = ("name", "function", "tool", "tool_name", "action", "recipient_name")
+ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "tool_input", "action_input")
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,12 @@ def of_available_tools(calls: Sequence[ReadCall], tools: Sequence[Tool]) -> bool
 
 
 def _statements(inside: str) -> list[str]:
-    """A list of calls is one statement; else each line is one."""
+    """A list of calls is one statement; else each line is one, without what it is wrapped in."""
     text = inside.strip()
-    return [text] if text.startswith("[") else [line for line in text.splitlines() if line.strip()]
+    if text.startswith("["):
+        return [text]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [re.sub(r"^(\w+)\.call\(", r"\1(", re.sub(r"^print\((.*)\)$", r"\1", x)) for x in lines]
 
 
 def _json_calls(value: Any, name: str | None, form: str, tools: Sequence[Tool]) -> list[ReadCall]:
@@ -118,21 +123,64 @@ def _name_and_arguments(value: Any, tools: Sequence[Tool]) -> tuple[str, Mapping
         ((key, inner),) = value.items()
         if isinstance(inner, dict) and any(tool.name == key for tool in tools):
             return key, inner
-    if isinstance(value.get("function"), dict):
-        value = value["function"]
-    name = next((value[k] for k in ("name", "function", "tool", "tool_name") if k in value), None)
-    keys = ("arguments", "parameters", "args", "input", "tool_input")
-    arguments = next((value[k] for k in keys if k in value), None)
-    fits = isinstance(name, str) and isinstance(arguments, dict)
-    return (name, arguments) if fits else None  # type: ignore[return-value]
+    inner = (value[k] for k in ("function", "function_call", "functionCall") if k in value)
+    value = next((each for each in inner if isinstance(each, dict)), value)
+    name = next((value[k] for k in NAME_KEYS if k in value), None)
+    arguments = next((_object_of(value[k]) for k in ARGUMENT_KEYS if k in value), None)
+    if not isinstance(name, str) or arguments is None:
+        return None
+    return name.removeprefix("functions."), arguments
+
+
+def _object_of(value: Any) -> Mapping[str, Any] | None:
+    """An object, which may be written as JSON text once more."""
+    try:
+        value = parse_strict(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+# A closing tag in any of the ways in which families write one.
+_CLOSER = re.compile(r"\s*(?:</[\w:.-]{1,40}>|<\|/?[\w:-]{1,40}\|>|\[/?[A-Z_]{2,40}\]|```)")
+_OPENER = re.compile(r"(?:[>\]]|```\w*)\s*\Z")
+_FIRST_KEY = re.compile(r"[\[{\s]*[\"'](\w{1,80})[\"']\s*:")
+_OUTER_KEYS = ("type", "id", "tool_calls", "tool_call_id", "function_call", "functionCall")
 
 
 def read_bare(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
-    """JSON of a call with which a text ends, behind words."""
-    section = ForeignForm("bare-json", "", (), "", "calls").read(body, start, tools)
-    if section is None or skip_space(body, section.end) < len(body):
+    """JSON of a call with which a text ends, behind words and in any tags."""
+    first = _FIRST_KEY.match(body, start)
+    named = {*NAME_KEYS, *ARGUMENT_KEYS, *_OUTER_KEYS, *(tool.name for tool in tools)}
+    if first is None or first[1] not in named:
         return None
-    return section if CodeMarks(body).around(start) is None else None
+    section = ForeignForm("bare-json", "", (), "", "calls").read(body, start, tools)
+    if section is None:
+        return None
+    end = section.end
+    opened = _OPENER.search(body, 0, start)
+    while closer := opened and _CLOSER.match(body, end):
+        end = closer.end()
+    marks = CodeMarks(body)
+    if skip_space(body, end) < len(body) or any(a < start < b for a, b in marks.inline):
+        return None
+    return replace(section, end=end)
+
+
+_NAME_FIRST = re.compile(r"\s*(?:functions\.)?(?P<name>[\w.-]+?)(?::\d+)?\s*\(?\s*(?=\{)")
+
+
+def read_name_first(text: str, tools: Sequence[Tool]) -> list[ReadCall]:
+    """A text that is a tool's name and the JSON object of its arguments, else nothing."""
+    head = _NAME_FIRST.match(text)
+    if head is None or head["name"] not in {tool.name for tool in tools}:
+        return []
+    try:
+        value, end = parse_strict_at(text, head.end())
+    except ValueError:
+        return []
+    rest = text[end:].strip()
+    return _json_calls(value, head["name"], "name-first", tools) if rest in ("", ")") else []
 
 
 def read_python(body: str, start: int, tools: Sequence[Tool]) -> Section | None:

@@ -8,10 +8,10 @@ from typing import Any
 from evals.case import Tool
 from evals.formats.call_format import Broken, CallFormat, Opening, Section, skip_space
 from evals.formats.reading import json_call
-from evals.json_text import parse_strict
+from evals.json_text import parse_strict, parse_strict_at
 
 _NAME = re.compile(r"\s*call:([\w.-]+)(?=\{)")
-_KEY = re.compile(r"\s*([^\s:{}\[\],<][^:{}\[\],<]*):")
+_KEY = re.compile(r'\s*(?:"(?P<quoted>[^"\\]+)"|(?P<bare>[^\s:{}\[\],<"][^:{}\[\],<"]*?))\s*:')
 _LITERAL = re.compile(r"\s*([^\s,}\]<]+)\s*")
 
 
@@ -40,7 +40,7 @@ class BareKeyTags:
         return Section([json_call(name[1], value, self.format, tools)], end + len(self.close))
 
     def _value(self, body: str, position: int) -> tuple[Any, int]:
-        """A value: text between its marks, an object with bare keys, a list, or a JSON literal."""
+        """A value: text in its marks or in quotes, an object with bare keys, a list, a literal."""
         position = skip_space(body, position)
         if body.startswith(self.text, position):
             start = position + len(self.text)
@@ -54,6 +54,8 @@ class BareKeyTags:
         if body.startswith("[", position):
             pairs, end = self._items(body, position + 1, "]")
             return [value for _, value in pairs], end
+        if body.startswith('"', position):
+            return parse_strict_at(body, position)
         literal = _LITERAL.match(body, position)
         if literal is None:
             raise ValueError("a value is missing")
@@ -67,10 +69,11 @@ class BareKeyTags:
             key = _KEY.match(body, position) if closer == "}" else None
             if closer == "}" and key is None:
                 raise ValueError("a key is missing")
-            if key and key[1] in (name for name, _ in pairs):
-                raise ValueError(f"{key[1]} is given twice")
+            name = (key["quoted"] or key["bare"]) if key else ""
+            if key and name in (other for other, _ in pairs):
+                raise ValueError(f"{name} is given twice")
             value, position = self._value(body, key.end() if key else position)
-            pairs.append((key[1] if key else "", value))
+            pairs.append((name, value))
             position = skip_space(body, position)
             if body.startswith(",", position):
                 position = skip_space(body, position + 1)

@@ -13,7 +13,7 @@ OPEN, CLOSE = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 _NAME = re.compile(
     r"\s*<\|tool_call_begin\|>\s*(?:functions\.)?([\w.-]+):\d+\s*<\|tool_call_argument_begin\|>\s*"
 )
-_END = "<|tool_call_end|>"
+_BEGIN, _END = "<|tool_call_begin|>", "<|tool_call_end|>"
 
 
 def _read(body: str, start: int, tools: Sequence[Tool]) -> Section:
@@ -33,11 +33,21 @@ def _read(body: str, start: int, tools: Sequence[Tool]) -> Section:
     return Section(calls, position + len(CLOSE))
 
 
+def _read_alone(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
+    """A call without the tags of its section, which parsers look for: it is malformed."""
+    name = _NAME.match(body, start)
+    if name is None:
+        return None
+    _, end = json_at(body, name.end(), _END)
+    close = body.find(_END, end)
+    raise Broken(f"{_BEGIN} without {OPEN}", len(body) if close < 0 else close + len(_END))
+
+
 KIMI = CallFormat(
     "kimi",
     doc="`<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0"
     "<|tool_call_argument_begin|>{…}<|tool_call_end|><|tool_calls_section_end|>`",
-    openings=(Opening(OPEN, _read),),
+    openings=(Opening(OPEN, _read), Opening(_BEGIN, _read_alone)),
     markup=(OPEN, CLOSE),
     template="kimi",
     parsers=("kimi_k2",),

@@ -22,3 +22,10 @@ SPECIAL = (
     r"(?<=[\s.!?])</s>|\A\s*<s>(?!.*</s>)",  # elsewhere it is struck-out text of HTML
 )
 """Patterns, each of a way in which families write such tokens."""
+
+TURN_TOKENS = (
+    r"<\|(?:im_start|im_end|eot_id|eom_id|end_of_text|endoftext|end|return|begin_of_text)\|>",
+    r"<｜(?:begin|end)▁of▁sentence｜>",
+    r"<(?:start|end)_of_turn>|<(?:bos|eos|pad)>|</s>",
+)
+"""Patterns of those that begin and end a text or a turn, which servers leave out of it."""

@@ -130,6 +130,11 @@ def _read_tagged(body: str, given: _Given, found: _Found) -> None:
             found.text.append(body[start:position])
             found.named += [tag] if named and tag in given.syntax.tagged else []
             continue
+        if given.examples and body[start : section.end].strip() in given.told:
+            found.text.append(body[start : section.end])
+            found.ambiguous.append("the text quotes a call that the model was told of")
+            position = section.end
+            continue
         found.read += section.calls
         found.ambiguous += section.ambiguous
         position = section.end

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 _FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)(`{1,2})(?!`)[^`\n]+(?:`[^`\n]+)*?(?<!`)\1(?!`)")
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "„": "“", "«": "»", "(": ")"}
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "„": "“", "«": "»", "(": ")", "*": "*", "_": "_"}
+_CODE = ("<code>", "</code>")
 _BEFORE = re.compile(
     r"(?:[\w,;:)\"'”’»>|`] |(?:\.\.\.|…) ?|^\s*(?:[-*•]|\d+[.)]) +)\Z", re.MULTILINE
 )
@@ -58,6 +59,8 @@ def is_named(text: str, start: int, end: int, told: str = "") -> bool:
     `told` is what the model was told: it may speak of a tag that stands there.
     """
     if start and end < len(text) and _QUOTES.get(text[start - 1]) == text[end]:
+        return True
+    if text.endswith(_CODE[0], 0, start) and text.startswith(_CODE[1], end):
         return True
     if not _AFTER.match(text, end):
         return False

@@ -124,6 +124,8 @@ def _closing(body: str, position: int, wrapped: bool) -> int | None:
 
 def _strip_newline(value: str) -> str:
     """The value without the one newline on each side that belongs to the format."""
+    if value.startswith("\r\n"):  # the model ends all of its lines so
+        return value.removeprefix("\r\n").removesuffix("\r\n")
     return value.removeprefix("\n").removesuffix("\n")
 
 

@@ -18,15 +18,15 @@ class ReadCall:
     """A call as the model wrote it, its arguments as JSON text typed by the tool's schema.
 
     `unfit` names arguments whose value is not of a type that the schema allows: they are kept as
-    they were written. `either` has those that may as well be text, with that text: their schema
-    allows both text and what the value looks like.
+    they were written. `either` has those whose text means one of two values, with the other one:
+    their schema allows both text and what the text looks like, or says nothing.
     """
 
     call: Call
     format: str
     """The name of its `CallFormat`."""
     unfit: tuple[str, ...] = ()
-    either: Mapping[str, str] = field(default_factory=dict)
+    either: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def typed_call(
     as JSON, if the schema allows that type; else it is text.
     """
     parameters = _parameters(name, tools)
-    parts, unfit, either = [], [], {}
+    parts, unfit = list[str](), list[str]()
+    either: dict[str, Any] = {}
     for key, text in values.items():
         types = schemas.allowed_types(schemas.child(parameters, key, parameters), parameters)
         json_text = _as_json(text, types)
@@ -87,8 +88,24 @@ def typed_call(
             unfit.append(key)
         if json_text is not None and "string" in (types or ()):
             either[key] = text
+        elif json_text is None and _looks_typed(text, types):
+            either[key] = parse_strict(_PYTHON.get(text.strip(), text))
     call = Call(name, "{" + ", ".join(parts) + "}")
     return ReadCall(call, format_, tuple(unfit), either)
+
+
+def _looks_typed(text: str, types: frozenset[str] | None) -> bool:
+    """Whether a text may as well be the value that it looks like: parsers differ in these.
+
+    It is what Python writes for a null that the schema allows, or JSON where the schema says
+    nothing.
+    """
+    if types is not None:
+        return "string" in types and "null" in types and text.strip() == "None"
+    try:
+        return not isinstance(parse_strict(_PYTHON.get(text.strip(), text)), str)
+    except ValueError:
+        return False
 
 
 def json_call(

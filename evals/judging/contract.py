@@ -47,7 +47,10 @@ def completion_problems(completion: Json) -> Iterator[str]:
     yield from _head_problems(completion, "the completion")
     if completion.get("object") != "chat.completion":
         yield f"`object` is {show(completion.get('object'))}, not chat.completion"
-    choice = next(iter(choices_of(completion)), {})
+    choices = choices_of(completion)
+    if len(choices) > 1:
+        yield f"there are {len(choices)} choices, and one was asked for"
+    choice = next(iter(choices), {})
     yield from _choice_problems(choice)
     message = part_of(choice, "message")
     if message.get("role") != "assistant":
@@ -55,6 +58,11 @@ def completion_problems(completion: Json) -> Iterator[str]:
     yield from _legacy_problems(message)
     calls = [entry for entry in _list(message, "tool_calls") if isinstance(entry, Mapping)]
     yield from _call_problems(calls)
+    for call in calls:
+        function = part_of(call, "function")
+        if not isinstance(function.get("arguments"), str):
+            said = "null" if "arguments" in function else "missing"
+            yield f"the `arguments` of call {show(function.get('name'))} are {said}, not text"
 
 
 def stream_problems(chunks: Sequence[Json]) -> Iterator[str]:
@@ -71,6 +79,8 @@ def stream_problems(chunks: Sequence[Json]) -> Iterator[str]:
             if not isinstance(choice.get("delta"), Mapping):
                 yield f"a choice of chunk {number} has no `delta`"
             delta = part_of(choice, "delta")
+            if delta.get("role") not in (None, "", "assistant"):
+                yield f"the `role` of a delta is {show(delta['role'])}, not assistant"
             yield from _legacy_problems(delta)
             for fragment in _list(delta, "tool_calls"):
                 if isinstance(fragment, Mapping):
@@ -100,6 +110,8 @@ def _join(calls: dict[Any, dict[str, Any]], fragment: Json) -> Iterator[str]:
         yield f"the `name` {show(name)} is sent again: clients append it"
     elif known and name and fragment.get("id") not in (None, call.get("id")):
         yield f"two calls, {show(known)} and {show(name)}, have the same `index` {index}"
+    elif call.get("id") and fragment.get("id") not in (None, "", call["id"]):
+        yield f"the `id` of call {show(known)} changes from {show(call['id'])} within the stream"
     for key in ("id", "type"):
         call[key] = call.get(key) or fragment.get(key)
     call["function"]["name"] = known or name

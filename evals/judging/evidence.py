@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evals.case import Case
+from evals.formats.markup import TURN_TOKENS
 from evals.formats.reading import ReadCall, Reading
 from evals.formats.registry import THINK, syntax
 from evals.json_text import to_text
@@ -266,9 +267,9 @@ def _compare_arguments(case: Case, item: ReadCall, delivered: Call) -> list[Find
     written = parse_arguments(item.call)
     if isinstance(written, ValueError):
         return []
-    for key, text in item.either.items():
-        if value.get(key) == text:
-            written[key] = text
+    for key, other in item.either.items():
+        if key in value and match({key: other}, {key: value[key]}, matchers=False).ok:
+            written[key] = other
     tool = case.tool(item.call.name)
     compared = match(written, value, schema=tool and tool.parameters, matchers=False)
     if compared.ok:
@@ -289,12 +290,23 @@ def _dense(text: str) -> str:
     return "".join(_THOUGHT.sub("", text).split())
 
 
+def _without_special_tokens(case: Case, text: str) -> str:
+    """A text without the tokens around turns that it uses: many servers do not decode them."""
+    used = set(leaked_marks(case, text))
+    tokens = (found.group() for found in re.finditer("|".join(TURN_TOKENS), text))
+    for token in used.intersection(tokens):
+        text = text.replace(token, "")
+    return text.strip()
+
+
 def _compare_text(case: Case, reading: Reading, response: Observation) -> Finding | None:
     written, delivered = reading.text.strip(), _text(response)
     for word in case.stop:  # it ends the answer, and is not part of it
         written = written.partition(word)[0].strip()
     # The opening <think> may be in the prompt: then the raw text does not show where thought ends.
     if delivered in (written, _THOUGHT.sub("", written).strip()):
+        return None
+    if delivered == _without_special_tokens(case, written):
         return None
     wholes = (f"{response.reasoning}{delivered}", f"{delivered}{response.reasoning}")
     if response.reasoning and _dense(written) in map(_dense, wholes):

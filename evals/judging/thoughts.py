@@ -1,5 +1,7 @@
 """Reasoning, held against what the model wrote, as the text of the answer is."""
 
+from collections import Counter
+
 from evals.case import Case
 from evals.formats.model_text import read_model_text
 from evals.formats.reading import Reading
@@ -10,11 +12,21 @@ from evals.results import Difference, Kind
 
 
 def changed_reasoning(raw: str, reading: Reading, response: Observation) -> Finding | None:
-    """Reasoning that nobody wrote. That a server leaves it out is no fault."""
-    delivered = response.reasoning or ""
-    if _in_order(_words(delivered), _words(raw)):
+    """Reasoning that nobody wrote, and a part of what was written.
+
+    That a server leaves out all of it is no fault.
+    """
+    delivered, written = response.reasoning or "", reading.reasoning or ""
+    words = _words(delivered)
+    if not words:
         return None
-    written = reading.reasoning or ""
+    # What stands in the answer, too, must have been written twice.
+    answer = _words(response.content or "")
+    known = Counter(_words(raw))
+    twice = _in_order(answer, _words(raw)) and Counter(words) + Counter(answer) - known
+    whole = any(tag in written for tag in syntax().tagged) or _in_order(_words(written), words)
+    if _in_order(words, _words(raw)) and not twice and whole:
+        return None
     difference = Difference("$.reasoning", show(written.strip()), show(delivered.strip()), "wrong")
     return Finding(Kind.CHANGED_CONTENT, "the reasoning is not what was written", (difference,))
 

@@ -19,16 +19,25 @@ def check_usage(
 
     `plain` is another response to the same request, which was made of the same prompt.
     """
+    if odd := _odd_usage(observation):
+        return Finding(Kind.USAGE, odd)
     if observation.usage is None:
         if not observation.events:  # a plain response need not have any
             return None
         return Finding(Kind.USAGE, "the request asks for usage, and the stream has none")
     problems = (
-        *_impossible_counts(case, observation),
         *_missing_counts(observation),
+        *_impossible_counts(case, observation),
         *(_other_counts(observation, plain) if plain else ()),
     )
     return Finding(Kind.USAGE, problems[0]) if problems else None
+
+
+def _odd_usage(observation: Observation) -> str | None:
+    """That `usage` is there and is no object."""
+    bodies = [completion_of(observation) or {}, *chunks_of(observation)]
+    odd = [body["usage"] for body in bodies if not isinstance(body.get("usage"), Mapping | None)]
+    return f"usage is {show(odd[0])}, not an object" if odd else None
 
 
 def _missing_counts(observation: Observation) -> Iterator[str]:
@@ -38,12 +47,16 @@ def _missing_counts(observation: Observation) -> Iterator[str]:
         return
     counts: Mapping[str, Any] = found[-1]
     for name in _COUNTS:
-        if not isinstance(counts.get(name), int) or counts[name] < 0:
+        if not _is_count(counts.get(name)):
             yield f"usage: `{name}` is {show(counts.get(name))}"
             return
     prompt, completion, total = (counts[name] for name in _COUNTS)
     if total < prompt + completion:  # some count in it what they count nowhere else: thoughts
         yield f"usage: total_tokens is {total}, less than {prompt} + {completion}"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _impossible_counts(case: Case, observation: Observation) -> Iterator[str]:
@@ -52,6 +65,8 @@ def _impossible_counts(case: Case, observation: Observation) -> Iterator[str]:
     words = _least_words(case)
     if used.prompt == 0:
         yield "usage: the prompt has 0 tokens"
+    elif used.cached < 0:
+        yield f"usage: {used.cached} tokens of the prompt were cached"
     elif used.cached > used.prompt:
         rest = "only the part that is not cached is counted"
         yield f"usage: {used.cached} of {used.prompt} tokens of the prompt were cached: {rest}"
@@ -59,8 +74,12 @@ def _impossible_counts(case: Case, observation: Observation) -> Iterator[str]:
         rest = "a part of the prompt is not counted"
         yield f"usage: {used.prompt} tokens for a question of {words} words: {rest}"
     said = observation.calls or observation.content or observation.reasoning
+    spoken = f"{observation.content or ''} {observation.reasoning or ''}".split()
     if used.completion == 0 and said:
         yield "usage: the answer has 0 tokens"
+    elif 2 * used.completion < len(spoken):
+        rest = "a part of it is not counted"
+        yield f"usage: {used.completion} tokens for an answer of {len(spoken)} words: {rest}"
     # A server may count the end token beside max_tokens.
     if used.completion > case.max_tokens + 1:
         yield f"usage: {used.completion} tokens of an answer, at most {case.max_tokens} asked for"

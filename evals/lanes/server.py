@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from evals.case import Case
@@ -132,22 +133,33 @@ _KINDS = {str: "text", list: "a list", dict: "an object", int: "an integer"}
 
 
 def read_reasoning(message: Mapping[str, Any]) -> str | None:
-    """The thoughts in a message or delta, under either of the two names in use."""
-    texts = [field(message, name, str) for name in ("reasoning", "reasoning_content")]
-    return next((text for text in texts if text is not None), None)
+    """The thoughts in a message or delta, under any of the names in use; one may be empty."""
+    texts = [field(message, name, str) for name in ("reasoning", "reasoning_content", "thinking")]
+    return next((text for text in texts if text), next((t for t in texts if t is not None), None))
 
 
 def read_usage(completion: Mapping[str, Any]) -> Usage | None:
-    """The token counts of a response or chunk; None where it has none."""
-    usage = field(completion, "usage", dict)
-    if usage is None:
+    """The token counts of a response or chunk; None where it has none.
+
+    A count that is no number is 0 here: the answer is whole all the same, and the check `usage`
+    says what is wrong with it.
+    """
+    usage = completion.get("usage")
+    if not isinstance(usage, dict):
         return None
-    details = field(usage, "prompt_tokens_details", dict) or {}
+    details = usage.get("prompt_tokens_details")
     return Usage(
-        prompt=field(usage, "prompt_tokens", int) or 0,
-        completion=field(usage, "completion_tokens", int) or 0,
-        cached=field(details, "cached_tokens", int) or 0,
+        prompt=_count(usage, "prompt_tokens"),
+        completion=_count(usage, "completion_tokens"),
+        cached=_count(details, "cached_tokens") if isinstance(details, dict) else 0,
     )
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    value = counts.get(name)
+    if isinstance(value, float) and not isfinite(value):  # no JSON: strict clients cannot read it
+        raise ValueError(f"`{name}` is {json.dumps(value)}, not an integer")
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def read_function(entry: object) -> tuple[str | None, str | None, str | None]:

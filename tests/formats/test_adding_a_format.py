@@ -67,8 +67,8 @@ def with_bars(monkeypatch):
     monkeypatch.setattr(registry, "FORMATS", (*FORMATS, BARS))
 
 
-def test_without_it_the_text_is_an_answer():
-    assert not read_model_text(SOUND, TOOLS).attempted
+def test_without_it_the_text_is_in_no_form_that_a_server_parses():
+    assert read_model_text(SOUND, TOOLS).format == "bare-json"
     assert read_model_text(WRAPPED, TOOLS).malformed
 
 

@@ -49,6 +49,10 @@ def one() -> tuple[Case, Response]:
     return calling(READ)
 
 
+def todo() -> tuple[Case, Response]:
+    return calling(TODO)
+
+
 def two() -> tuple[Case, Response]:
     return calling(READ, TODO)
 
@@ -258,6 +262,30 @@ def chunk_without_choices(r: Response) -> None:
     r.counted.pop("choices")
 
 
+def no_arguments(r: Response, value: Any = None) -> None:
+    for entry in r.message["tool_calls"]:
+        put(entry["function"], arguments=value)
+
+
+def two_choices(r: Response) -> None:
+    r.plain["choices"].append({**copy.deepcopy(r.choice), "index": 1})
+    r.before_last({**r.chunk({"content": "x"}), "choices": [{"index": 1, "delta": {}}]})
+
+
+def other_ids(r: Response) -> None:
+    for number, fragment in enumerate(r.fragments()):
+        put(fragment, id=f"id-{number}")
+
+
+def role_of_another(r: Response) -> None:
+    put(r.message, role="tool")
+    put(r.chunks[0]["choices"][0]["delta"], role="tool")
+
+
+def usage_list(r: Response) -> None:
+    r.plain["usage"] = r.counted["usage"] = []
+
+
 Failed = set[tuple[Kind, Layer]]
 CONTRACT = {(Kind.API_CONTRACT, Layer.SERVER)}
 FINISH = {(Kind.FINISH_REASON, Layer.SERVER)}
@@ -267,6 +295,7 @@ CHANGED = {(Kind.CHANGED_CONTENT, Layer.SERVER)}
 CORRUPT = {(Kind.CORRUPT_NAME, Layer.PARSER)}
 LOST = {(Kind.LOST_CALL, Layer.PARSER)}
 ORDER = {(Kind.ANOTHER_ORDER, Layer.PARSER)}
+INVALID = {(Kind.INVALID_ARGUMENTS, Layer.PARSER)}
 CUT = {(Kind.TRUNCATED, Layer.MODEL)}
 ERROR = {(Kind.SERVER_ERROR, Layer.SERVER)}
 
@@ -321,6 +350,19 @@ DEFECTS = (
     Defect(
         "G1", "role missing", words, lambda r: put(r.message, role=...), CONTRACT, set(), "`role`"
     ),
+    Defect("G1", "arguments null", todo, no_arguments, CONTRACT | INVALID, MISMATCH, "are null"),
+    Defect(
+        "G1",
+        "arguments missing",
+        todo,
+        lambda r: no_arguments(r, ...),
+        CONTRACT | INVALID,
+        MISMATCH,
+        "are missing",
+    ),
+    Defect("G1", "two choices", words, two_choices, CONTRACT, CONTRACT, "2 choices"),
+    Defect("G1", "id of call changes", one, other_ids, set(), CONTRACT, "changes from"),
+    Defect("G1", "role tool", words, role_of_another, CONTRACT, CONTRACT, "a delta"),
     # G5: cut off at max_tokens
     Defect("G5", "cut, says tool_calls", cut, says_calls, CUT | FINISH, CUT | FINISH, "60 of 60"),
     Defect("G5", "cut, says stop", cut, says_stop, CUT | FINISH, CUT | FINISH, "not length"),
@@ -350,6 +392,28 @@ DEFECTS = (
         USAGE,
         "999 tokens of an answer",
     ),
+    Defect("G6", "counts as text", one, counts(prompt_tokens="100"), USAGE, USAGE, 'is "100"'),
+    Defect("G6", "a count is true", one, counts(completion_tokens=True), USAGE, USAGE, "is true"),
+    Defect("G6", "a fraction", one, counts(prompt_tokens=100.0), USAGE, USAGE, "is 100.0"),
+    Defect("G6", "no object", one, usage_list, USAGE, USAGE, "not an object"),
+    Defect(
+        "G6",
+        "cached negative",
+        one,
+        counts(prompt_tokens_details={"cached_tokens": -5}),
+        USAGE,
+        USAGE,
+        "-5 tokens",
+    ),
+    Defect(
+        "G6",
+        "an answer of one token",
+        words,
+        counts(completion_tokens=1, total_tokens=101),
+        USAGE,
+        USAGE,
+        "1 tokens for an answer of 3 words",
+    ),
     # G7: what streams say late, otherwise or not at all
     Defect("G7", "usage missing in stream", one, without_usage, set(), USAGE, "asks for usage"),
     Defect("G7", "usage another in stream", one, other_usage_in_stream, set(), USAGE),
@@ -370,6 +434,18 @@ DEFECTS = (
         CHANGED,
         CHANGED,
         "moved into the reasoning",
+    ),
+    Defect("G7", "thought cut short", thoughtful, thinks("The"), CHANGED, CHANGED, "reasoning"),
+    Defect(
+        "G7", "answer twice", words, thinks("Nothing is pending."), CHANGED, CHANGED, "reasoning"
+    ),
+    Defect(
+        "G7",
+        "answer in the thought, too",
+        thoughtful,
+        thinks("The list first. Nothing is pending."),
+        CHANGED,
+        CHANGED,
     ),
     # G8
     Defect("G8", "calls turned round", two, reversed_calls, ORDER, ORDER, "another order"),
@@ -408,6 +484,8 @@ DEFECTS = (
     ),
     Defect("G15", "detail", one, error_event({"detail": "is full"}), ERROR, ERROR, "is full"),
     Defect("G15", "error in choice", words, error_in_choice, ERROR, ERROR, "context is full"),
+    Defect("G15", "ends with an error", words, finish("error"), ERROR, ERROR, "reason is error"),
+    Defect("G15", "aborted", one, finish("abort"), ERROR, ERROR, "reason is abort"),
     # G16
     Defect("G16", "name null", one, name_null, CONTRACT | CORRUPT, CONTRACT | CORRUPT, "no `name`"),
     # G17 with evidence: the model wrote a call, and the response hides it
@@ -489,11 +567,17 @@ STOCK = (
     ("thoughts in the total alone", words, counts(total_tokens=400)),
     ("more behind the end", one, lambda r: setattr(r, "raw_stream", r.stream_bytes() * 2)),
     ("thought left out", thoughtful, thinks(None)),
+    ("two names of the thought, one empty", thoughtful, lambda r: empty_reasoning(r)),
 )
 
 
 def deltas(r: Response) -> list[dict[str, Any]]:
     return [choice for chunk in r.chunks for choice in chunk["choices"]]
+
+
+def empty_reasoning(r: Response) -> None:
+    for place in (r.message, r.chunks[1]["choices"][0]["delta"]):
+        put(place, reasoning_content=place["reasoning"], reasoning="")
 
 
 def known(fragment: dict[str, Any]) -> dict[str, Any]:
@@ -522,6 +606,19 @@ STRICTER = {
     "G1 id empty": "no result can be given back to a call without an id",
     "G1 id blank": "no result can be given back to a call without an id",
     "G1 id the same": "two results would have one id",
+    "G1 arguments null": "the API promises text; pydantic-ai takes it for none",
+    "G1 arguments missing": "the API promises text; pydantic-ai takes it for none",
+    "G1 two choices": "one was asked for, and each library takes another one",
+    "G1 id of call changes": "which id a result has to name is not said",
+    "G1 role tool": "neither library looks at it; what it sends back is no turn of an assistant",
+    "G6 counts as text": "neither library counts; who pays by it does",
+    "G6 a count is true": "neither library counts; who pays by it does",
+    "G6 a fraction": "neither library counts; who pays by it does",
+    "G6 no object": "neither library counts; who pays by it does",
+    "G6 cached negative": "neither library counts; who pays by it does",
+    "G7 thought cut short": "neither oracle is asked for thoughts",
+    "G7 answer twice": "neither oracle is asked for thoughts",
+    "G7 answer in the thought, too": "neither oracle is asked for thoughts",
     "G6 total is no sum": "neither library adds up; who pays by it does",
     "G7 finish before text": "who stops reading at a finish reason loses the text",
     "G7 thought lost in stream": "neither oracle is asked for thoughts",
