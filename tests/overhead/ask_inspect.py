@@ -46,7 +46,7 @@ def right_call():
 def main(url: str, count: int) -> None:
     samples = [Sample(input=question(n)[0], target=str(n), id=f"town-{n}") for n in range(count)]
     config = GenerateConfig(max_connections=IN_FLIGHT, max_tokens=256, temperature=0.0)
-    model = get_model("openai/instant", base_url=url, api_key="none", config=config)
+    model = get_model("openai-api/local/instant", base_url=url, api_key="none", config=config)
     task = Task(dataset=MemoryDataset(samples), solver=offer_tools(), scorer=right_call())
     (log,) = eval(task, model=model, max_samples=IN_FLIGHT, display="none", log_dir="logs")
     print(f"{round(log.results.scores[0].metrics['accuracy'].value * count)} right")

@@ -1,7 +1,7 @@
 """`make bench-overhead`: what a harness costs, against a server that answers at once.
 
 The same questions, tools and checks go through evals, a bare openai client, pydantic-evals,
-inspect-ai, deepeval and promptfoo, one after another in each round, at several numbers of
+deepeval and inspect-ai, one after another in each round, at several numbers of
 questions. The server is a process of its own and counts what it is asked. Each harness has an
 environment of its own below `build/overhead/`, made once, and for this alone. CPU seconds are
 those of the harness's process, and of all that it started and waited for; the peak is that of its
@@ -23,14 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from questions import IN_FLIGHT, OPENAI_TOOLS, build_project, question
+from questions import build_project
 
 HERE = Path(__file__).parent
 _SILENT = {
     "DEEPEVAL_TELEMETRY_OPT_OUT": "1",
-    "PROMPTFOO_DISABLE_TELEMETRY": "1",
-    "PROMPTFOO_DISABLE_UPDATE": "1",
-    "PROMPTFOO_SELF_HOSTED": "1",
     "OPENAI_API_KEY": "none",
     "OPENBLAS_NUM_THREADS": "1",
 }
@@ -38,7 +35,7 @@ _SILENT = {
 
 @dataclass(frozen=True)
 class Harness:
-    """One way to ask: its packages, by pip or npm, and the command that asks N questions at a URL.
+    """One way to ask: its packages, and the command that asks N questions at a URL.
 
     The command runs in an empty folder; `prepare` puts there what it needs.
     """
@@ -47,19 +44,17 @@ class Harness:
     packages: tuple[str, ...]
     command: Callable[[Path, str, int], list[str]]
     prepare: Callable[[Path, str, int], None] = lambda folder, url, count: None
-    npm: bool = False
 
     def install(self, below: Path) -> Path:
         """Its environment in the folder `below`; made if it is not there."""
         place = below / self.name
         if self.packages and not (place / ".ready").exists():
             shutil.rmtree(place, ignore_errors=True)
-            if self.npm:
-                run = ["npm", "install", "--prefix", str(place), "--no-audit", "--no-fund"]
-            else:
-                subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-                run = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-            subprocess.run([*run, *self.packages], check=True)
+            uv = str(Path(sys.executable).with_name("uv"))
+            subprocess.run([uv, "venv", "--quiet", str(place)], check=True)
+            python = ["--python", str(place / "bin" / "python"), "--compile-bytecode"]
+            install = [uv, "pip", "install", "--quiet", *python, *self.packages]
+            subprocess.run(install, check=True)
             (place / ".ready").touch()
         return place
 
@@ -87,39 +82,12 @@ def _ours(place: Path, url: str, count: int) -> list[str]:
     return [sys.executable, "-m", "evals", "run", "--attach", url]
 
 
-def _promptfoo(place: Path, url: str, count: int) -> list[str]:
-    entry = json.loads((place / "node_modules" / "promptfoo" / "package.json").read_text())["bin"]
-    script = place / "node_modules" / "promptfoo" / entry["promptfoo"]
-    settings = ["--no-cache", "--no-progress-bar", "--no-table", "-j", str(IN_FLIGHT)]
-    return ["node", str(script), "eval", "-c", "suite.json", "-o", "out.html", *settings]
-
-
-def _promptfoo_suite(folder: Path, url: str, count: int) -> None:
-    settings = {"apiBaseUrl": url, "apiKey": "none", "temperature": 0, "max_tokens": 256}
-    provider = {"id": "openai:chat:instant", "config": {**settings, "tools": OPENAI_TOOLS}}
-    call = "{const c = output[0].function; return c.name === 'get_weather' && JSON.stringify("
-    check = call + "JSON.parse(c.arguments)) === context.vars.expected}"
-    tests = []
-    for number in range(count):
-        text, expected = question(number)
-        wanted = json.dumps(expected, separators=(",", ":"))
-        tests.append({"vars": {"question": text, "expected": wanted}})
-    suite = {
-        "prompts": ["{{question}}"],
-        "providers": [provider],
-        "defaultTest": {"assert": [{"type": "javascript", "value": check}]},
-        "tests": tests,
-    }
-    (folder / "suite.json").write_text(json.dumps(suite))
-
-
 HARNESSES = (
     Harness("evals", (), _ours, lambda folder, url, count: build_project(folder, count)),
     Harness("openai", ("openai",), _script("ask_openai.py")),
     Harness("pydantic-evals", ("pydantic-evals", "openai"), _script("ask_pydantic_evals.py")),
     Harness("deepeval", ("deepeval", "openai"), _script("ask_deepeval.py")),
     Harness("inspect-ai", ("inspect-ai", "openai"), _script("ask_inspect.py")),
-    Harness("promptfoo", ("promptfoo",), _promptfoo, _promptfoo_suite, npm=True),
 )
 
 
@@ -155,10 +123,12 @@ def measure(harness: Harness, place: Path, url: str, count: int, folder: Path) -
     output = folder / "output.txt"
     began = time.monotonic()
     with output.open("w") as file:
-        environment = {**os.environ, **_SILENT, "PROMPTFOO_CONFIG_DIR": str(folder / "promptfoo")}
-        command = harness.command(place, url, count)
         process = subprocess.Popen(
-            command, cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=environment
+            harness.command(place, url, count),
+            cwd=folder,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **_SILENT},
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
