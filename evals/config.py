@@ -355,7 +355,10 @@ def replay_targets() -> dict[str, Target]:
     templates = [format_.template for format_ in replayed_formats() if format_.template]
     return {_replay_name(name): Target(model="replay", template=name) for name in templates} | {
         _replay_name(name, engine): Target(
-            model="replay", template=name, engine=engine.name, arguments=list(arguments)
+            model="replay",
+            template=name,
+            engine=engine.name,
+            arguments=[*arguments, *engine.for_replays],
         )
         for engine in ENGINES
         for name, arguments in engine.replays.items()

@@ -7,14 +7,10 @@ from evals.engines.evidence import LOGPROBS, TOKEN_IDS, VERBOSE
 from evals.errors import ConfigError, unknown_name
 from evals.request import MODEL
 
-_ONE_THREAD = ("--threads", "1")
-"""Of a model of 5 MB: more threads wait for each other longer than they compute."""
 _TORCH = "torch==2.13.0"
 _MLX_CPU = "mlx[cpu]; sys_platform == 'linux'"
 """Without it mlx finds no library of its own on Linux."""
 _SERVED = ("--served-model-name", MODEL)
-_LITTLE_MEMORY = ("--gpu-memory-utilization", "0.3")
-"""vLLM takes 0.92 of the machine's memory otherwise, and ends where less is free."""
 _PARSER = ("--tool-call-parser",)
 _SERVE = ("--host", "{host}", "--port", "{port}")
 
@@ -50,7 +46,8 @@ LLAMA_CPP = Engine(
     module="xllamacpp",
     install="pip install 'toolcall-evals[llama-cpp]'",
     pins=("xllamacpp==2026.10.11549",),
-    replays={"qwen3-coder": _ONE_THREAD, "hermes": _ONE_THREAD},
+    replays={"qwen3-coder": (), "hermes": ()},
+    for_replays=("--threads", "1"),  # more wait for each other longer than they compute
     evidence=VERBOSE,
     renders="llama_cpp",
     owners=("llamacpp",),
@@ -77,9 +74,10 @@ VLLM = Engine(
     unwanted=("torchvision", "torchaudio", "torchcodec"),
     boot_seconds=900.0,
     replays={
-        "qwen3-coder": (*_PARSER, "qwen3_coder", *_LITTLE_MEMORY),
-        "hermes": (*_PARSER, "hermes", *_LITTLE_MEMORY),
+        "qwen3-coder": (*_PARSER, "qwen3_coder"),
+        "hermes": (*_PARSER, "hermes"),
     },
+    for_replays=("--gpu-memory-utilization", "0.3"),  # else 0.92, and it ends where less is free
     evidence=TOKEN_IDS,
     renders="vllm",
     owners=("vllm",),

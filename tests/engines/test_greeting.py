@@ -230,7 +230,7 @@ def test_an_engine_is_recognised_by_who_owns_its_models(
 
 
 def test_engines_have_names_of_their_own_and_say_whether_they_were_run() -> None:
-    assert len({engine.name for engine in ENGINES}) == len(ENGINES) == 11
+    assert len({engine.name for engine in ENGINES}) == len(ENGINES) == 12
     for engine in ENGINES:
         assert bool(engine.seen_version) == (engine.seen != "documentation only"), engine.name
         assert engine.evidence in EVIDENCE
