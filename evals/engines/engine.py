@@ -26,12 +26,13 @@ class Engine:
     `for_replays` are more, for a model of 5 MB alone. `served_name` is what requests call its
     model; None means that `/v1/models` tells. `omit` names what requests must not have.
     `boot_seconds` is the longest wait for its first token; `health_503` says whether its /health
-    answers 503 while it loads, or for ever after it failed to. `renders` says who renders a prompt for a replayed script; `keeps_special` whether special
-    tokens in messages reach the model; `joins_messages` whether those of the user that follow one
-    another become one; `same_prompt` whether a prompt rendered here is the server's, token for
-    token; `ends_streams` whether a stream has `[DONE]` behind its last chunk. `owners` are what its
-    /v1/models says of who owns a model. `seen` says whether the tests run it, or it was run by hand
-    with the copying model, and in which version.
+    answers 503 while it loads, or for ever after it failed to. `renders` says who renders a prompt
+    for a replayed script; `keeps_special` whether special tokens in messages reach the model;
+    `joins_messages` whether those of the user that follow one another become one; `same_prompt`
+    whether a prompt rendered here is the server's, token for token; `ends_streams` whether a stream
+    has `[DONE]` behind its last chunk. `owners` are what its /v1/models says of who owns a model.
+    `seen` says whether the tests run it, or it was run by hand with the copying model, and in which
+    version.
     """
 
     name: str
