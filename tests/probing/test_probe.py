@@ -228,7 +228,7 @@ def test_mlx_lm_in_under_a_minute(tmp_path: Path) -> None:
 
 def test_the_doctor_names_every_engine_and_what_brings_it() -> None:
     found = {finding.name: finding for finding in engine_findings(cache_folder())}
-    assert len(found) == 11
+    assert len(found) == 12
     assert found["mlx_lm"].result == "pass"
     assert "in an environment of its own" in found["sglang"].said
 
