@@ -18,7 +18,6 @@ from typing import Any
 
 from evals import __version__
 from evals.config import Config, Replicas, cache_folder
-from evals.engines import ports
 from evals.engines.memory import PeakMemory
 from evals.errors import ConfigError, EvalsError, ServerError
 from evals.extras import need
@@ -307,7 +306,7 @@ def _cluster(address: str) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == LOCAL:
-            ray.init(include_dashboard=False, _node_ip_address=ports.HOST, address=LOCAL, **quiet)
+            ray.init(address=LOCAL, include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises no kind of its own for it

@@ -56,9 +56,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     made = Cluster(
         initialize_head=True,
-        head_node_args={**SMALL, "include_dashboard": False, "node_ip_address": "127.0.0.1"},
+        head_node_args={**SMALL, "include_dashboard": False},
     )
-    made.add_node(**SMALL, node_ip_address="127.0.0.1")
+    made.add_node(**SMALL)
     yield made
     made.shutdown()
 
