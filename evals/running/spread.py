@@ -34,6 +34,8 @@ from evals.running.runner import Group, Keep
 
 LOCAL = "local"
 """In place of an address: a cluster of this machine alone, for as long as the run."""
+_REACHED = 10.0
+"""Seconds in which a cluster's address takes a connection."""
 _FAREWELL = 20.0
 """Seconds in which a replica ends its server and hands over what it has."""
 _LONGEST_LOG = 1_000_000
@@ -303,6 +305,7 @@ def _with_whole_path(config: Config, profile: str) -> Config:
 def _cluster(address: str) -> Iterator[None]:
     import ray
 
+    _check_reachable(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == LOCAL:
@@ -318,6 +321,23 @@ def _cluster(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Make sure that somebody listens at HOST:PORT: Ray itself would try for minutes.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACHED).close()
+    except OSError as error:
+        raise ConfigError(
+            f"--ray {address}: no cluster: {error}; start one with `ray start`"
+        ) from None
 
 
 def _seated(wanted: Replicas, given: tuple[Any, ...], in_flight: int) -> list[_Seat]:
