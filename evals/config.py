@@ -52,6 +52,7 @@ from evals.parsers.names import parser_names
 from evals.replay.build import templates
 from evals.wire.address import read_address
 from evals.wire.bounds import MAX_RESPONSE_BYTES
+from evals.wording import sentence
 
 
 def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
@@ -63,6 +64,12 @@ def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
         return name
 
     return AfterValidator(check)
+
+
+def _each_once(names: list[str]) -> list[str]:
+    if len({*names}) < len(names):
+        raise ValueError(f"each only once, not {names}")
+    return names
 
 
 def _lanes() -> list[str]:
@@ -239,7 +246,9 @@ class Config(_Table):
     of the same names in the file are taken instead.
     """
 
-    lanes: list[LaneName] = ["server", "stream"]
+    lanes: Annotated[list[LaneName], AfterValidator(_each_once)] = Field(
+        default=["server", "stream"], min_length=1
+    )
     """How each case travels."""
     in_flight: int = Field(default=4, ge=1, le=256)
     """Cases asked at a time."""
@@ -388,33 +397,46 @@ def json_schema() -> str:
 
 
 def read_config(folder: Path) -> Config:
-    """The configuration in `folder`: evals.toml if there is one, else pyproject.toml's table.
+    """The configuration in `folder`: that of evals.toml or of pyproject.toml.
 
     Raises:
-        ConfigError: not TOML, or a key or value that is not allowed; all of them in one message.
+        ConfigError: not TOML, both files have one, or a key or value that is not allowed; all of
+            them in one message.
     """
-    path = folder / "evals.toml"
+    path, table = folder / "evals.toml", _read_toml(folder / "evals.toml")
+    if "tool" in table:
+        raise ConfigError(
+            f"{path}: tables have no `tool.evals` before their names here: [targets.default], not "
+            "[tool.evals.targets.default]; that is for pyproject.toml"
+        )
+    project = folder / "pyproject.toml"
+    other = _read_toml(project).get("tool", {}).get("evals")
+    if path.exists() and other is not None:
+        raise ConfigError(f"{path} and [tool.evals] of {project}: keep one of the two")
     if not path.exists():
-        path = folder / "pyproject.toml"
-    if not path.exists():
-        return Config()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-    table = content if path.name == "evals.toml" else content.get("tool", {}).get("evals", {})
+        path, table = project, other or {}
     try:
         return Config.model_validate(table)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {_line(e)}" for e in error.errors())) from error
 
 
+def _read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a file; none where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def _line(error: ErrorDetails) -> str:
-    """One mistake: its key, what is wrong, and the value where the message does not name it."""
+    """One mistake: its key, and what is wrong."""
     place = "".join(f"{part}: " for part in [".".join(map(str, error["loc"]))] if part)
-    if error["type"] == "value_error":  # ours: it says everything
-        return place + error["msg"].removeprefix("Value error, ")
-    return f"{place}{error['msg']} (it is {error['input']!r})"
+    return place + sentence(error, error["loc"], Config)
 
 
 def cache_folder() -> Path:

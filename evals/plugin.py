@@ -17,8 +17,8 @@ from evals.collecting import reporting, selection, workers
 from evals.collecting.ending import Ending
 from evals.collecting.items import CaseFileNode, CaseItem
 from evals.collecting.progress import Progress
-from evals.collecting.project import find_project
-from evals.collecting.state import FINISHED, PROJECT, SESSION
+from evals.collecting.project import find_project, unasked_lines
+from evals.collecting.state import COLLECTED, FINISHED, PROJECT, SESSION
 from evals.errors import EvalsError, cannot_write
 from evals.running.session import Session, open_session
 
@@ -130,11 +130,28 @@ def _report_to_allure(config: pytest.Config, session: Session) -> None:
         shutil.rmtree(results, ignore_errors=True)
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """That `pytest` alone asks no case, where `testpaths` leaves the case folders out."""
+    return [] if SESSION in config.stash else unasked_lines(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_ignore_collect(
+    collection_path: Path, config: pytest.Config
+) -> Generator[None, bool | None, bool | None]:
+    """A category may be called `build` or `dist`, which pytest passes over by itself."""
+    ignored = yield
+    if ignored and PROJECT in config.stash and selection.is_kept(config, collection_path):
+        return False
+    return ignored
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """A YAML file in a case folder that is not one of tools."""
     project = parent.config.stash.get(PROJECT, None)
     if project is None or not project.has_case_file(file_path):
         return None
+    parent.config.stash.setdefault(COLLECTED, set()).add(file_path.resolve())
     return CaseFileNode.from_parent(parent, path=file_path)
 
 
@@ -153,7 +170,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """What `evals validate` notes of the cases that are asked."""
-    return selection.notes_of(items) if SESSION in config.stash else []
+    if SESSION not in config.stash:
+        return []
+    return [*selection.notes_of(items), *selection.passed_over_notes(config)]
 
 
 @pytest.hookimpl(tryfirst=True)

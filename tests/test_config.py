@@ -37,7 +37,23 @@ from evals.running.options import implied_by_all, profile_names
             '[targets.mine]\n[profiles.p]\ntarget = "mien"',
             "profiles.p.target: unknown target 'mien', did you mean 'mine'? (choose from mine",
         ),
-        ("in_flight = 999", "in_flight: Input should be less than or equal to 256 (it is 999)"),
+        ("in_flight = 999", "in_flight: it must be at most 256, not 999"),
+        ("lane = ['server']", "lane: unknown key; did you mean lanes? allowed here: lanes, "),
+        (
+            "[targets.t]\nurls = 'x'",
+            "targets.t.urls: unknown key; did you mean url? allowed here: ",
+        ),
+        ("[gates.default]\ncase = 95", "gates.default.case: it must be at most 1.0, not 95"),
+        ("cases = 'cases'", "cases: it must be a list, such as [a, b], not 'cases'"),
+        ("cases = []", "cases: it must not be empty"),
+        ("lanes = []", "lanes: it must not be empty"),
+        ("lanes = ['server', 'server']", "lanes: each only once, not ['server', 'server']"),
+        ("timeout = '60s'", "timeout: it must be a number, not '60s'"),
+        ("[tool.evals]\nlanes = ['server']", "tables have no `tool.evals` before their names here"),
+        (
+            "[targets.t]\nurl = 'http://127.0.0.1:8080/v1/chat/completions'",
+            "targets.t.url: leave out '/chat/completions', which each request adds; it looks like ",
+        ),
     ],
 )
 def test_a_name_that_is_none_is_told_when_the_file_is_read(
@@ -47,6 +63,19 @@ def test_a_name_that_is_none_is_told_when_the_file_is_read(
     with pytest.raises(ConfigError) as refused:
         read_config(tmp_path)
     assert str(refused.value).startswith(f"{tmp_path / 'evals.toml'}: {said}")
+
+
+def test_a_file_of_another_editor_is_read(tmp_path: Path) -> None:
+    (tmp_path / "evals.toml").write_bytes(b'\xef\xbb\xbflanes = ["stream"]\n')
+    assert read_config(tmp_path).lanes == ["stream"]
+
+
+def test_two_configurations_in_one_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.evals]\nlanes = ['stream']\n")
+    assert read_config(tmp_path).lanes == ["stream"]
+    (tmp_path / "evals.toml").write_text("in_flight = 2\n")
+    with pytest.raises(ConfigError, match="keep one of the two"):
+        read_config(tmp_path)
 
 
 @pytest.mark.parametrize("template", templates())

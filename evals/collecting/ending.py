@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from evals.collecting.items import CaseItem
+from evals.collecting.reporting import note_failure
 from evals.collecting.state import SESSION, end
 from evals.errors import EvalsError
 
@@ -37,6 +38,14 @@ class Ending:
             return (yield)
         except (EvalsError, OSError) as error:
             end(item.config, error)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note failures of other tests, also of those in workers."""
+        note_failure(self._config, report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note files that cannot be collected."""
+        note_failure(self._config, report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:

@@ -8,12 +8,20 @@ import allure_commons
 import pytest
 from rich.console import Console
 
+from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import ERROR_EXIT, FINISHED, SESSION, change_plan, end, plan_of
+from evals.collecting.state import (
+    ERROR_EXIT,
+    FINISHED,
+    OTHERS_FAILED,
+    SESSION,
+    change_plan,
+    end,
+    plan_of,
+)
 from evals.report.allure.files import fill
 from evals.report.allure.result import allure_test
 from evals.report.text import failure_story, print_summary
-from evals.report.writers import FinishedRun
 from evals.results import Status
 from evals.running.finish import finish
 
@@ -41,6 +49,8 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
         change_plan(config, ended=plan_of(config).ended or why)
+    elif session.shouldfail:  # -x: what is on its way then comes or does not
+        change_plan(config, ended=plan_of(config).ended or str(session.shouldfail))
     results = Path(config.option.allure_report_dir)
     try:
         finished = finish(config.stash[SESSION], plan_of(config), results, at_once=interrupted)
@@ -52,14 +62,16 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     ):
         print_run(terminal, config)  # of a run that ended early pytest itself prints no summary
     if finished.summary.run.whole:
-        passed = _passed(finished, session.testsfailed)
+        passed = finished.summary.gate.passed and not config.stash.get(OTHERS_FAILED, False)
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
+    elif exitstatus == pytest.ExitCode.OK and not finished.summary.passed:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _passed(finished: FinishedRun, testsfailed: int) -> bool:
-    """Other tests may have failed beside the cases: those the gate does not forgive."""
-    failed = sum(record.status in (Status.FAIL, Status.ERROR) for record in finished.records)
-    return finished.summary.gate.passed and testsfailed <= failed
+def note_failure(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Note a failure that is no answer's: the gate forgives those of cases alone."""
+    if report.failed and (report.when != "call" or not workers.is_question(report.nodeid)):
+        config.stash[OTHERS_FAILED] = True
 
 
 def print_mistakes(terminal: pytest.TerminalReporter) -> None:

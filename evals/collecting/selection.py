@@ -1,15 +1,21 @@
 """Which of the collected items are asked, in what order, and whether they are the whole suite."""
 
+import os
 from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import PROJECT, SESSION, change_plan, plan_of
+from evals.collecting.state import COLLECTED, PROJECT, SESSION, change_plan, plan_of
 from evals.errors import CaseFileError
-from evals.loading.casefile import check_unique
-from evals.loading.tools import notes
+from evals.escaping import one_line
+from evals.loading.casefile import check_unique, find_case_files
+from evals.loading.tools import is_left_out, notes
+from evals.running.places import is_case_place
 from evals.running.questions import share
 from evals.running.session import Session
 
@@ -38,7 +44,8 @@ def note_wanted(config: pytest.Config, session: pytest.Session) -> None:
         wanted == plan_of(config).collected
         and not session.testsfailed  # a file that could not be collected
         and config.stash[PROJECT].named_whole
-        and not any(config.getoption(name, None) for name in _UNCOLLECTED)
+        and not _leaves_out(config)
+        and not _passed_over(config)
     )
     change_plan(config, wanted=wanted, whole=whole)
 
@@ -47,6 +54,46 @@ def notes_of(items: list[pytest.Item]) -> list[str]:
     """What is no mistake of these cases and yet worth knowing, a line each."""
     cases = {item.question.case.node: item.question.case for item in _case_items(items)}
     return [f"note: {note}" for note in notes(list(cases.values()))]
+
+
+def is_kept(config: pytest.Config, folder: Path) -> bool:
+    """Whether a folder has cases and is passed over only by pytest's own `norecursedirs`."""
+    return (
+        not _leaves_out(config)
+        and "norecursedirs" not in config.inicfg
+        and any(fnmatch(folder.name, name) for name in config.getini("norecursedirs"))
+        and not is_left_out(folder.name)
+        and is_case_place(folder, config.stash[PROJECT].folders)
+        and folder.is_dir()
+    )
+
+
+def passed_over_notes(config: pytest.Config) -> list[str]:
+    """That case files are not asked which the settings of the project hide from pytest."""
+    if not (names := _passed_over(config)):
+        return []
+    shown = ", ".join(one_line(name) for name in names[:5]) + (", …" if names[5:] else "")
+    return [
+        f"note: {len(names)} case file(s) not asked: {shown}; pytest passes them over "
+        "(norecursedirs, collect_ignore): without them this is a part of the suite"
+    ]
+
+
+def _leaves_out(config: pytest.Config) -> bool:
+    return any(config.getoption(name, None) for name in _UNCOLLECTED)
+
+
+def _passed_over(config: pytest.Config) -> list[str]:
+    """The case files of a whole suite that pytest did not come to, sorted."""
+    project = config.stash[PROJECT]
+    if _leaves_out(config) or not project.named_whole or workers.is_controller(config):
+        return []
+    try:
+        files = find_case_files(project.folders)
+    except CaseFileError:  # a folder without any: pytest says so
+        return []
+    seen = config.stash.get(COLLECTED, set())
+    return [os.path.relpath(file, project.root) for file in files if file.resolve() not in seen]
 
 
 def _refuse_duplicates(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """What the hooks of one pytest process keep for one another, as values in pytest's stash."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -14,7 +15,10 @@ from evals.running.session import Session
 PROJECT = pytest.StashKey[Project]()
 SESSION = pytest.StashKey[Session]()
 """Both only where cases are among pytest's arguments."""
+COLLECTED = pytest.StashKey[set[Path]]()
+"""The case files that pytest came to."""
 PLAN = pytest.StashKey[Plan]()
+OTHERS_FAILED = pytest.StashKey[bool]()
 FINISHED = pytest.StashKey[FinishedRun]()
 ERROR_EXIT = 3
 

@@ -98,7 +98,7 @@ def hear_collection(node: Any, ids: Iterable[str]) -> None:
     if plan_of(node.config).wanted:
         return
     root, project = node.config.rootpath, node.config.stash[PROJECT].root
-    asked = (nodeid.partition("::") for nodeid in ids if _is_question(nodeid))
+    asked = (nodeid.partition("::") for nodeid in ids if is_question(nodeid))
     wanted = (f"{os.path.relpath(root / path, project)}::{name}" for path, _, name in asked)
     change_plan(node.config, wanted=frozenset(wanted))
 
@@ -134,15 +134,16 @@ def _deal(nodeids: Iterable[str], count: int) -> dict[str, int]:
 
 def _group(nodeid: str) -> str:
     """What one worker does as a whole: all lanes of a case, or a file of other tests."""
-    if not _is_question(nodeid):
+    if not is_question(nodeid):
         return nodeid.partition("::")[0]
     case, _, asked = nodeid.rpartition("[")
     return f"{case}#{asked.rstrip(']').partition('#')[2]}"
 
 
-def _is_question(nodeid: str) -> bool:
+def is_question(nodeid: str) -> bool:
+    """Whether an item's id is that of a question, also before it is collected here."""
     path, _, name = nodeid.partition("::")
-    return PurePath(path).suffix in YAML and "[" in name
+    return PurePath(path).suffix.lower() in YAML and "[" in name
 
 
 def scheduler(config: pytest.Config, log: Any) -> Any:

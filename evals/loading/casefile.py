@@ -19,7 +19,7 @@ from pathlib import Path
 from evals.case import Case
 from evals.errors import CaseFileError
 from evals.loading.reader import KnownNames, Reader, note_id
-from evals.loading.tools import TOOLS_FOLDER, YAML, Shelves, is_yaml
+from evals.loading.tools import TOOLS_FOLDER, YAML, Shelves, is_left_out, is_yaml
 from evals.yaml_text import Document, Problems, read_yaml
 
 __all__ = [
@@ -48,13 +48,19 @@ def find_case_files(places: Iterable[Path]) -> list[Path]:
         inside = [place]
         if place.is_dir():
             yaml = (path for path in place.rglob("*") if is_yaml(path))
-            inside = [path for path in yaml if path.parent.name != TOOLS_FOLDER]
+            inside = [path for path in yaml if _is_looked_at(path.relative_to(place))]
             empty += [] if inside else [place]
         found.update(inside)
     if empty:
         names = ", ".join(map(str, empty))
         raise CaseFileError(f"{names}: no case files in it; a case file ends in .yaml or .yml")
     return sorted(found)
+
+
+def _is_looked_at(path: Path) -> bool:
+    """Whether a YAML file, as seen from a case folder, is one of cases."""
+    above = path.parent
+    return above.name != TOOLS_FOLDER and not any(is_left_out(name) for name in above.parts)
 
 
 def read_cases(files: Iterable[Path], root: Path, names: KnownNames | None = None) -> list[Case]:

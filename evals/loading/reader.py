@@ -16,8 +16,8 @@ from evals.loading.entries import CaseEntry, CaseFile, CaseSettings
 from evals.loading.messages import check_messages
 from evals.loading.templates import check_template, is_template, named_in, render
 from evals.loading.tools import Shelf, Shelves, plain_tool, tools_folder
-from evals.loading.wording import add_validation, meant
 from evals.request import OWN_KEYS
+from evals.wording import add_validation, meant
 from evals.yaml_text import Document, Problems
 
 _MOST_OF_TEMPLATE = 5

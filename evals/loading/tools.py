@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from evals.case import Case, Tool
 from evals.json_text import parse_strict, to_text
-from evals.loading.wording import add_validation
 from evals.schema import leads
+from evals.wording import add_validation
 from evals.yaml_text import Document, Problems, read_yaml, shown_path
 
 TOOLS_FOLDER = "tools"
@@ -29,9 +29,17 @@ _ACCEPTED = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Shelf = dict[str, Tool]
 
 
+_OF_OTHER_TOOLS = ("node_modules", "venv")
+
+
+def is_left_out(folder: str) -> bool:
+    """Whether case files are not looked for in folders of this name, such as `.git`."""
+    return folder.startswith(".") or folder in _OF_OTHER_TOOLS
+
+
 def is_yaml(path: Path) -> bool:
     """Whether its name says that it is a YAML file."""
-    return path.suffix in YAML
+    return path.suffix.lower() in YAML
 
 
 def plain_tool(value: Mapping[str, Any]) -> dict[str, Any]:

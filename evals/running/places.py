@@ -19,9 +19,12 @@ def known_names(config: Config) -> KnownNames:
 
 
 def is_case_place(place: Path, folders: Iterable[Path]) -> bool:
-    """Whether `place` is one of `folders`, or below one of them."""
-    resolved = place.resolve()
-    return any(resolved.is_relative_to(folder.resolve()) for folder in folders)
+    """Whether `place` is one of `folders`, or below one of them, itself or by a link there."""
+    resolved, written = place.resolve(), place.absolute()
+    return any(
+        resolved.is_relative_to(folder.resolve()) or written.is_relative_to(folder.absolute())
+        for folder in folders
+    )
 
 
 def is_case_file(path: Path, folders: Iterable[Path]) -> bool:

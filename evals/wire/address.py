@@ -9,6 +9,7 @@ from evals.errors import ConfigError
 from evals.escaping import excerpt
 
 EXAMPLE = "http://127.0.0.1:8080/v1"
+_ENDPOINTS = ("/chat/completions", "/completions", "/models", "/responses")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def read_address(url: str) -> Address:
             f"a server's URL ends with its path: leave out what begins at {_mark(text)!r}; it "
             f"looks like {EXAMPLE}"
         )
+    for tail in _ENDPOINTS:
+        if parts.path.rstrip("/").endswith(tail):
+            raise ValueError(
+                f"leave out {tail!r}, which each request adds; it looks like {EXAMPLE}"
+            )
     strange = not text.isprintable() or " " in text or port == 0
     if parts.scheme not in ("http", "https") or not host or strange:
         raise ValueError(_not_one(repr(excerpt(url))))

@@ -86,6 +86,39 @@ def test_without_a_gate_of_its_own_a_failed_case_fails_the_run(project, server, 
     assert "1 failed, 2 passed in " in output.splitlines()[-1]
 
 
+TOLERANT = "[gates.default]\ncase = 0.1\n"
+
+
+def test_a_gate_forgives_cases_and_no_other_test(project, server, ask):
+    # The case's own failure is hidden from pytest: it must not stand in for that of the test.
+    server.wrong = ("c2",)
+    (project / "evals.toml").write_text(PROJECT["evals.toml"] + TOLERANT)
+    (project / "test_x.py").write_text("def test_x(): assert False\n")
+    (project / "conftest.py").write_text(
+        "import pytest\n\n\ndef pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n        if 'c2' in item.name:\n"
+        "            item.add_marker(pytest.mark.xfail)\n"
+    )
+    code, output, _ = ask(PYTEST)
+    assert (code, "gate: passed" in output) == (1, True)
+    (project / "test_x.py").unlink()
+    assert ask(PYTEST)[0] == 0
+
+
+def test_a_run_that_ends_at_its_first_failure_does_not_pass(project, server, ask):
+    # Its other answers may have been there already: that must not decide.
+    server.wrong = ("c3",)
+    (project / "evals.toml").write_text(PROJECT["evals.toml"] + TOLERANT)
+    code, output, _ = ask(PYTEST, "-x")
+    assert (code, "the run did not come to its end: stopping after 1" in output) == (1, True)
+
+
+def test_cases_are_asked_without_pytests_plugin_for_functions(project, server, ask):
+    server.wrong = ("c2",)
+    code, _, asked = ask(PYTEST, "-p", "no:python")
+    assert (code, sorted(asked)) == (1, ["c1", "c2", "c3"])
+
+
 def test_a_part_is_not_judged_and_ends_by_its_cases(project, server, ask):
     server.wrong = ("c2",)
     for name, expected in (("c1", 0), ("c2", 1)):

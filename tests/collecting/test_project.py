@@ -21,7 +21,13 @@ def make_project(folder, configuration='lanes = ["server"]\n', **files):
 
 def collected(folder, *arguments):
     """The ids of the items that pytest finds, from the folder of the case file on."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q"]
+    lines = run_in(folder, "-q", *arguments).splitlines()
+    return {line.partition("[")[0].rpartition("/")[2] for line in lines if "::" in line}
+
+
+def run_in(folder, *arguments):
+    """What pytest prints that only collects, in a folder."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only"]
     done = subprocess.run(
         [*command, *map(str, arguments)],
         cwd=folder,
@@ -30,8 +36,7 @@ def collected(folder, *arguments):
         timeout=120,
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
     )
-    lines = done.stdout.splitlines()
-    return {line.partition("[")[0].rpartition("/")[2] for line in lines if "::" in line}
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("above", ["tests", "cases"])
@@ -50,6 +55,50 @@ def test_the_configuration_names_the_folders_of_cases(tmp_path):
         "a.yaml::one",
         "b.yaml::two",
     }
+
+
+def test_a_category_may_have_a_name_that_pytest_passes_over(tmp_path):
+    files = {"one": "cases/build/a.yaml", "two": "cases/dist/b.YAML", "no": "cases/.git/c.yaml"}
+    project = make_project(tmp_path / "mine", **files)
+    assert collected(project, "cases") == {"a.yaml::one", "b.YAML::two"}
+
+
+def test_case_files_that_settings_hide_are_named(tmp_path):
+    project = make_project(tmp_path / "mine", one="cases/a.yaml", two="cases/slow/b.yaml")
+    (project / "pytest.ini").write_text("[pytest]\nnorecursedirs = slow\n")
+    output = run_in(project, "cases")
+    assert "note: 1 case file(s) not asked: cases/slow/b.yaml; pytest passes them over" in output
+
+
+def test_a_link_in_a_case_folder_is_a_case_file(tmp_path):
+    project = make_project(tmp_path / "mine", one="shared/a.yaml", two="cases/b.yaml")
+    (project / "cases" / "a.yaml").symlink_to("../shared/a.yaml")
+    assert collected(project, "cases") == {"a.yaml::one", "b.yaml::two"}
+
+
+def test_the_nearest_of_nested_projects_is_asked_and_several_are_refused(tmp_path):
+    whole = make_project(tmp_path / "mono", one="cases/a.yaml")
+    for name in ("x", "y"):
+        make_project(whole / "packages" / name, **{name: "cases/b.yaml"})
+    assert collected(whole) == {"a.yaml::one"}
+    assert collected(whole, "packages/x") == {"b.yaml::x"}
+    both = run_in(whole, "packages/x", "packages/y")
+    assert both.count("several projects have cases here") == 1
+
+
+def test_a_folder_that_the_configuration_names_and_that_is_not_there_is_told(tmp_path):
+    project = make_project(tmp_path / "mine", 'cases = ["case"]\n', one="cases/a.yaml")
+    said = f"{project / 'case'} is not a folder; the configuration in {project} names it"
+    assert said in run_in(project)
+
+
+def test_testpaths_that_leave_the_cases_out_are_told(tmp_path):
+    project = make_project(tmp_path / "mine", one="cases/a.yaml")
+    (project / "tests").mkdir()
+    (project / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
+    said = "evals: no case is asked: add cases to testpaths"
+    assert said in run_in(project)
+    assert said not in run_in(project, "tests")
 
 
 def test_folders_elsewhere_on_the_command_line_move_no_case(tmp_path):

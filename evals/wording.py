@@ -1,4 +1,4 @@
-"""Mistakes that a model of the case format finds, in words: what is wrong and what is allowed."""
+"""Mistakes that a model of a file's format finds, in words: what is wrong and what is allowed."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -63,7 +63,7 @@ def add_validation(
         if inside in noted or other:  # refused by every branch of a union: one is enough
             continue
         noted.add(inside)
-        problems.add_at(document, (*base, *inside), _sentence(detail, inside, model))
+        problems.add_at(document, (*base, *inside), sentence(detail, inside, model))
 
 
 def _in_document(
@@ -84,7 +84,8 @@ def _is_key(part: str | int) -> bool:
     return isinstance(part, str) and part not in branches and not any(c in part for c in "[(-")
 
 
-def _sentence(detail: Any, place: Sequence[str | int], model: type[BaseModel]) -> str:
+def sentence(detail: Any, place: Sequence[str | int], model: type[BaseModel]) -> str:
+    """A mistake that pydantic found at `place` of a value of `model`, in our words."""
     kind, context = detail["type"], detail.get("ctx") or {}
     if kind == "extra_forbidden":
         return _unknown_key(str(place[-1]) if place else "", place, model)
