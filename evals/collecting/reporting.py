@@ -22,6 +22,7 @@ from evals.collecting.state import (
 from evals.report.allure.files import fill
 from evals.report.allure.result import allure_test
 from evals.report.text import failure_story, print_summary
+from evals.report.writers import FinishedRun
 from evals.results import Status
 from evals.running.finish import finish
 
@@ -62,10 +63,17 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     ):
         print_run(terminal, config)  # of a run that ended early pytest itself prints no summary
     if finished.summary.run.whole:
-        passed = finished.summary.gate.passed and not config.stash.get(OTHERS_FAILED, False)
+        others = config.stash.get(OTHERS_FAILED, False)
+        passed = finished.summary.gate.passed and not others
+        passed = passed and session.testsfailed <= _failed_cases(finished)
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
     elif exitstatus == pytest.ExitCode.OK and not finished.summary.passed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _failed_cases(finished: FinishedRun) -> int:
+    """Items that fail for their answers; one that failed beside these is not forgiven."""
+    return sum(record.status in (Status.FAIL, Status.ERROR) for record in finished.records)
 
 
 def note_failure(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
