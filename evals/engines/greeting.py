@@ -11,7 +11,7 @@ from typing import Any
 
 from evals.engines.dialect import Dialect
 from evals.engines.engine import Engine
-from evals.engines.evidence import NONE
+from evals.engines.evidence import NONE, Evidence
 from evals.engines.server import ONE_TOKEN, exchange, is_completion
 from evals.errors import ServerError
 from evals.escaping import excerpt
@@ -120,7 +120,17 @@ def _plain(url: str, dialect: Dialect, wishes: Wishes, timeout: float) -> tuple[
             dialect = lesser
     _check(url, status, answer, dialect, wishes, timeout)
     _check_model(url, answer, dialect, wishes)
+    if asked and dialect.evidence is not NONE and not _is_evidence(dialect.evidence, answer):
+        told.append(
+            f"{url} takes {asked} and returned no token ids: where it returns none, what is lost "
+            "behind the model cannot be told from a miss"
+        )
     return dialect, told
+
+
+def _is_evidence(evidence: Evidence, answer: bytes) -> bool:
+    completion = json.loads(answer)
+    return evidence.ids(completion) is not None or evidence.text(completion) is not None
 
 
 def _streamed(

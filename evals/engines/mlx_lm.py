@@ -26,6 +26,13 @@ from evals.errors import ServerError
 from evals.escaping import escape_controls
 
 _POLL = 0.1
+_SILENT = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAPID_MLX_TELEMETRY": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""Engines report their use to their makers unless they are told otherwise; what is set stays."""
 
 
 @contextlib.contextmanager
@@ -108,7 +115,7 @@ def _environment(
     cache: Path, environment: Mapping[str, str], *, local: bool, mlx: bool
 ) -> dict[str, str]:
     variables = preload_environment(cache, environment) if mlx else dict(environment)
-    variables["PYTHONUNBUFFERED"] = "1"
+    variables = {**_SILENT, **variables, "PYTHONUNBUFFERED": "1"}
     if local:
         variables["HF_HUB_OFFLINE"] = "1"
         # /v1/models answers with an empty body where the hub's folder does not exist.

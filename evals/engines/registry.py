@@ -170,7 +170,8 @@ RAPID_MLX = Engine(
     notes=(
         "special tokens in messages are broken up by a zero-width space, and prompts have more "
         "tokens than their chat template gives",
-        "usage is reported to its makers unless RAPID_MLX_TELEMETRY=0",
+        "started by itself it reports its use to its makers; RAPID_MLX_TELEMETRY=0, which is set "
+        "here, turns that off",
         "tool_choice required or named needs Metal: 503 elsewhere",
         "logprobs have text and no ids",
     ),

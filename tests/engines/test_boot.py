@@ -311,6 +311,19 @@ def test_a_server_that_dies_is_reported_at_once_with_its_last_lines(
     assert "an earlier boot" not in str(caught.value)
 
 
+def test_an_engine_is_told_not_to_report_its_use_to_its_makers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_NO_USAGE_STATS", "mine")
+    names = ["DO_NOT_TRACK", "RAPID_MLX_TELEMETRY", "VLLM_NO_USAGE_STATS"]
+    code = f"import os; print('told', *(os.environ[name] for name in {names})); raise SystemExit(3)"
+    with (
+        pytest.raises(ServerError, match="told 1 0 mine"),
+        boot(folder, log=tmp_path / "log", cache=tmp_path, launcher=(sys.executable, "-c", code)),
+    ):
+        pass
+
+
 def test_a_launcher_that_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(ServerError, match="cannot start no-such-program"),
