@@ -209,7 +209,8 @@ def _scores(held: Held) -> Scores:
     """Scores without `case`, which needs all verdicts."""
     case, evidence, said = held.case, held.evidence, held.said
     if case.expect.needs_answer:
-        claimed = bool(said.calls) or evidence.response.finish_reason == "tool_calls"
+        announced = held.answer.traits.over_http and evidence.response.finish_reason == "tool_calls"
+        claimed = bool(said.calls) or announced
         attempted = evidence.reading is not None and attempted_call(case, evidence.reading)
         marked = bool(check_markup(case, replace(evidence.response, content=said.text)))
         return Scores(not (claimed or attempted or marked), None, None, False)

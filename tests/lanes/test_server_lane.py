@@ -95,7 +95,6 @@ def test_finish_reason_without_calls_is_kept_as_it_is() -> None:
         (completion({"tool_calls": ["f"]}), 'an entry of `tool_calls` is "f", not an object'),
         (completion({"tool_calls": [call("f", {})]}), "`arguments` is {}, not text"),  # type: ignore[arg-type]
         (completion({"tool_calls": [call(1, "")]}), "`name` is 1, not text"),  # type: ignore[arg-type]
-        (completion({"content": "a"}, usage={"prompt_tokens": True}), "`prompt_tokens` is true"),
     ],
 )
 def test_what_is_no_completion_is_an_error(body: bytes, words: str) -> None:

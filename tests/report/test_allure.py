@@ -233,7 +233,7 @@ HOSTILE = {
     "html": "</script><img src=x onerror=alert(1)><!--",
     "ansi": "\x1b[2J\x1b]0;title\x07\x9b31m red",
     "path": "../../../etc/passwd\x00.html",
-    "markdown": "```\n# title\n[x](javascript:alert(1))\n````",
+    "markdown": "````\n# title\n[x](javascript:alert(1))",
     "bidi and line ends": "a\u202eb\u2028c\u0085d\r\ne",
     "half a surrogate pair": "\ud800 and \udfff",
     "placeholders": "{0} %s ${x} {{y}}",

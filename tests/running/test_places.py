@@ -1,7 +1,8 @@
 import pytest
 
 from evals.config import Config
-from evals.loading.casefile import find_case_files
+from evals.errors import CaseFileError
+from evals.loading.casefile import find_case_files, read_cases
 from evals.running.places import case_folders, is_case_file
 
 
@@ -24,11 +25,21 @@ def test_a_case_file_is_yaml_in_a_configured_folder(tmp_path, above, name, is_on
     assert is_case_file(tmp_path / above / name, folders) is is_one
 
 
-def test_a_link_does_not_lead_out_of_the_folder(tmp_path):
-    (tmp_path / "cases").mkdir()
-    (tmp_path / "elsewhere.yaml").touch()
-    (tmp_path / "cases" / "a.yaml").symlink_to(tmp_path / "elsewhere.yaml")
-    assert not is_case_file(tmp_path / "cases" / "a.yaml", case_folders(Config(), tmp_path))
+def test_a_link_is_a_case_file_and_read_only_if_it_stays_in_the_project(tmp_path):
+    project = tmp_path / "project"
+    (project / "cases").mkdir(parents=True)
+    text = "cases: [{id: a, ask: Hi., tools: [], expect: {answer: {}}}]"
+    for file in (project / "shared.yaml", tmp_path / "elsewhere.yaml"):
+        file.write_text(text)
+    inside, outside = project / "cases" / "a.yaml", project / "cases" / "b.yaml"
+    inside.symlink_to(project / "shared.yaml")
+    outside.symlink_to(tmp_path / "elsewhere.yaml")
+    folders = case_folders(Config(), project)
+    assert is_case_file(inside, folders)
+    assert is_case_file(outside, folders)
+    assert [case.id for case in read_cases([inside], project)] == ["a"]
+    with pytest.raises(CaseFileError, match="a link leads out of"):
+        read_cases([outside], project)
 
 
 def test_both_endings_of_yaml_are_found(tmp_path):
