@@ -56,12 +56,18 @@ def notes_of(items: list[pytest.Item]) -> list[str]:
     return [f"note: {note}" for note in notes(list(cases.values()))]
 
 
+_PYTESTS_OWN = {
+    *("*.egg", ".*", "_darcs", "build", "CVS", "dist", "node_modules", "venv", "{arch}"),
+}
+"""What `norecursedirs` is where a project does not set it; pytest does not say which it is."""
+
+
 def is_kept(config: pytest.Config, folder: Path) -> bool:
     """Whether a folder has cases and is passed over only by pytest's own `norecursedirs`."""
     return (
         not _leaves_out(config)
-        and "norecursedirs" not in config.inicfg
-        and any(fnmatch(folder.name, name) for name in config.getini("norecursedirs"))
+        and set(passed := config.getini("norecursedirs")) == _PYTESTS_OWN
+        and any(fnmatch(folder.name, name) for name in passed)
         and not is_left_out(folder.name)
         and is_case_place(folder, config.stash[PROJECT].folders)
         and folder.is_dir()

@@ -63,6 +63,12 @@ def test_a_category_may_have_a_name_that_pytest_passes_over(tmp_path):
     assert collected(project, "cases") == {"a.yaml::one", "b.YAML::two"}
 
 
+def test_a_project_in_which_every_warning_is_an_error_is_asked_as_any_other(tmp_path):
+    project = make_project(tmp_path / "strict", a="cases/a.yaml", b="cases/build/b.yaml")
+    (project / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    assert collected(project) == {"a.yaml::a", "b.yaml::b"}
+
+
 def test_case_files_that_settings_hide_are_named(tmp_path):
     project = make_project(tmp_path / "mine", one="cases/a.yaml", two="cases/slow/b.yaml")
     (project / "pytest.ini").write_text("[pytest]\nnorecursedirs = slow\n")
