@@ -13,6 +13,7 @@ _WANTED = {
     "int_type": "it must be a whole number",
     "int_from_float": "it must be a whole number",
     "float_type": "it must be a number",
+    "finite_number": "it must be a finite number",
     "bool_type": "it must be true or false",
     "dict_type": "it must be a mapping",
     "model_type": "it must be a mapping",

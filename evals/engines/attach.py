@@ -33,13 +33,13 @@ def attach(
     wishes = wishes or Wishes()
     try:
         engine = engine or recognise(base, wishes, timeout)
-        dialect, told = greet(base, engine, wishes, timeout=timeout, stream=stream)
+        greeting = greet(base, engine, wishes, timeout=timeout, stream=stream)
     except ServerError as error:
         advice = "" if "the target" in str(error) or "--" in str(error) else _ADVICE
         raise ServerError(f"cannot attach to {base}: {error}{advice}") from error
-    for text in told:
+    for text in (*greeting.left_out, *greeting.unanswered):
         say(f"server: {text}")
-    return Server(url=base, dialect=dialect, engine=engine.name)
+    return Server(url=base, dialect=greeting.dialect, engine=engine.name)
 
 
 _ADVICE = "; start the server there, or leave out the URL to boot one"

@@ -32,6 +32,17 @@ class Wishes:
     stream_options: bool = True
 
 
+@dataclass(frozen=True)
+class Greeting:
+    """What the first requests told: how the server is asked, and what is worth saying of it."""
+
+    dialect: Dialect
+    left_out: tuple[str, ...] = ()
+    """What it refuses and is asked without, in sentences."""
+    unanswered: tuple[str, ...] = ()
+    """What it takes and does nothing about, in sentences."""
+
+
 def dialect_of(engine: Engine, wishes: Wishes) -> Dialect:
     """How requests are worded as far as it is known before the first one."""
     omit = [] if wishes.stream_options else ["stream_options"]
@@ -48,8 +59,8 @@ def dialect_of(engine: Engine, wishes: Wishes) -> Dialect:
 
 def greet(
     url: str, engine: Engine, wishes: Wishes, *, timeout: float, stream: bool = True
-) -> tuple[Dialect, list[str]]:
-    """How requests to the server at `url` are worded, and what had to be left out, in sentences.
+) -> Greeting:
+    """How requests to the server at `url` are worded, and what had to be left out.
 
     Asks what models there are where the name is not known, then for one token, plain and streamed;
     each that is refused once more without what may have been refused.
@@ -64,11 +75,8 @@ def greet(
     dialect = dialect_of(engine, wishes)
     if not dialect.model:
         dialect = replace(dialect, model=_found_name(url, dialect, wishes, timeout))
-    dialect, told = _plain(url, dialect, wishes, timeout)
-    if stream:
-        dialect, more = _streamed(url, dialect, wishes, timeout)
-        told += more
-    return dialect, told
+    greeting = _plain(url, dialect, wishes, timeout)
+    return _streamed(url, greeting, wishes, timeout) if stream else greeting
 
 
 def listed_models(url: str, dialect: Dialect, timeout: float) -> list[dict[str, Any]] | None:
@@ -104,28 +112,29 @@ def _found_name(url: str, dialect: Dialect, wishes: Wishes, timeout: float) -> s
     )
 
 
-def _plain(url: str, dialect: Dialect, wishes: Wishes, timeout: float) -> tuple[Dialect, list[str]]:
+def _plain(url: str, dialect: Dialect, wishes: Wishes, timeout: float) -> Greeting:
     status, answer = _post(url, dialect, ONE_TOKEN, timeout)
-    told = []
+    left_out: tuple[str, ...] = ()
     asked = ", ".join(dialect.evidence.body)
     if status in (400, 422, 500, 501) and dialect.evidence.body:
         lesser = replace(dialect, evidence=NONE)
         refused = _text(answer, dialect)
         status, answer = _post(url, lesser, ONE_TOKEN, timeout)
         if is_completion(status, answer):
-            told.append(
+            left_out = (
                 f"{url} refuses {asked} ({refused}): asked without, so there is no evidence of "
-                "what the model wrote; logprobs = false in the target asks without at once"
+                "what the model wrote; logprobs = false in the target asks without at once",
             )
             dialect = lesser
     _check(url, status, answer, dialect, wishes, timeout)
     _check_model(url, answer, dialect, wishes)
-    if asked and dialect.evidence is not NONE and not _is_evidence(dialect.evidence, answer):
-        told.append(
+    unanswered: tuple[str, ...] = ()
+    if dialect.evidence is not NONE and not _is_evidence(dialect.evidence, answer):
+        unanswered = (
             f"{url} takes {asked} and returned no token ids: where it returns none, what is lost "
-            "behind the model cannot be told from a miss"
+            "behind the model cannot be told from a miss",
         )
-    return dialect, told
+    return Greeting(dialect, left_out, unanswered)
 
 
 def _is_evidence(evidence: Evidence, answer: bytes) -> bool:
@@ -133,13 +142,12 @@ def _is_evidence(evidence: Evidence, answer: bytes) -> bool:
     return evidence.ids(completion) is not None or evidence.text(completion) is not None
 
 
-def _streamed(
-    url: str, dialect: Dialect, wishes: Wishes, timeout: float
-) -> tuple[Dialect, list[str]]:
+def _streamed(url: str, greeting: Greeting, wishes: Wishes, timeout: float) -> Greeting:
+    dialect = greeting.dialect
     body = {**ONE_TOKEN, "stream": True, "stream_options": {"include_usage": True}}
     status, answer = _post(url, dialect, body, timeout)
     if status == 200 or "stream_options" in dialect.omit:
-        return dialect, []  # what is wrong with a stream that came is the lane's to say
+        return greeting  # what is wrong with a stream that came is the lane's to say
     refused = _text(answer, dialect)
     lesser = dialect.without("stream_options")
     status, answer = _post(url, lesser, body, timeout)
@@ -148,10 +156,11 @@ def _streamed(
             f"{url} answers a streamed request with HTTP {status}: {_text(answer, dialect)}; "
             'leave the lane out: lanes = ["server"], or --lanes server'
         )
-    return lesser, [
+    said = (
         f"{url} refuses stream_options ({refused}): asked without, so streams have no token "
         "counts; stream_options = false in the target asks without at once"
-    ]
+    )
+    return replace(greeting, dialect=lesser, left_out=(*greeting.left_out, said))
 
 
 def _post(url: str, dialect: Dialect, body: Mapping[str, Any], timeout: float) -> tuple[int, bytes]:

@@ -248,7 +248,7 @@ def _ask_in_background(
     def ask() -> None:
         url = f"http://{ports.HOST}:{port}/v1"
         try:
-            outcome.put(greet(url, engine, wishes, timeout=timeout, stream=False)[0])
+            outcome.put(greet(url, engine, wishes, timeout=timeout, stream=False).dialect)
         except ServerError as error:
             outcome.put(error)
 

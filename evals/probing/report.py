@@ -81,12 +81,13 @@ def probe_url(
     wishes = wishes or Wishes()
     base = api_base(url)
     engine = engine or recognise(base, wishes, timeout)
-    dialect, told = greet(base, engine, wishes, timeout=timeout)
+    greeting = greet(base, engine, wishes, timeout=timeout)
+    dialect = greeting.dialect
     server = Server(base, dialect=dialect, engine=engine.name)
     say(f"probing {base}: {engine.title}, model {dialect.model!r}")
     first: Sequence[Finding] = [
         Finding("the server answers", "pass", f"as {engine.name}, model {dialect.model}"),
         Finding("version", "pass", version(server, timeout)),
-        *(Finding("takes what is asked", "fail", text) for text in told),
+        *(Finding("takes what is asked", "fail", text) for text in greeting.left_out),
     ]
     return Probed(server, wishes, api_key_env, (*first, *probe(server, timeout=timeout)))

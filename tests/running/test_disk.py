@@ -21,14 +21,15 @@ from evals.results import append_line, read_records
 from evals.running.folder import RunFolder
 
 CASE = "  - {{id: c{0}, ask: Say {0}., expect: {{answer: {{}}}}}}\n"
-GOOD = respond(completion({"role": "assistant", "content": "Yes. " * 400}))
+USAGE = {"prompt_tokens": 9, "completion_tokens": 800, "total_tokens": 809}
+GOOD = respond(completion({"role": "assistant", "content": "Yes. " * 400}, usage=USAGE))
 PYTEST = (sys.executable, "-m", "pytest", "cases", "-q", "-p", "no:cacheprovider")
 SETTINGS = "[tool.pytest.ini_options]\n[tool.evals]\nlanes = ['server']\nin_flight = 2\n"
 
 
 @pytest.fixture
 def project(tmp_path):
-    cases = "defaults: {tools: [look]}\ncases:\n" + "".join(CASE.format(n) for n in range(20))
+    cases = "defaults: {tools: [look], max_tokens: 900}\ncases:\n" + "".join(CASE.format(n) for n in range(20))
     return write_project(tmp_path, {"cases/a.yaml": cases, "pyproject.toml": SETTINGS})
 
 
