@@ -162,8 +162,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         selection.arrange(config, items)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note whether the whole suite is run; a part of it cannot pass the gate."""
+    """Note whether the whole suite is run, before the notes on it are shown."""
     if SESSION in session.config.stash:
         selection.note_wanted(session.config, session)
 

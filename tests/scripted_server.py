@@ -84,8 +84,10 @@ def serve() -> Iterator[Scripted]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            target.wire.append(self.rfile.read(length))
-            target.bodies.append(json.loads(target.wire[-1]))
+            wire = self.rfile.read(length)
+            target.wire.append(wire)
+            self.body = json.loads(wire)
+            target.bodies.append(self.body)
             target.answer(self)
 
         def log_message(self, *_: object) -> None:

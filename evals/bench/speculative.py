@@ -119,7 +119,7 @@ class _Bench:
             if setting.draft_tokens is None:
                 raise
             return Pass(setting, repeat, 0.0, 0.0, (), hung=f"no first token: {error}")
-        late = next((a for a in answers if a.error and a.seconds >= 0.95 * self.limit), None)
+        late = next(filter(self._is_late, answers), None)
         hung = f"{late.node}: no answer in {self.limit:g} s" if late else None
         return Pass(setting, repeat, round(seconds, 3), round(spent, 3), tuple(answers), hung)
 
@@ -130,12 +130,15 @@ class _Bench:
         answers: list[Asked] = []
         for case in cases:
             answers.append(self._ask(server, setting, case))
-            if answers[-1].error and answers[-1].seconds >= 0.95 * self.limit:
+            if self._is_late(answers[-1]):
                 break  # the next ones would wait behind it
         return answers
 
+    def _is_late(self, answer: Asked) -> bool:
+        return bool(answer.error) and answer.seconds >= 0.95 * self.limit
+
     def _ask(self, server: Server, setting: Setting, case: Case) -> Asked:
-        seen_before = len(read_drafted(self.log))
+        noted_before = self.log.stat().st_size if self.log.exists() else 0
         start = time.perf_counter()
         seen = lane.ask(server, case, timeout=self.limit)
         took = round(time.perf_counter() - start, 4)
@@ -143,7 +146,7 @@ class _Bench:
             return Asked(case.node, took, (), seen.error or "the server gives no token ids")
         accepted = None
         if setting.draft_tokens is not None:
-            *_, drafted = read_drafted(self.log)[seen_before:]
+            *_, drafted = read_drafted(self.log, since=noted_before)
             accepted = acceptance(drafted, setting.draft_tokens, case.max_tokens)
         return Asked(case.node, took, seen.token_ids, accepted=accepted)
 

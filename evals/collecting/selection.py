@@ -37,15 +37,20 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
         _keep_share(config, items, session)
 
 
+_PASSED_OVER = pytest.StashKey[list[str]]()
+"""The case files of a whole suite that pytest did not come to."""
+
+
 def note_wanted(config: pytest.Config, session: pytest.Session) -> None:
     """Note what is asked, and whether it is the whole suite: a part cannot pass the gate."""
     wanted = _keys(session.items)
+    config.stash[_PASSED_OVER] = _passed_over(config)
     whole = (
         wanted == plan_of(config).collected
         and not session.testsfailed  # a file that could not be collected
         and config.stash[PROJECT].named_whole
         and not _leaves_out(config)
-        and not _passed_over(config)
+        and not config.stash[_PASSED_OVER]
     )
     change_plan(config, wanted=wanted, whole=whole)
 
@@ -76,7 +81,7 @@ def is_kept(config: pytest.Config, folder: Path) -> bool:
 
 def passed_over_notes(config: pytest.Config) -> list[str]:
     """That case files are not asked which the settings of the project hide from pytest."""
-    if not (names := _passed_over(config)):
+    if not (names := config.stash[_PASSED_OVER]):
         return []
     shown = ", ".join(one_line(name) for name in names[:5]) + (", …" if names[5:] else "")
     return [

@@ -13,6 +13,14 @@ _MLX_CPU = "mlx[cpu]; sys_platform == 'linux'"
 _SERVED = ("--served-model-name", MODEL)
 _PARSER = ("--tool-call-parser",)
 _SERVE = ("--host", "{host}", "--port", "{port}")
+_VLLM_MLX = (
+    *("vllm-mlx", "serve", "{model}", *_SERVE),
+    *("--continuous-batching", "--enable-auto-tool-choice"),
+)
+_MLX_OPENAI_SERVER = (
+    *("mlx-openai-server", "launch", "--model-path", "{model}", "--model-type", "lm", *_SERVE),
+    *("--no-log-file", "--enable-auto-tool-choice"),
+)
 
 MLX_LM = Engine(
     "mlx_lm",
@@ -179,14 +187,8 @@ RAPID_MLX = Engine(
 VLLM_MLX = Engine(
     "vllm_mlx",
     "vllm-mlx",
-    command=(
-        *("vllm-mlx", "serve", "{model}", *_SERVE),
-        *("--continuous-batching", "--enable-auto-tool-choice"),
-    ),
-    typed=(
-        *("vllm-mlx", "serve", "{model}", *_SERVE, *_SERVED),
-        *("--continuous-batching", "--enable-auto-tool-choice"),
-    ),
+    command=_VLLM_MLX,
+    typed=(*_VLLM_MLX, *_SERVED),
     package="vllm-mlx",
     module="vllm_mlx",
     install="pip install vllm-mlx, in an environment of its own",
@@ -209,14 +211,8 @@ VLLM_MLX = Engine(
 MLX_OPENAI_SERVER = Engine(
     "mlx_openai_server",
     "mlx-openai-server",
-    command=(
-        *("mlx-openai-server", "launch", "--model-path", "{model}", "--model-type", "lm", *_SERVE),
-        *("--no-log-file", "--enable-auto-tool-choice"),
-    ),
-    typed=(
-        *("mlx-openai-server", "launch", "--model-path", "{model}", "--model-type", "lm", *_SERVE),
-        *("--no-log-file", "--enable-auto-tool-choice", *_SERVED),
-    ),
+    command=_MLX_OPENAI_SERVER,
+    typed=(*_MLX_OPENAI_SERVER, *_SERVED),
     package="mlx-openai-server",
     module="app",
     install="pip install mlx-openai-server, in an environment of its own",

@@ -32,8 +32,13 @@ def install(log: Path) -> None:
     server.stream_generate = stream_generate
 
 
-def read_drafted(log: Path) -> list[tuple[bool, ...]]:
-    """For each answer in the log, whether each of its tokens is the draft model's."""
+def read_drafted(log: Path, since: int = 0) -> list[tuple[bool, ...]]:
+    """For each answer in the log, whether each of its tokens is the draft model's.
+
+    `since` is the log's size in bytes before the first answer that is wanted.
+    """
     if not log.exists():
         return []
-    return [tuple(json.loads(line)["from_draft"]) for line in log.read_text().splitlines()]
+    with log.open("rb") as lines:
+        lines.seek(since)
+        return [tuple(json.loads(line)["from_draft"]) for line in lines]

@@ -29,6 +29,10 @@ _MOST_BOOTS, _LONGEST_BOOTS = 3, 120.0
 _WATCH = 1.0
 _NEARLY = 0.95
 _LOG_LINES = 12
+_ONLY_PROBES = (
+    "it gives one token to a request for one, and no answer to a question in {:g} s (if the model "
+    "is only slow: more time with --ask-timeout, or fewer at a time with --in-flight)"
+)
 _ACCESS = re.compile(r'"(GET|POST) \S+ HTTP/[0-9.]+" [0-9]{3}')
 _ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)\b")
 
@@ -60,7 +64,7 @@ class Life:
         self._number = 0
         self._log_start = opened.server.log_position() if opened.server else 0
         self._silent = 0
-        self._hung = False
+        self._hung = self._only_probes = False
         self._suspects: dict[int, list[str]] = {}
         self._over: str | None = None
 
@@ -180,7 +184,7 @@ class Life:
             self._end(f"the server died {MOST_DEATHS + 1} times, the last time it {how}\n{log}")
         self._boot_again(how)
         self._number += 1
-        self._silent = 0
+        self._silent, self._only_probes = 0, False
         self._log_start = server.log_position()
 
     def _boot_again(self, how: str) -> None:
@@ -202,11 +206,14 @@ class Life:
     def _counts_as_hung(self, late: bool) -> bool:
         with self._lock:
             self._silent = self._silent + 1 if late else 0
+            self._only_probes = self._only_probes and late
             # One hang was forgiven: a server that hangs again is not given all of them again.
             return self._silent >= (1 if self._hung else max(2, self._in_flight))
 
     def _judge_hung(self) -> None:
         """Ask for one token; a server that does not even give that is down.
+
+        One that gives it, and again answers none of its questions, is down as well.
 
         Raises:
             ServerError: it is, and is not ours to start again, or has hung before.
@@ -219,7 +226,9 @@ class Life:
                 return
             try:
                 one_token(server.url, self._timeout / 2, server.dialect)
-                self._silent = 0
+                if self._only_probes:
+                    raise ServerError(_ONLY_PROBES.format(self._timeout))
+                self._silent, self._only_probes = 0, True
             except ServerError as error:
                 how = f"hung ({error})"
                 if self._process is None or self._hung:

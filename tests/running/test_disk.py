@@ -29,7 +29,9 @@ SETTINGS = "[tool.pytest.ini_options]\n[tool.evals]\nlanes = ['server']\nin_flig
 
 @pytest.fixture
 def project(tmp_path):
-    cases = "defaults: {tools: [look], max_tokens: 900}\ncases:\n" + "".join(CASE.format(n) for n in range(20))
+    cases = "defaults: {tools: [look], max_tokens: 900}\ncases:\n" + "".join(
+        CASE.format(n) for n in range(20)
+    )
     return write_project(tmp_path, {"cases/a.yaml": cases, "pyproject.toml": SETTINGS})
 
 
