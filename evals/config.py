@@ -34,7 +34,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     ValidationError,
@@ -43,6 +42,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from evals.described import Described
 from evals.engines.engine import Engine
 from evals.engines.registry import ENGINES, engine_named
 from evals.errors import ConfigError, unknown_name
@@ -96,12 +96,11 @@ def _server_url(url: str) -> str:
     return url
 
 
-class _Table(BaseModel):
+class _Table(Described):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         strict=True,
-        use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
 

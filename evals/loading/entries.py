@@ -3,14 +3,15 @@
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from evals.case import Expect, Identifier, KnownDefect, ReplayScript, Tool, ToolChoice
+from evals.described import Described
 from evals.judging import matchers
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class _Entry(Described):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CaseSettings(_Entry):

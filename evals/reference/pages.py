@@ -14,6 +14,7 @@ from evals.case import (
     ReplayScript,
     Tool,
 )
+from evals.described import attribute_docs
 from evals.expect import Alternative
 from evals.formats import registry as formats
 from evals.judging import matchers, matching, registry
@@ -25,7 +26,6 @@ from evals.reference.commands import command_line
 from evals.reference.engines import engines
 from evals.reference.rooms import rooms
 from evals.reference.tables import (
-    attribute_docs,
     doc,
     listed,
     members,

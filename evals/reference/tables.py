@@ -1,16 +1,14 @@
 """Parts of pages: docstrings, tables, and the keys of a model as a table."""
 
-import ast
 import inspect
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
 from evals.case import Case
+from evals.described import attribute_docs
 from evals.json_text import to_text
 
 
@@ -129,24 +127,3 @@ def members(of: type[Enum]) -> list[tuple[str, str]]:
     """An enumeration's values as code, with the docstrings under them."""
     documented = attribute_docs(of)
     return [(f"`{member.value}`", documented[member.name]) for member in of]
-
-
-def attribute_docs(of: type) -> dict[str, str]:
-    """The docstrings under a class's attributes, those of its own base classes included."""
-    found: dict[str, str] = {}
-    for owner in reversed(of.__mro__):
-        if not owner.__module__.startswith("evals."):
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-        assert isinstance(tree, ast.ClassDef)
-        for node, after in pairwise(tree.body):
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
-            for target in targets:
-                if isinstance(target, ast.Name) and (text := _text(after)):
-                    found[target.id] = " ".join(text.split())
-    return found
-
-
-def _text(node: ast.stmt) -> str | None:
-    value = node.value if isinstance(node, ast.Expr) else None
-    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None

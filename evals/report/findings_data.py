@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from evals.described import Described
 from evals.engines.registry import MLX_LM
 from evals.errors import ConfigError, unknown_name
 from evals.report.history import Matrix
@@ -19,10 +20,10 @@ from evals.results import Record, Status
 SCHEMA = 1
 
 
-class Finding(BaseModel):
+class Finding(Described):
     """A text of which an engine makes something else than what it says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     """`file::case`: the file is the section of docs/findings.md."""
@@ -58,10 +59,10 @@ class Finding(BaseModel):
     """The command that repeats it."""
 
 
-class Findings(BaseModel):
+class Findings(Described):
     """The file: every defect of every engine that was asked."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     """1; it grows when a key changes its meaning."""

@@ -10,10 +10,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from evals.report import plots
@@ -24,6 +22,9 @@ from evals.report.pictures import started
 from evals.report.summary import Summary
 from evals.results import Record
 from evals.stored import whole
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE = Path(__file__).with_name("page")
 LARGEST = 9_000_000
@@ -79,7 +80,9 @@ def _tries(most: int) -> Iterator[tuple[int, int]]:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(PAGE),
         autoescape=True,
@@ -130,6 +133,8 @@ def _past(record: Record, history: History) -> dict[str, str]:
 
 def _json(value: Any) -> str:
     """As `tojson` has it in a template: no `<`, `>`, `&` or `'` that could end the script."""
+    from jinja2.utils import htmlsafe_json_dumps
+
     return str(htmlsafe_json_dumps(value, separators=(",", ":")))
 
 
