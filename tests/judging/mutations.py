@@ -8,7 +8,7 @@ behind a faithful server; `HARMLESS` change the bytes and not what is said.
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,19 @@ FRAMES = (
 @functools.cache
 def rights() -> tuple[Right, ...]:
     """Right answers of all cases that are asked as they are, calls in changing formats."""
-    cases = read_cases(find_case_files([ROOT / "cases"]), ROOT)
-    found: list[Right] = []
+    return tuple(rights_of(read_cases(find_case_files([ROOT / "cases"]), ROOT)))
+
+
+def rights_of(cases: Iterable[Case]) -> Iterator[Right]:
+    """Right answers of these cases."""
     for number, case in enumerate(cases):
         if case.tool_choice != "auto":
             continue
         case = case.model_copy(update={"known_defects": (), "profiles": ()})
         if case.expect.needs_answer:
-            found += _right_words(case)
+            yield from _right_words(case)
         elif case.expect.needs_call and case.expect.alternatives and not case.expect.extra:
-            found += _right_calls(case, number)
-    return tuple(found)
+            yield from _right_calls(case, number)
 
 
 def _right_calls(case: Case, number: int) -> Iterator[Right]:
@@ -155,7 +157,8 @@ def changed_values(value: Any) -> Iterator[Any]:
         yield -value - 3
     elif isinstance(value, str):
         yield value + "x"
-        yield from ({value[:-1], value[1:], value.swapcase(), value * 2} - {value})
+        others = (value[:-1], value[1:], value.swapcase(), value * 2)
+        yield from (other for other in dict.fromkeys(others) if other != value)
     elif isinstance(value, list) and value:
         yield value[1:]
         yield [*value, value[-1]]

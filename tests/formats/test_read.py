@@ -1,0 +1,82 @@
+"""What every reader makes of a call that breaks off anywhere, or lacks any one of its signs."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import golden
+import pytest
+from test_stock_parsers import WRITTEN
+from test_variants import FOREIGN
+
+from evals.case import Tool
+from evals.formats.model_text import read_model_text
+from evals.formats.registry import FORMATS, find_format
+
+KEPT = Path(__file__).with_name("read")
+PROPERTIES = {"text": {"type": "string"}, "n": {"type": "integer"}, "items": {"type": "array"}}
+TOOLS = (
+    Tool(name="look"),
+    Tool(name="f", parameters={"type": "object", "properties": PROPERTIES}),
+)
+VALUES = {"text": "a b", "n": 5, "items": ["c"]}
+
+
+def broken(text: str) -> Iterator[tuple[str, str]]:
+    """The text cut after each character, and without each of its signs; what was done, and it."""
+    for end in range(1, len(text) + 1):
+        yield "to", text[:end]
+    for place, sign in enumerate(text):
+        if not sign.isalnum():
+            yield f"without {sign!r}", text[:place] + text[place + 1 :]
+
+
+def told(text: str, tools: tuple[Tool, ...] = TOOLS) -> str:
+    """All that is read of a text, in one line."""
+    found = read_model_text(text, tools)
+    known = {
+        "calls": [[one.call.name, one.call.arguments, one.format] for one in found.read],
+        "broken": [[len(one.text), one.reason, one.cut] for one in found.malformed],
+        "text": len(found.text),
+        "reasoning": found.reasoning,
+        "ambiguous": found.ambiguous,
+        "named": found.named,
+    }
+    return json.dumps({key: value for key, value in known.items() if value}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("parser", WRITTEN)
+def test_a_broken_call(parser):
+    text = f"So: {WRITTEN[parser]('f', VALUES)}"
+    read = [(what, told(one)) for what, one in broken(text)]
+    grouped = (
+        ("; ".join(w for w, _ in same), line) for line, same in groupby(read, lambda r: r[1])
+    )
+    golden.as_kept(
+        KEPT / f"{parser}.txt", [f"{len(w.split('; '))} {w[:40]} {t}" for w, t in grouped]
+    )
+
+
+def test_forms_that_no_parser_reads():
+    texts = [
+        *FOREIGN,
+        *(re.sub(r"\bf\b", "look", raw) for raw in FOREIGN),
+        *map("{} .".format, FOREIGN),
+    ]
+    golden.as_kept(KEPT / "foreign.txt", [f"{raw!r} {told(raw)}" for raw in texts])
+
+
+def test_what_a_format_writes():
+    from evals.observation import Call
+
+    lines = []
+    for one in FORMATS:
+        if write := find_format(one.name).write:
+            text = write(Call("f", json.dumps(VALUES)))
+            lines += [
+                f"{one.name} {text!r} {told(text)}",
+                f"{one.name}, unknown tool {told(text, ())}",
+            ]
+    golden.as_kept(KEPT / "written.txt", lines)
