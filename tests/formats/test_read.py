@@ -24,6 +24,29 @@ TOOLS = (
 VALUES = {"text": "a b", "n": 5, "items": ["c"]}
 
 
+OBJECT = json.dumps(VALUES)
+CALLED = f'{{"name": "f", "arguments": {OBJECT}}}'
+OTHERS = {
+    "longcat-object": f"<longcat_tool_call>{CALLED}</longcat_tool_call>",
+    "python-fence": "```python\n[f(text='a b', n=5)]\n```",
+    "json-fence": f"```json\n{CALLED}\n```",
+    "list": f"[{CALLED}, {CALLED}]",
+    "doubled": "<tool_call>" + WRITTEN["qwen3_coder"]("f", VALUES),
+    "two": f"<tool_call>{CALLED}</tool_call> and <tool_call>{CALLED}</tool_call>",
+    "harmony": f"<|channel|>commentary to=functions.f <|constrain|>json<|message|>{OBJECT}<|call|>",
+    "deepseek": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n"
+    f"{OBJECT}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    "invoke": '<function_calls>\n<invoke name="f">\n<parameter name="text">a b</parameter>\n'
+    "</invoke>\n</function_calls>",
+    "python-tag": "<|python_tag|>f.call(text='a b', n=5)<|eom_id|>",
+    "function-tag": f"<function=f>{OBJECT}</function>",
+    "react": f"Thought: so.\nAction: f\nAction Input: {OBJECT}",
+    "command-r": f'Action:```json\n[{{"tool_name": "f", "parameters": {OBJECT}}}]\n```',
+    "thought": f"<think>If {CALLED} then</think>\n<tool_call>\n{CALLED}\n</tool_call>",
+}
+"""More ways of writing it."""
+
+
 def broken(text: str) -> Iterator[tuple[str, str]]:
     """The text cut after each character, and without each of its signs; what was done, and it."""
     for end in range(1, len(text) + 1):
@@ -38,8 +61,8 @@ def told(text: str, tools: tuple[Tool, ...] = TOOLS) -> str:
     found = read_model_text(text, tools)
     known = {
         "calls": [[one.call.name, one.call.arguments, one.format] for one in found.read],
-        "broken": [[len(one.text), one.reason, one.cut] for one in found.malformed],
-        "text": len(found.text),
+        "broken": [[text.find(one.text), one.reason, one.cut] for one in found.malformed],
+        "text": "all" if found.text == text else len(found.text),
         "reasoning": found.reasoning,
         "ambiguous": found.ambiguous,
         "named": found.named,
@@ -47,16 +70,14 @@ def told(text: str, tools: tuple[Tool, ...] = TOOLS) -> str:
     return json.dumps({key: value for key, value in known.items() if value}, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("parser", WRITTEN)
-def test_a_broken_call(parser):
-    text = f"So: {WRITTEN[parser]('f', VALUES)}"
+@pytest.mark.parametrize("name", [*WRITTEN, *OTHERS])
+def test_a_broken_call(name):
+    text = OTHERS.get(name) or f"So: {WRITTEN[name]('f', VALUES)}"
     read = [(what, told(one)) for what, one in broken(text)]
     grouped = (
         ("; ".join(w for w, _ in same), line) for line, same in groupby(read, lambda r: r[1])
     )
-    golden.as_kept(
-        KEPT / f"{parser}.txt", [f"{len(w.split('; '))} {w[:40]} {t}" for w, t in grouped]
-    )
+    golden.as_kept(KEPT / f"{name}.txt", [f"{len(w.split('; '))} {w[:40]} {t}" for w, t in grouped])
 
 
 def test_forms_that_no_parser_reads():

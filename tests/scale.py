@@ -1,0 +1,106 @@
+"""`make bench-scale RUN=reports/latest`: what reading runs costs as they grow.
+
+The answers of a run are repeated under other names, and `evals rejudge`, `report`, `compare` and
+`merge` are called on 1,000, 10,000 and 100,000 of them. `build/scale/scale.md` gets the CPU time a
+record and the peak memory of each command.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from builders import write_project
+
+from evals.report.summary_file import FINGERPRINT, SUMMARY
+from evals.results import RECORDS
+
+COMMANDS = {
+    "rejudge": ("rejudge", "whole"),
+    "report": ("report", "whole"),
+    "compare": ("compare", "whole", "other"),
+    "merge": ("merge", "one", "two", "-o", "merged"),
+}
+CASE = "defaults: {tools: [look]}\ncases:\n  - {id: a, ask: Say., expect: {answer: {}}}\n"
+
+
+def repeated(lines: Sequence[str], count: int) -> Iterator[str]:
+    """So many records, each of another name."""
+    for number, line in enumerate(islice(cycle(lines), count)):
+        record = json.loads(line)
+        record["case"]["id"] = f"{record['case']['id']}-{number}"
+        yield json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def make(run: Path, folder: Path, lines: Iterable[str], shard: str | None = None) -> None:
+    """A run of these records, with the fingerprint and the summary of `run`."""
+    folder.mkdir(parents=True)
+    with (folder / RECORDS).open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+    shutil.copy(run / FINGERPRINT, folder / FINGERPRINT)
+    summary: dict[str, Any] = json.loads((run / SUMMARY).read_text())
+    if shard:
+        summary["run"]["shard"] = {"part": shard, "suite": "scale"}
+    (folder / SUMMARY).write_text(json.dumps(summary))
+
+
+def cost(project: Path, *command: str) -> tuple[float, float]:
+    """CPU seconds and peak MiB of `evals COMMAND`."""
+    with (project / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "evals", *command], cwd=project, stdout=output, stderr=output
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    told = (project / "output").read_text()
+    if process.returncode not in (0, 1) or "Traceback" in told:
+        raise SystemExit(f"evals {' '.join(command)} ended with {process.returncode}:\n{told}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def rows(run: Path, folder: Path, sizes: Sequence[int]) -> Iterator[str]:
+    """The table, a line after each size."""
+    yield "| records | " + " | ".join(f"{name}, ms CPU a record | peak MiB" for name in COMMANDS)
+    yield "|---" * (1 + 2 * len(COMMANDS)) + "|"
+    lines = (run / RECORDS).read_text(encoding="utf-8").splitlines()
+    for size in sizes:
+        project = folder / str(size)
+        shutil.rmtree(project, ignore_errors=True)
+        write_project(project, {"cases/a.yaml": CASE, "evals.toml": ""})
+        for name in ("whole", "other"):
+            make(run, project / name, repeated(lines, size))
+        halves = list(repeated(lines, size))
+        for name, shard, half in (("one", "1/2", halves[::2]), ("two", "2/2", halves[1::2])):
+            make(run, project / name, half, shard)
+        del halves
+        cells = [f"{size:,}"]
+        for command in COMMANDS.values():
+            seconds, peak = cost(project, *command)
+            cells += [f"{1000 * seconds / size:.2f}", f"{peak:.0f}"]
+            print(command[0], size, *cells[-2:], flush=True)
+        shutil.rmtree(project)
+        yield f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--sizes", default="1000,10000,100000")
+    options = parser.parse_args()
+    folder = Path("build/scale").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "scale.md").open("w") as file:
+        for row in rows(options.run.resolve(), folder, [int(n) for n in options.sizes.split(",")]):
+            print(row, flush=True)
+            file.write(f"{row}\n")
+            file.flush()
+
+
+if __name__ == "__main__":
+    main()
