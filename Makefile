@@ -43,7 +43,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/running/test_spread.py tests/engines/test_two_ranks.py tests/bench/test_speculative.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
-	engines bench-formats bench-latency bench-overhead bench-speculative bench-sweep mutants coverage clean
+	engines bench-formats bench-latency bench-overhead bench-scale bench-speculative bench-sweep mutants coverage clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -133,6 +133,9 @@ bench-latency: $(READY) ## TTFT, ITL, E2EL and more by lane and questions in fli
 
 bench-overhead: $(READY) ## what a run costs beside other harnesses, which it installs for itself; ARGS='--sizes 20,200,2000'
 	$(BIN)/python tests/overhead/measure.py $(ARGS)
+
+bench-scale: $(READY) ## what rejudge, report, compare and merge cost as runs grow; RUN=reports/latest, ARGS='--sizes 1000,10000'
+	PYTHONPATH=tests $(BIN)/python tests/scale.py $(or $(RUN),reports/latest) $(ARGS)
 
 bench-speculative: $(READY) ## speculative decoding: ratio, acceptance, the same answers; ARGS='--draft PATH'
 	$(BIN)/evals bench speculative $(ARGS)

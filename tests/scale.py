@@ -64,10 +64,11 @@ def cost(project: Path, *command: str) -> tuple[float, float]:
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def rows(run: Path, folder: Path, sizes: Sequence[int]) -> Iterator[str]:
+def rows(run: Path, folder: Path, sizes: Sequence[int], commands: Sequence[str]) -> Iterator[str]:
     """The table, a line after each size."""
-    yield "| records | " + " | ".join(f"{name}, ms CPU a record | peak MiB" for name in COMMANDS)
-    yield "|---" * (1 + 2 * len(COMMANDS)) + "|"
+    heads = [f"{name}, ms CPU a record | peak MiB" for name in commands]
+    yield f"| records | {' | '.join(heads)} |"
+    yield "|---" * (1 + 2 * len(commands)) + "|"
     lines = (run / RECORDS).read_text(encoding="utf-8").splitlines()
     for size in sizes:
         project = folder / str(size)
@@ -80,10 +81,10 @@ def rows(run: Path, folder: Path, sizes: Sequence[int]) -> Iterator[str]:
             make(run, project / name, half, shard)
         del halves
         cells = [f"{size:,}"]
-        for command in COMMANDS.values():
-            seconds, peak = cost(project, *command)
+        for command in commands:
+            seconds, peak = cost(project, *COMMANDS[command])
             cells += [f"{1000 * seconds / size:.2f}", f"{peak:.0f}"]
-            print(command[0], size, *cells[-2:], flush=True)
+            print(command, size, *cells[-2:], flush=True)
         shutil.rmtree(project)
         yield f"| {' | '.join(cells)} |"
 
@@ -92,11 +93,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--sizes", default="1000,10000,100000")
+    parser.add_argument("--commands", default=",".join(COMMANDS))
+    parser.add_argument("--to", type=Path, default=Path("build/scale"))
     options = parser.parse_args()
-    folder = Path("build/scale").resolve()
+    sizes = [int(size) for size in options.sizes.split(",")]
+    folder = options.to.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "scale.md").open("w") as file:
-        for row in rows(options.run.resolve(), folder, [int(n) for n in options.sizes.split(",")]):
+        for row in rows(options.run.resolve(), folder, sizes, options.commands.split(",")):
             print(row, flush=True)
             file.write(f"{row}\n")
             file.flush()
