@@ -76,10 +76,9 @@ def rows(run: Path, folder: Path, sizes: Sequence[int], commands: Sequence[str])
         write_project(project, {"cases/a.yaml": CASE, "evals.toml": ""})
         for name in ("whole", "other"):
             make(run, project / name, repeated(lines, size))
-        halves = list(repeated(lines, size))
-        for name, shard, half in (("one", "1/2", halves[::2]), ("two", "2/2", halves[1::2])):
-            make(run, project / name, half, shard)
-        del halves
+        for number, name in enumerate(("one", "two")):
+            half = islice(repeated(lines, size), number, None, 2)
+            make(run, project / name, half, f"{number + 1}/2")
         cells = [f"{size:,}"]
         for command in commands:
             seconds, peak = cost(project, *COMMANDS[command])
