@@ -157,6 +157,45 @@ def test_rates_and_gates():
     golden.as_kept(KEPT / "rates.jsonl", lines)
 
 
+NOTHING = {"type": "object", "properties": {}}
+TOOL = (Tool(name="f", parameters=NOTHING),)
+XML = "<tool_call>\n<function=f>\n</function>\n</tool_call>"
+CALL = Call("f", "{}", id="1")
+WANTS = {"call": {"name": "f"}}
+RARE: tuple[tuple[dict[str, Any], dict[str, Any], dict[str, Any]], ...] = (
+    ({"tools": ()}, {"calls": (CALL,)}, {}),
+    ({"expect": WANTS}, {"calls": (Call("f", "[1]", id="1"),)}, {}),
+    ({"expect": WANTS}, {"calls": (Call("f", "5", id="1"),), "raw_text": XML}, {}),
+    ({"expect": WANTS}, {"calls": (), "raw_text": XML}, {"call_format": "glm"}),
+    ({"expect": WANTS}, {"calls": (), "content": XML, "raw_text": XML}, {"call_format": "mistral"}),
+    ({"expect": WANTS}, {"calls": (), "finish_reason": "tool_calls", "raw_text": None}, {}),
+    ({"expect": WANTS}, {"calls": (CALL,), "finish_reason": "stop", "raw_text": XML}, {}),
+    ({"expect": WANTS}, {"calls": (Call("", "{}", id="1"),), "raw_text": None}, {}),
+    ({"response_format": {"type": "json_object"}}, {"content": "no"}, {}),
+    ({"response_format": {"type": "json_object"}}, {"calls": (CALL,), "content": "no"}, {}),
+    ({"stop": ("b",)}, {"content": "a b c", "raw_text": "a b c"}, {}),
+    ({"tool_choice": "none"}, {"calls": (CALL,), "raw_text": XML}, {}),
+    ({"parallel_tool_calls": False, "expect": WANTS}, {"calls": (CALL, CALL)}, {}),
+)
+
+
+def test_rare_answers():
+    lines = []
+    for asked, came, how in RARE:
+        values = {"tools": TOOL, **{key: v for key, v in asked.items() if key != "expect"}}
+        case = builders.case(asked.get("expect"), **values)
+        finish = "tool_calls" if came.get("calls") else "stop"
+        seen = builders.observation(**{"finish_reason": finish, "raw_text": None, **came})
+        found = builders.judge(case, seen, **how)
+        said = [
+            [v.check, v.reason, v.kind, v.layer, [list(asdict(d).values()) for d in v.differences]]
+            for v in found.verdicts
+            if v.reason
+        ]
+        lines.append(line(found.status, said))
+    golden.as_kept(KEPT / "rare.jsonl", lines)
+
+
 def test_a_response_without_anything():
     seen = Observation("server", status=200)
     found = builders.judge(builders.case({"answer": {}}), seen)
