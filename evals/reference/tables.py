@@ -44,7 +44,6 @@ def model_keys(
 ) -> Iterator[str]:
     """A section with a table of the model's keys; `defaults` are for keys that have none there."""
     schema = model.model_json_schema()
-    documented = attribute_docs(model)
     yield f"\n## {model.__name__}\n"
     yield f"{doc(model)}\n"
     rows = [
@@ -52,7 +51,7 @@ def model_keys(
             f"`{name}`",
             _type(field),
             _default(field, name in schema.get("required", ()), (defaults or {}).get(name)),
-            field.get("description", documented.get(name, "")),
+            field.get("description", ""),
         )
         for name, field in schema["properties"].items()
         if name not in set(leave)

@@ -13,7 +13,8 @@ from test_variants import FOREIGN
 
 from evals.case import Tool
 from evals.formats.model_text import read_model_text
-from evals.formats.registry import FORMATS, find_format
+from evals.formats.registry import FORMATS
+from evals.observation import Call
 
 KEPT = Path(__file__).with_name("read")
 PROPERTIES = {"text": {"type": "string"}, "n": {"type": "integer"}, "items": {"type": "array"}}
@@ -90,11 +91,9 @@ def test_forms_that_no_parser_reads():
 
 
 def test_what_a_format_writes():
-    from evals.observation import Call
-
     lines = []
     for one in FORMATS:
-        if write := find_format(one.name).write:
+        if write := one.write:
             text = write(Call("f", json.dumps(VALUES)))
             lines += [
                 f"{one.name} {text!r} {told(text)}",
