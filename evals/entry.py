@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from evals.garbage import no_garbage
 from evals.root import CASES_INI, configured_root
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def pytest_load_initial_conftests(
     yield
     starts = _starts(early_config, args)
     if early_config.getini(CASES_INI) or configured_root(early_config.rootpath, starts):
-        early_config.pluginmanager.import_plugin(PLUGIN)
+        with no_garbage():
+            early_config.pluginmanager.import_plugin(PLUGIN)
 
 
 def _starts(config: pytest.Config, args: Sequence[str]) -> list[Path]:

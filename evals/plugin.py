@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from evals.collecting import reporting, selection, workers
+from evals.collecting import selection, workers
 from evals.collecting.ending import Ending
 from evals.collecting.items import CaseFileNode, CaseItem
 from evals.collecting.progress import Progress
 from evals.collecting.project import find_project, unasked_lines
 from evals.collecting.state import COLLECTED, FINISHED, PROJECT, SESSION
 from evals.errors import EvalsError, cannot_write
+from evals.garbage import no_garbage
 from evals.running.session import Session, open_session
 
 _SETTINGS = (
@@ -136,6 +137,15 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Collect at once, however many cases there are."""
+    if SESSION not in session.config.stash:
+        return (yield)
+    with no_garbage():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_ignore_collect(
     collection_path: Path, config: pytest.Config
 ) -> Generator[None, bool | None, bool | None]:
@@ -221,6 +231,8 @@ def pytest_runtest_makereport(
     """Give Allure the case's own story in place of a Python test's."""
     report = yield
     if call.when == "call" and isinstance(item, CaseItem):
+        from evals.collecting import reporting  # loaded for what was asked: collecting is quick
+
         reporting.tell_allure(item)
         item.record = None  # it is on disk, and a long run must not hold them all
     return report
@@ -235,6 +247,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if workers.is_worker(config):
         workers.tell_controller(config)
     elif not config.option.collectonly:
+        from evals.collecting import reporting
+
         reporting.finish_run(session, exitstatus)
 
 
@@ -243,9 +257,19 @@ def pytest_terminal_summary(
 ) -> None:
     """The table, what broke, the gate, and where everything lies; mistakes in case files."""
     if SESSION in config.stash:
-        reporting.print_mistakes(terminalreporter)
+        _print_mistakes(terminalreporter)
     if FINISHED in config.stash:
+        from evals.collecting import reporting
+
         reporting.print_run(terminalreporter, config)
+
+
+def _print_mistakes(terminal: pytest.TerminalReporter) -> None:
+    """The mistakes of case files where pytest prints no tracebacks: they are none."""
+    if terminal.config.option.tbstyle == "no":
+        for report in terminal.stats.get("error", ()):
+            if isinstance(report, pytest.CollectReport):
+                terminal.write_line(str(report.longrepr))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

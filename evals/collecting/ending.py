@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.reporting import note_failure
-from evals.collecting.state import SESSION, end
+from evals.collecting.state import OTHERS_FAILED, SESSION, end
 from evals.errors import EvalsError
 
 _WORKERS_MAY_TAKE = 0.5
@@ -41,11 +41,16 @@ class Ending:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note failures of other tests, also of those in workers."""
-        note_failure(self._config, report)
+        self._note_failure(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note files that cannot be collected."""
-        note_failure(self._config, report)
+        self._note_failure(report)
+
+    def _note_failure(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        """Note a failure that is no answer's: the gate forgives those of cases alone."""
+        if report.failed and (report.when != "call" or not workers.is_question(report.nodeid)):
+            self._config.stash[OTHERS_FAILED] = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:

@@ -8,7 +8,6 @@ import allure_commons
 import pytest
 from rich.console import Console
 
-from evals.collecting import workers
 from evals.collecting.items import CaseItem
 from evals.collecting.state import (
     ERROR_EXIT,
@@ -74,20 +73,6 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
 def _failed_cases(finished: FinishedRun) -> int:
     """Items that fail for their answers; one that failed beside these is not forgiven."""
     return sum(record.status in (Status.FAIL, Status.ERROR) for record in finished.records)
-
-
-def note_failure(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Note a failure that is no answer's: the gate forgives those of cases alone."""
-    if report.failed and (report.when != "call" or not workers.is_question(report.nodeid)):
-        config.stash[OTHERS_FAILED] = True
-
-
-def print_mistakes(terminal: pytest.TerminalReporter) -> None:
-    """The mistakes of case files where pytest prints no tracebacks: they are none."""
-    if terminal.config.option.tbstyle == "no":
-        for report in terminal.stats.get("error", ()):
-            if isinstance(report, pytest.CollectReport):
-                terminal.write_line(str(report.longrepr))
 
 
 def print_run(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:

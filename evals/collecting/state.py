@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from evals.collecting.project import Project
 from evals.errors import EvalsError, cannot_write
-from evals.report.writers import FinishedRun
 from evals.running.questions import Plan
 from evals.running.session import Session
+
+if TYPE_CHECKING:  # reports are loaded when there is one to write: a collection needs none
+    from evals.report.writers import FinishedRun
 
 PROJECT = pytest.StashKey[Project]()
 SESSION = pytest.StashKey[Session]()
@@ -19,7 +21,7 @@ COLLECTED = pytest.StashKey[set[Path]]()
 """The case files that pytest came to."""
 PLAN = pytest.StashKey[Plan]()
 OTHERS_FAILED = pytest.StashKey[bool]()
-FINISHED = pytest.StashKey[FinishedRun]()
+FINISHED: "pytest.StashKey[FinishedRun]" = pytest.StashKey()
 ERROR_EXIT = 3
 
 

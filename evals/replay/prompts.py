@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2.sandbox
-
 from evals.replay.layout import Player
 from evals.replay.tokenizer import fetch_ranks
 from evals.replay.vocabulary import FULL
@@ -63,6 +61,8 @@ def rendered_by_llama_cpp(
 
 
 def _template(folder: Path) -> Callable[[Mapping[str, Any]], str]:
+    import jinja2.sandbox  # no cheap import, and settings are read by every command
+
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     # As transformers does: jinja's own writes < and > as escapes.
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.report.allure.files import RESULTS, write_results, write_run_files
-from evals.report.html.files import REPORT, write_report
+from evals.report.allure import RESULTS
+from evals.report.allure.files import write_results, write_run_files
+from evals.report.html import REPORT
+from evals.report.html.files import write_report
 from evals.report.summary import Summary
 from evals.report.summary_file import FINGERPRINT, SUMMARY, write_fingerprint, write_summary
 from evals.results import Record

@@ -23,8 +23,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from evals.case import Case
 from evals.errors import ConfigError
-from evals.report.allure.files import RESULTS
-from evals.report.html.files import REPORT
+from evals.report.allure import RESULTS
+from evals.report.html import REPORT
 from evals.report.summary import Fingerprint, ProfileServed, ServerDeath
 from evals.report.summary_file import read_fingerprint, write_fingerprint
 from evals.results import RECORDS, Record, append_line, read_records, write_records

@@ -29,7 +29,6 @@ from evals.report.text import print_summary
 from evals.results import Record, replace_file
 from evals.stored import whole
 
-RESULTS = "allure-results"
 Save = Callable[[bytes, str], None]
 """Writes a content under a file name."""
 _EXTENSION = {allure.TEXT: "txt", allure.JSON: "json"}

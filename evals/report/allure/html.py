@@ -13,7 +13,8 @@ from pathlib import Path
 
 from evals.errors import EvalsError
 from evals.models.cache import build_once
-from evals.report.allure.files import RESULTS, write_results, write_run_files
+from evals.report.allure import RESULTS
+from evals.report.allure.files import write_results, write_run_files
 from evals.report.summary_file import read_summary
 from evals.results import RECORDS, replace_file
 from evals.stored import StoredRecords

@@ -1,1 +1,3 @@
 """`report.html`: a run as one file."""
+
+REPORT = "report.html"

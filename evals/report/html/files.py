@@ -7,6 +7,7 @@ from evals.errors import ConfigError
 from evals.report import plots
 from evals.report.before import changed_cases, earlier_answers, same_texts
 from evals.report.comparison import compare
+from evals.report.html import REPORT
 from evals.report.html.figures import Compared
 from evals.report.html.render import page
 from evals.report.pictures import pictures
@@ -15,7 +16,6 @@ from evals.report.summary_file import earlier_runs, read_run, read_summary
 from evals.results import RECORDS, Record, replace_file
 from evals.stored import StoredRecords, whole
 
-REPORT = "report.html"
 PICTURES = "pictures"
 
 
