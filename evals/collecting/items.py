@@ -10,7 +10,6 @@ from evals.collecting import workers
 from evals.collecting.state import PROJECT, SESSION, end
 from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
 from evals.loading.casefile import read_cases
-from evals.report.text import failure_story
 from evals.results import Record, Status
 from evals.running.places import known_names
 from evals.running.questions import Question
@@ -94,6 +93,8 @@ def _no_function() -> None:
 
 def _judge(item: CaseItem) -> None:
     session = item.config.stash[SESSION]
+    from evals.report.text import failure_story  # loaded to ask: collecting is quick
+
     try:
         record = session.answer(item.profile, item.question, lambda: _wanted(item))
     except (EvalsError, OSError) as error:
