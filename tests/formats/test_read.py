@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
+from typing import Any
 
 import golden
 import pytest
@@ -41,6 +42,8 @@ OTHERS = {
     "</invoke>\n</function_calls>",
     "python-tag": "<|python_tag|>f.call(text='a b', n=5)<|eom_id|>",
     "function-tag": f"<function=f>{OBJECT}</function>",
+    "kimi-k3-object": '<|open|>tools<|sep|><|open|>call tool="f" index="1"<|sep|>'
+    f"<|open|>json<|sep|>{OBJECT}<|close|>json<|sep|><|close|>call<|sep|><|close|>tools<|sep|>",
     "react": f"Thought: so.\nAction: f\nAction Input: {OBJECT}",
     "command-r": f'Action:```json\n[{{"tool_name": "f", "parameters": {OBJECT}}}]\n```',
     "thought": f"<think>If {CALLED} then</think>\n<tool_call>\n{CALLED}\n</tool_call>",
@@ -57,12 +60,14 @@ def broken(text: str) -> Iterator[tuple[str, str]]:
             yield f"without {sign!r}", text[:place] + text[place + 1 :]
 
 
-def told(text: str, tools: tuple[Tool, ...] = TOOLS) -> str:
+def told(text: str, tools: tuple[Tool, ...] = TOOLS, **how: Any) -> str:
     """All that is read of a text, in one line."""
-    found = read_model_text(text, tools)
+    found = read_model_text(text, tools, **how)
     known = {
         "calls": [[one.call.name, one.call.arguments, one.format] for one in found.read],
-        "broken": [[text.find(one.text), one.reason, one.cut] for one in found.malformed],
+        "broken": [
+            [text.find(one.text), len(one.text), one.reason, one.cut] for one in found.malformed
+        ],
         "text": "all" if found.text == text else len(found.text),
         "reasoning": found.reasoning,
         "ambiguous": found.ambiguous,
@@ -100,3 +105,91 @@ def test_what_a_format_writes():
                 f"{one.name}, unknown tool {told(text, ())}",
             ]
     golden.as_kept(KEPT / "written.txt", lines)
+
+
+def doubled(text: str) -> Iterator[tuple[str, str]]:
+    """The text with parts of it twice: lines, tags, what stands between commas, 4 or 5 of them."""
+    ends = [0, *(found.end() for found in re.finditer(r"\n|>|\]|,", text)), len(text)]
+    for parts in (1, 4, 5):
+        for start, end in zip(ends, ends[parts:], strict=False):
+            yield text[start:end], text[:end] + text[start:]
+
+
+def test_a_part_that_comes_twice():
+    lines = [
+        f"{name} {part!r} {told(given)}" for name, text in every() for part, given in doubled(text)
+    ]
+    golden.as_kept(KEPT / "doubled.txt", lines)
+
+
+def every() -> Iterator[tuple[str, str]]:
+    """A call in each of the spellings."""
+    yield from ((name, write("f", VALUES)) for name, write in WRITTEN.items())
+    yield from OTHERS.items()
+
+
+def test_a_call_beside_one_of_another_format():
+    texts = list(every())
+    lines = []
+    for number, (name, text) in enumerate(texts):
+        for step in (1, 5, 12, 20):
+            beside, other = texts[(number + step) % len(texts)]
+            for between in ("", "\n", " and "):
+                lines.append(f"{name} {beside} {between!r} {told(text + between + other)}")
+    golden.as_kept(KEPT / "beside.txt", lines)
+
+
+FRAMES = (
+    *(
+        "{}",
+        " {}\n",
+        "\n\n{}.",
+        "`{}`",
+        "Write `{}` there.",
+        "```\n{}\n```",
+        "See:\n```\n{}\n```\n",
+    ),
+    *('The tag "{}" opens it.', "The tag {} opens it.", "A model writes {} then.", "The {} of it."),
+    *("I like tags.\n{} is there", "{} is there\nI like tags.", "So {} is a tag", "- {}: a tag"),
+    *(
+        "<code>{}</code>",
+        "x<code>{}</code>y",
+        "({})",
+        "*{}* opens",
+        "“{}” is a token",
+        "1. {} closes",
+    ),
+    *("<think>{}</think>yes", "<think>I write {}.</think>yes", "<think>{}", "{}</think>yes"),
+    *(
+        "a</think>{}",
+        "</think>{}",
+        "<think></think>{}",
+        "{}{}",
+        "no {} but {}",
+        "Tags: ... {} ... so",
+    ),
+)
+"""Words around a call, or around a tag alone; some name it."""
+
+
+HOWS: tuple[dict[str, Any], ...] = (
+    {"examples": True},
+    {"told": True},
+    {"told": True, "examples": True},
+)
+
+
+def test_a_call_or_a_tag_among_words():
+    lines = []
+    for name, text in every():
+        tag = re.match(r"<[^>\n]*>|\[[A-Z_]+\]|[^\s{\[]*", text)[0]
+        prompt = f"Write {text} or\n{tag}."
+        for frame, inside in product(FRAMES, (text, tag)):
+            raw = frame.replace("{}", inside)
+            plain = told(raw)
+            lines.append(f"{name} {frame!r} {plain}")
+            for how in HOWS:
+                known = {**how, "told": prompt} if how.get("told") else how
+                if (found := told(raw, **known)) != plain:
+                    lines.append(f"  {' '.join(how)} {found}")
+    golden.as_kept(KEPT / "words.txt", [line for line, _ in groupby(lines)])
