@@ -19,6 +19,10 @@ _WORKERS_MAY_TAKE = 0.5
 """Seconds; their answers are on disk, and what they would still tell is not worth a wait."""
 
 
+_MOST_STORIES = 20
+"""Told at Ctrl-C; of more failed tests there are their lines alone."""
+
+
 class Ending:
     """Hooks around those of all other plugins: it is registered when these are."""
 
@@ -39,9 +43,22 @@ class Ending:
         except (EvalsError, OSError) as error:
             end(item.config, error)
 
+    @pytest.hookimpl(trylast=True)  # after pytest has put it with the others
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note failures of other tests, also of those in workers."""
         self._note_failure(report)
+        if report.passed and report.when != "call" and workers.is_question(report.nodeid):
+            self._forget(report)
+
+    def _forget(self, report: pytest.TestReport) -> None:
+        """Drop what says nothing: pytest looks through all of them for each story that it tells."""
+        told = self._terminal.stats.get("", []) if self._terminal else []
+        if told and told[-1] is report and not report.sections:
+            told.pop()
+
+    @property
+    def _terminal(self) -> Any:
+        return self._config.pluginmanager.get_plugin("terminalreporter")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note files that cannot be collected."""
@@ -64,6 +81,8 @@ class Ending:
         """Make the end of this process quick, and that of xdist's workers if it is interrupted."""
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             self._hurry_workers()
+            if self._terminal and len(self._terminal.stats.get("failed", ())) > _MOST_STORIES:
+                self._config.option.tbstyle = "no"  # each has its line all the same
             gc.freeze()  # pytest and Python look through everything for garbage before they end
         self._silence_hypothesis()
 

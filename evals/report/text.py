@@ -20,6 +20,8 @@ from evals.request import as_curl
 from evals.results import Record, Status, Verdict
 
 _LONGEST = 2000
+_MOST_FAILED = 200
+"""Lines on failed cases in the terminal."""
 
 
 def _shown(text: str) -> str:
@@ -262,10 +264,12 @@ def _failed(records: Iterable[Record]) -> Iterator[str]:
         repeat = f"#{record.repeat}" if record.repeat else ""
         alike.setdefault(line, {}).setdefault(record.profile, []).append(f"{record.lane}{repeat}")
         urgency[line] = ("error", "violation", "miss").index(record.outcome)
-    for line in sorted(alike, key=urgency.__getitem__):
+    for line in sorted(alike, key=urgency.__getitem__)[:_MOST_FAILED]:
         status, node, why = line
         where = "; ".join(f"{profile}-{','.join(lanes)}" for profile, lanes in alike[line].items())
         yield escape_controls(f"{status} {node}[{where}]: {why}").replace("\n", " ")[:400]
+    if len(alike) > _MOST_FAILED:
+        yield f"and {len(alike) - _MOST_FAILED} more; the report has all of them"
 
 
 def _asked_again(records: Sequence[Record]) -> Iterator[str]:

@@ -119,7 +119,7 @@ def test_a_part_that_comes_twice():
     lines = [
         f"{name} {part!r} {told(given)}" for name, text in every() for part, given in doubled(text)
     ]
-    golden.as_kept(KEPT / "doubled.txt", lines)
+    golden.as_kept(KEPT / "twice.txt", lines)
 
 
 def every() -> Iterator[tuple[str, str]]:

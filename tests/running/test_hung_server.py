@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,23 @@ def test_ctrl_c_waits_for_no_answer_that_is_in_flight(tmp_path, name):
     assert summary.run.ended == "interrupted"
     assert 1 <= len(saved) <= 4  # an agent asks twice for one answer
     assert len(summary.run.missing) == (20 if name == "agent" else 40) - len(saved)
+
+
+def test_ctrl_c_tells_no_hundreds_of_stories(tmp_path):
+    project = project_of(tmp_path, 240, 100)
+    file = project / "cases/a.yaml"
+    file.write_text(file.read_text().replace("{answer: {}}", "{call: {name: look}}"))
+    output = project / "output"
+    with serve() as scripted, hanging(scripted, after=230):
+        process = start(project, scripted.server.url, "--lanes", "server", "-p", "no:randomly")
+        wait_for(lambda: output.read_text().count("F") >= 100)
+        ends_in_three_seconds(process, lambda: process.send_signal(signal.SIGINT))
+    told = output.read_text()
+    assert "= FAILURES =" not in told
+    lines = len(re.findall("^FAILED ", told, re.MULTILINE))
+    assert 100 <= lines <= 230  # pytest comes to answers in the order of the cases
+    assert "\nand 30 more; the report has all of them\n" in told
+    assert f"\n{lines} failed" in told
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "workers"])
