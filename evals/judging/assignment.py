@@ -1,8 +1,12 @@
 """The cheapest pairing of expected things with those that came."""
 
+from collections import deque
 from collections.abc import Sequence
 
 _NEVER = 1 << 60
+MOST_CELLS = 100_000
+"""With more pairs than that to choose from, `assign` takes too long: an answer of thousands of calls
+would take hours to judge. `assign_equal` is for those."""
 
 
 def assign(costs: Sequence[Sequence[int]]) -> dict[int, int]:
@@ -20,6 +24,18 @@ def assign(costs: Sequence[Sequence[int]]) -> dict[int, int]:
     for row in range(len(costs)):
         _pair(row, costs, paired, row_prices, column_prices)
     return dict(sorted((row, c) for c, row in enumerate(paired) if row is not None))
+
+
+def assign_equal(wanted: Sequence[str], got: Sequence[str]) -> dict[int, int]:
+    """Wanted → got: equal texts first, then what is left as it came; in time by their number."""
+    places: dict[str, deque[int]] = {}
+    for j, text in enumerate(got):
+        places.setdefault(text, deque()).append(j)
+    pairs = {i: places[text].popleft() for i, text in enumerate(wanted) if places.get(text)}
+    taken = set(pairs.values())
+    left = (j for j in range(len(got)) if j not in taken)
+    alone = (i for i in range(len(wanted)) if i not in pairs)
+    return dict(sorted({**pairs, **dict(zip(alone, left, strict=False))}.items()))
 
 
 def _pair(

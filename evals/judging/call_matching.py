@@ -1,12 +1,13 @@
 """Pairing of expected calls with those that came."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from evals.case import ExpectedCall, Tool
 from evals.json_text import to_text
-from evals.judging.assignment import assign, assign_in_order
+from evals.judging.assignment import MOST_CELLS, assign, assign_equal, assign_in_order
 from evals.judging.comparison import NOTHING, Leaf, Match
 from evals.judging.matching import match_arguments
 
@@ -69,25 +70,12 @@ def match_calls(
     better than one call missing and another extra.
     """
     schema = {tool.name: tool.parameters for tool in tools}
-    table = [
-        [_match_arguments(call, arguments, schema, matchers) for _, arguments in got]
-        for call in expected
-    ]
-    # Among equals the order as it came: the places count less than any one fault.
-    fault = len(expected) * len(got) + 1
-    costs = [
-        [
-            fault * _faults(call, name, cell) + abs(i - j)
-            for j, ((name, _), cell) in enumerate(zip(got, row, strict=True))
-        ]
-        for i, (call, row) in enumerate(zip(expected, table, strict=True))
-    ]
-    if order == "any":
-        pairs = assign(costs)
-    elif others and len(got) > len(expected):
-        pairs = assign_in_order(costs)
-    else:
-        pairs = {i: i for i in range(min(len(expected), len(got)))}
+
+    @cache
+    def cell(i: int, j: int) -> Match:
+        return _match_arguments(expected[i], got[j][1], schema, matchers)
+
+    pairs = _pairs(expected, got, order, cell, others=others)
     calls = []
     for i, call in enumerate(expected):
         index = pairs.get(i)
@@ -95,8 +83,32 @@ def match_calls(
             absent = Leaf("$", "missing", to_text(call.arguments), NOTHING)
             calls.append(CallMatch(call, None, False, Match((absent,))))
         else:
-            calls.append(CallMatch(call, index, call.name == got[index][0], table[i][index]))
+            calls.append(CallMatch(call, index, call.name == got[index][0], cell(i, index)))
     return CallsMatch(tuple(calls), tuple(sorted(set(range(len(got))) - set(pairs.values()))))
+
+
+def _pairs(
+    expected: Sequence[ExpectedCall],
+    got: Sequence[tuple[str, Any]],
+    order: Literal["any", "given"],
+    cell: Callable[[int, int], Match],
+    *,
+    others: bool,
+) -> dict[int, int]:
+    """The index of each expected call's partner."""
+    many = len(expected) * len(got) > MOST_CELLS
+    if order == "given" and (many or not (others and len(got) > len(expected))):
+        return {i: i for i in range(min(len(expected), len(got)))}
+    if many:
+        wanted = [call.name + to_text(call.arguments) for call in expected]
+        return assign_equal(wanted, [name + to_text(arguments) for name, arguments in got])
+    # Among equals the order as it came: the places count less than any one fault.
+    fault = len(expected) * len(got) + 1
+    costs = [
+        [fault * _faults(call, name, cell(i, j)) + abs(i - j) for j, (name, _) in enumerate(got)]
+        for i, call in enumerate(expected)
+    ]
+    return assign(costs) if order == "any" else assign_in_order(costs)
 
 
 def _faults(call: ExpectedCall, name: str, arguments: Match) -> int:

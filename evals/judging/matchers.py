@@ -5,13 +5,14 @@ A new one is its `Matcher` and a place in the tuple.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from evals import patterns
 from evals import schema as schemas
 from evals.json_text import parse_strict, to_text
 from evals.judging import matcher_examples as examples_of
-from evals.judging.assignment import assign
+from evals.judging.assignment import MOST_CELLS, assign, assign_equal
 from evals.judging.comparison import (
     NOTHING,
     Check,
@@ -204,12 +205,22 @@ def _unordered(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[
     if not isinstance(got, list | tuple):
         yield place.leaf("coerced" if coerces(wanted, got) else "wrong", expected, got)
         return
-    table = [[list(compare(w, g, place.at(j))) for j, g in enumerate(got)] for w in wanted]
-    bad = [[sum(not leaf.ok for leaf in cell) for cell in row] for row in table]
-    pairs = assign([[0 if n == 0 else _MISMATCH + n for n in row] for row in bad])
+
+    @cache
+    def cell(i: int, j: int) -> list[Leaf]:
+        return list(compare(wanted[i], got[j], place.at(j)))
+
+    if len(wanted) * len(got) > MOST_CELLS:
+        pairs = assign_equal([*map(to_text, wanted)], [*map(to_text, got)])
+    else:
+        bad = [
+            [sum(not leaf.ok for leaf in cell(i, j)) for j in range(len(got))]
+            for i in range(len(wanted))
+        ]
+        pairs = assign([[0 if n == 0 else _MISMATCH + n for n in row] for row in bad])
     for i, item in enumerate(wanted):
         if i in pairs:
-            yield from (_by_matcher(leaf) for leaf in table[i][pairs[i]])
+            yield from (_by_matcher(leaf) for leaf in cell(i, pairs[i]))
         else:
             yield Leaf(f"{place.path}[{i}]", "missing", to_text(item), NOTHING)
     for j in sorted(set(range(len(got))) - set(pairs.values())):

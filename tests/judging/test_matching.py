@@ -327,6 +327,18 @@ def test_a_right_name_weighs_more_than_right_arguments():
     assert result.faults == (1, 0, 3)
 
 
+def test_of_thousands_of_calls_or_items_equal_ones_are_paired_in_time():
+    numbers = list(range(2_000))
+    calls, got = [call("f", x=n) for n in numbers], [("f", {"x": n}) for n in numbers]
+    assert match_calls(calls, got[::-1]).ok
+    lacking = match_calls(calls, got[1:])
+    assert [pair.index for pair in lacking.calls] == [None, *numbers[:-1]]
+    changed = match_calls(calls, [*got[:-1], ("f", {"x": -1})])
+    assert [pair.arguments.ok for pair in changed.calls] == [True] * 1_999 + [False]
+    assert match({"$unordered": numbers}, numbers[::-1]).ok
+    assert not match({"$unordered": numbers}, numbers[1:]).ok
+
+
 def test_given_order_pairs_one_by_one():
     got = [("f", {"x": 2}), ("f", {"x": 1})]
     assert not match_calls([call("f", x=1), call("f", x=2)], got, "given").ok
