@@ -1,5 +1,8 @@
 """Text from a server, a model or a file name, made fit to be shown: nothing in it acts."""
 
+import re
+from functools import lru_cache
+
 
 def escape_controls(text: str) -> str:
     """`text` with control characters (also of ANSI escapes) made visible; newlines are kept."""
@@ -14,6 +17,42 @@ def excerpt(text: str | bytes, longest: int = 200) -> str:
         # A character has at most four bytes: more than these need not be decoded.
         text = text[: 4 * longest].decode("utf-8", errors="replace")
     return escape_controls(text[:longest])
+
+
+HIDDEN_KEY = "[key]"
+_LONG_KEY = 16
+
+
+def without_key(text: str, key: str) -> str:
+    """`text` with `key` taken out: as it is, with backslashes as JSON has them, and where cut off.
+
+    Of a long key that was cut its first half is enough to go by: less is no key, and a short one
+    (`none`, `EMPTY`) has halves that are words.
+    """
+    if not key or key[0] not in text:
+        return text
+    half = len(key) // 2 if len(key) >= _LONG_KEY else len(key)
+    parts, done = list[str](), 0
+    for found in _begins(key[:half]).finditer(text):
+        if found.start() >= done:
+            parts += [text[done : found.start()], HIDDEN_KEY]
+            done = _end_of(text, found.end(), key[half:])
+    return "".join([*parts, text[done:]])
+
+
+@lru_cache(maxsize=8)
+def _begins(key: str) -> re.Pattern[str]:
+    return re.compile("".join(rf"\\?{re.escape(letter)}" for letter in key))
+
+
+def _end_of(text: str, place: int, rest: str) -> int:
+    """Where what is there of `rest` ends, from `place` on."""
+    for letter in rest:
+        escaped = text.startswith("\\" + letter, place)
+        if not escaped and not text.startswith(letter, place):
+            break
+        place += 2 if escaped else 1
+    return place
 
 
 def one_line(text: str) -> str:

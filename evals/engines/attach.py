@@ -54,10 +54,10 @@ def recognise(base: str, wishes: Wishes, timeout: float) -> Engine:
         ServerError: it cannot be reached.
     """
     models = listed_models(base, dialect_of(OPENAI_COMPATIBLE, wishes), timeout)
-    owners = {entry.get("owned_by") for entry in models or ()}
-    if models is None or owners == {None}:
+    owners = [entry.get("owned_by") for entry in models or ()]
+    if models is None or all(owner is None for owner in owners):
         return MLX_LM
-    known = (engine for engine in ENGINES if owners & {*engine.owners})
+    known = (engine for engine in ENGINES if any(owner in owners for owner in engine.owners))
     return next(known, OPENAI_COMPATIBLE)
 
 

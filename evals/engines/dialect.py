@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from evals.engines.evidence import LOGPROBS, Evidence
+from evals.escaping import without_key
 from evals.request import MODEL
 
 T = TypeVar("T")
-HIDDEN_KEY = "[key]"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Dialect:
 
 def _hidden(value: Any, key: str) -> Any:
     if isinstance(value, str):
-        return value.replace(key, HIDDEN_KEY)
+        return without_key(value, key)
     if isinstance(value, tuple | list):
         return type(value)(_hidden(item, key) for item in value)
     if isinstance(value, Mapping):

@@ -5,7 +5,7 @@ it; what can be left out without harm is left out, and the run says so.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from evals.engines.engine import Engine
 from evals.engines.evidence import NONE, Evidence
 from evals.engines.server import ONE_TOKEN, exchange, is_completion
 from evals.errors import ServerError
-from evals.escaping import excerpt
+from evals.escaping import excerpt, one_line
 from evals.wire.address import key_headers
 
 
@@ -89,7 +89,7 @@ def listed_models(url: str, dialect: Dialect, timeout: float) -> list[dict[str, 
     try:
         entries = json.loads(answer)["data"] if status == 200 else None
         return [entry for entry in entries or () if isinstance(entry.get("id"), str)] or None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -107,7 +107,7 @@ def _found_name(url: str, dialect: Dialect, wishes: Wishes, timeout: float) -> s
     if not names:
         return wanted or "default"
     raise ServerError(
-        f"{url} serves several models: {', '.join(names[:20])}; say which with served_name in the "
+        f"{url} serves several models: {_shown(names)}; say which with served_name in the "
         "target, or --served-name"
     )
 
@@ -177,7 +177,7 @@ def _check(
     text = _text(answer, dialect)
     if status == 404 or (400 <= status < 500 and "model" in text.lower()):
         listed = [str(entry["id"]) for entry in listed_models(url, dialect, timeout) or ()]
-        there = f"it lists: {', '.join(listed[:20])}" if listed else "it lists no models"
+        there = f"it lists: {_shown(listed)}" if listed else "it lists no models"
         raise ServerError(
             f"{url} does not serve a model named {dialect.model!r} (HTTP {status}: {text}); "
             f"{there}; set served_name in the target, or --served-name; if there is no such path "
@@ -208,13 +208,17 @@ def _check_model(url: str, answer: bytes, dialect: Dialect, wishes: Wishes) -> N
     asked = wishes.served_name
     if not (told.startswith(asked) or asked.startswith(told) or _base(told) == _base(asked)):
         raise ServerError(
-            f"{url} was asked for model {asked!r} and answers as {told!r}: it serves another one; "
-            "set served_name to what it serves"
+            f"{url} was asked for model {asked!r} and answers as {told[:100]!r}: it serves another "
+            "one; set served_name to what it serves"
         )
 
 
 def _base(name: str) -> str:
     return name.rstrip("/").split("/")[-1].removesuffix(".gguf").casefold()
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(one_line(excerpt(name, 100)) for name in names[:20])
 
 
 def _text(answer: bytes, dialect: Dialect) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from evals.engines.dialect import Dialect
 from evals.errors import ServerError
-from evals.escaping import escape_controls, excerpt
+from evals.escaping import escape_controls, excerpt, without_key
 from evals.wire.exchange import ExchangeError, fetch
 
 _PLAIN = Dialect()
@@ -106,7 +106,7 @@ def is_completion(status: int, answer: bytes) -> bool:
     """Whether a response is a chat completion with a choice."""
     try:
         return status == 200 and bool(json.loads(answer)["choices"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -127,7 +127,9 @@ def exchange(
     try:
         return fetch(url, path, body, timeout=timeout, headers=headers)
     except ExchangeError as error:
-        raise ServerError(str(error)) from error
+        # It may quote what is no HTTP, and so a key that the server says back.
+        key = (headers or {}).get("Authorization", "").removeprefix("Bearer ")
+        raise ServerError(without_key(str(error), key)) from error
 
 
 def check_alive(server: Server, timeout: float = 30.0) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 _NEVER = 1 << 60
 MOST_CELLS = 100_000
-"""With more pairs than that to choose from, `assign` takes too long: an answer of thousands of calls
-would take hours to judge. `assign_equal` is for those."""
+"""With more pairs than that to choose from, `assign` takes too long: hours for an answer of
+thousands of calls. `assign_equal` is for those."""
 
 
 def assign(costs: Sequence[Sequence[int]]) -> dict[int, int]:

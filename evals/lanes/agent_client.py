@@ -64,7 +64,10 @@ class Transport(httpx2.AsyncBaseTransport):
             self.failure = failure
             raise
         return httpx2.Response(
-            200, headers={"Content-Type": self.exchange.content_type}, content=content
+            200,
+            # In bytes: the client would refuse letters that are no ASCII.
+            headers=[(b"Content-Type", self.exchange.content_type.encode("latin-1"))],
+            content=content,
         )
 
 

@@ -243,14 +243,15 @@ def _add(total: _Sum, event: Event) -> None:
     try:
         chunk = json.loads(event.data)
     except (ValueError, RecursionError):
-        raise ValueError(f"not JSON: {excerpt(event.data)}") from None
+        raise ValueError(f"not JSON: {one_line(excerpt(event.data))}") from None
     if not isinstance(chunk, dict):
-        raise ValueError(f"not an object: {excerpt(event.data)}")
+        raise ValueError(f"not an object: {one_line(excerpt(event.data))}")
     if said := reported_error(chunk):
         raise ValueError(f"the server reports an error: {said}")
     usage, choices = plain.read_usage(chunk), plain.field(chunk, "choices", list)
     if usage is None and choices is None:
-        raise ValueError(f"neither choices nor usage nor an error: {excerpt(event.data)}")
+        shown = one_line(excerpt(event.data))
+        raise ValueError(f"neither choices nor usage nor an error: {shown}")
     total.usage = usage or total.usage
     for choice in choices or ():
         if isinstance(choice, dict) and choice.get("index") in (0, None):

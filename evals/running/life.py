@@ -31,7 +31,8 @@ _NEARLY = 0.95
 _LOG_LINES = 12
 _ONLY_PROBES = (
     "it gives one token to a request for one, and no answer to a question in {:g} s (if the model "
-    "is only slow: more time with --ask-timeout, or fewer at a time with --in-flight)"
+    "is only slow: more time with --ask-timeout, or fewer at a time with --in-flight); the latest: "
+    "{}"
 )
 _ACCESS = re.compile(r'"(GET|POST) \S+ HTTP/[0-9.]+" [0-9]{3}')
 _ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)\b")
@@ -82,7 +83,7 @@ class Life:
             raise ServerError(self._over)
         begin = time.monotonic()
         answer = self._opened.ask(lane, case)
-        if not lane_named(lane).traits.over_http:
+        if not lane_named(lane).traits.over_http or answer.unasked:
             return answer
         late = bool(answer.error) and time.monotonic() - begin >= self._timeout * _NEARLY
         if answer.error and not late and self._elsewhere and self._is_alive_again():
@@ -90,7 +91,7 @@ class Life:
         # A server of our own that refuses has died, and that is found out where it was asked.
         refused = bool(answer.error) and answer.status is None and self._process is None
         if self._counts_as_hung(late or refused):
-            self._judge_hung()
+            self._judge_hung(answer.error or "")
         return answer
 
     def keep_alive(self) -> None:
@@ -210,7 +211,7 @@ class Life:
             # One hang was forgiven: a server that hangs again is not given all of them again.
             return self._silent >= (1 if self._hung else max(2, self._in_flight))
 
-    def _judge_hung(self) -> None:
+    def _judge_hung(self, latest: str) -> None:
         """Ask for one token; a server that does not even give that is down.
 
         One that gives it, and again answers none of its questions, is down as well.
@@ -227,7 +228,7 @@ class Life:
             try:
                 one_token(server.url, self._timeout / 2, server.dialect)
                 if self._only_probes:
-                    raise ServerError(_ONLY_PROBES.format(self._timeout))
+                    raise ServerError(_ONLY_PROBES.format(self._timeout, latest))
                 self._silent, self._only_probes = 0, True
             except ServerError as error:
                 how = f"hung ({error})"

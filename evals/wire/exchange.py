@@ -101,7 +101,8 @@ class Exchange:
             self.content_type = response.header("content-type") or ""
             if response.status != HTTPStatus.OK:
                 return self._refused(response, bounds)
-            if (encoding := response.header("content-encoding") or "identity") != "identity":
+            encoding = (response.header("content-encoding") or "").strip().lower()
+            if encoding not in ("", "identity"):
                 raise Broken(
                     f"HTTP 200, but the body is compressed ({excerpt(encoding, 40)}), though "
                     "only identity was accepted"

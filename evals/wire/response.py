@@ -97,11 +97,15 @@ class _Wire:
     def send(self, *events: h11.Event) -> None:
         rest = memoryview(b"".join(self._http.send(event) or b"" for event in events))
         # A server may refuse without reading the request: what it said is what counts.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while rest:
-                self._socket.settimeout(self._bounds.left())
+        while rest:
+            self._socket.settimeout(self._bounds.left())
+            try:
                 with _in_time():
                     rest = rest[self._socket.send(rest) :]
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            except OSError as error:  # also of TLS, which the server may have ended
+                raise Broken(f"the connection failed: {_said(error)}") from error
 
     def head(self) -> h11.Response:
         for _ in range(_MOST_INFORMATIONAL):

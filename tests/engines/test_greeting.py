@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,11 +17,13 @@ from builders import write_project
 
 from evals.config import Target
 from evals.engines.attach import attach, recognise
-from evals.engines.dialect import HIDDEN_KEY, Dialect
+from evals.engines.dialect import Dialect
 from evals.engines.evidence import EVIDENCE, LOGPROBS, NONE, TOKEN_IDS, VERBOSE
 from evals.engines.greeting import Wishes
 from evals.engines.registry import ENGINES, LLAMA_CPP, MLX_LM, OPENAI_COMPATIBLE, engine_named
+from evals.engines.server import is_completion
 from evals.errors import ConfigError, ServerError
+from evals.escaping import HIDDEN_KEY, without_key
 from evals.observation import Call, Observation
 from evals.running.targets import wishes_of
 
@@ -290,6 +293,61 @@ def test_a_key_is_taken_out_of_everything_that_is_kept() -> None:
     assert KEY not in repr(hidden)
     assert hidden.content == f"a {HIDDEN_KEY}"
     assert Dialect().hide(seen) is seen
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "shown"),
+    [
+        ("sk-planted/4711-8f2a", "no: sk-planted/4711-8", "no: [key]"),
+        ("sk-planted/4711-8f2a", "sk-planted/47 (not complete)", "[key] (not complete)"),
+        ("sk-planted/4711-8f2a", 'no: "sk-planted\\/4711-8f2a"', 'no: "[key]"'),
+        ('sk-"planted"-4711-8f2a', 'sk-\\"planted\\"-4711-8f2a', "[key]"),
+        ("sk-planted/4711-8f2a", "a key is sk-…", "a key is sk-…"),
+        ("none", "nobody said none, no", "nobody said [key], no"),
+        ("", "none", "none"),
+    ],
+)
+def test_a_key_is_taken_out_also_where_it_was_cut_or_escaped(
+    key: str, said: str, shown: str
+) -> None:
+    assert without_key(said, key) == shown
+
+
+@pytest.mark.parametrize("said", [f"{KEY}!", f"HTTP/1.1 200 OK\r\nno header {KEY}\r\n\r\n"])
+def test_a_key_that_comes_back_as_no_http_is_in_no_message(said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(said.encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ServerError, match="not valid HTTP") as caught:
+            attach(url, engine=MLX_LM, wishes=Wishes(key=KEY, served_name="small"))
+        thread.join()
+    assert KEY not in str(caught.value)
+    assert HIDDEN_KEY in str(caught.value)
+
+
+@pytest.mark.parametrize("owner", [["someone"], {"a": 1}, 5])
+def test_an_owner_that_is_no_text_is_nobody_known(start: Start, owner: Any) -> None:
+    assert recognise(start(Strict(owner=owner)), Wishes(), 10) is OPENAI_COMPATIBLE
+
+
+def test_brackets_without_end_are_no_completion_and_no_list() -> None:
+    assert not is_completion(200, b"[" * 100_000)
+
+
+def test_names_of_models_do_not_act_on_the_terminal(start: Start) -> None:
+    url = start(Strict(models=("a\x1b[31m", "b" * 10_000)))
+    with pytest.raises(ServerError, match="several models") as caught:
+        attach(url, engine=OPENAI_COMPATIBLE)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
 
 
 def test_where_a_key_comes_from(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from faults.peer import (
     half,
     head,
     in_chunks,
+    packed,
     redirects,
     refuses,
     says,
@@ -304,6 +305,19 @@ _CONTENT = (
     fault("endless", begins(head(), flood(2**40)), TOO_LARGE),
     fault("gzip bomb", GZIP_BOMB, error(f"compressed (gzip), {PACKED}")),
     fault("gzip", GZIP, error(f"compressed (gzip), {PACKED}")),
+    fault("brotli", packed(bytes, "br"), error(f"compressed (br), {PACKED}")),
+    fault("Content-Encoding: Identity", with_headers("Content-Encoding: Identity")),
+    fault(
+        "a content type that is no ASCII",
+        gives(PLAIN, STREAM, "application/json; charset=\xe9"),
+    ),
+    fault("206", says(lambda p: sized(p.body(), 206)), error("HTTP 206: ")),
+    fault(
+        "160,000 empty lines of data",
+        gives(b"{}", b"data:\n" * 160_000 + b"\n" + STREAM),
+        error("no choices"),
+        stream=error("not JSON: \\n\\n"),
+    ),
     fault("deflate", DEFLATE, error(f"compressed (deflate), {PACKED}")),
     fault(
         "content is a list",

@@ -105,6 +105,22 @@ def test_a_hung_server_ends_the_run_in_less_than_three_timeouts(tmp_path, probes
     assert f"{len(summary.run.missing)} question(s) have no answer" in output
 
 
+def test_cases_that_a_lane_cannot_put_are_no_sign_of_a_dead_server(tmp_path):
+    messages = "[{role: developer, content: Be brief.}, {role: user, content: Say it.}]"
+    cases = "cases:\n" + "".join(
+        f"  - {{id: c{n}, messages: {messages}, expect: {{answer: {{}}}}}}\n" for n in range(8)
+    )
+    settings = "[tool.pytest.ini_options]\n[tool.evals]\nin_flight = 2\nlanes = ['agent']\n"
+    project = write_project(tmp_path, {"cases/a.yaml": cases, "pyproject.toml": settings})
+    with serve() as scripted:
+        scripted.answer = GOOD
+        start(project, scripted.server.url).wait(timeout=100)
+    summary = read_summary(project / "run")
+    assert summary.run.ended is None
+    assert len([*read_records(project / "run/records.jsonl")]) == 8
+    assert len(summary.run.missing) == 0
+
+
 INTERRUPTED = {
     "silent": (lambda handler, gone: gone.wait(120), ()),
     "dripping": (drip, ()),
