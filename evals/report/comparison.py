@@ -13,7 +13,7 @@ from typing import Any
 from evals.errors import ConfigError
 from evals.judging.scoring import holm, mcnemar, smallest_regression
 from evals.report.alignment import Alignment, align
-from evals.report.latency_change import latency_lines
+from evals.report.latency_change import latency_lines, much_slower
 from evals.report.summary import (
     Baseline,
     BaselineFigures,
@@ -62,6 +62,8 @@ class Comparison:
     notes: tuple[str, ...]
     latency: tuple[str, ...] = ()
     """Latency before and after, in lines."""
+    slower: tuple[str, ...] = ()
+    """Where answers take much longer than they did; no verdict, as machines are shared."""
 
     @property
     def regressions(self) -> tuple[ProfileChange, ...]:
@@ -106,12 +108,15 @@ def compare(
         *(f"changed, not compared: {case}" for case in sorted(same.changed)),
         *_notes(before.fingerprint, after.fingerprint, names),
     ]
-    latency = [
-        line
-        for name in names
-        for line in latency_lines(name, before.profiles[name].latency, after.profiles[name].latency)
-    ]
-    return Comparison(before.run.id, after.run.id, profiles, tuple(notes), tuple(latency))
+    spent = [(name, before.profiles[name].latency, after.profiles[name].latency) for name in names]
+    return Comparison(
+        before.run.id,
+        after.run.id,
+        profiles,
+        tuple(notes),
+        tuple(line for one in spent for line in latency_lines(*one)),
+        tuple(line for one in spent for line in much_slower(*one)),
+    )
 
 
 def _graders(a: Fingerprint, b: Fingerprint) -> str:

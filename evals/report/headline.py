@@ -1,103 +1,21 @@
 """What a reviewer wants in the first minute: worse or not, whose fault, and what to do about it."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.report.comparison import Comparison, p_text
 from evals.report.problems import Problem, Why, problems
+from evals.report.sides import Fault, faults
 from evals.report.summary import Baseline, ProfileServed, Summary
-from evals.results import Layer, Record
+from evals.results import Record
 
 _NIGHTS = 5
-_KINDS = 3
 _NOTES = 4
 
 
 @dataclass(frozen=True)
-class Side:
-    """Where the fault of a failed case lies, as a reviewer parts them, and what to do then."""
-
-    name: str
-    holds: Callable[[Problem], bool]
-    advice: str
-    cleared: bool = False
-    """Whether the very text with which the case passed before takes the fault from here."""
-
-
-def _blamed(*layers: Layer) -> Callable[[Problem], bool]:
-    return lambda problem: problem.record.blame in layers
-
-
-SIDES = (
-    Side(
-        "no answer: the server, or the way to it",
-        lambda problem: problem.record.outcome == Why.ERROR,
-        "Read server.log at the first error. These cases say nothing of the model: ask them again "
-        "(evals run --resume RUN) when the server stays up.",
-    ),
-    Side(
-        "downstream of the model",
-        lambda problem: (
-            problem.record.outcome == Why.VIOLATION
-            and not _blamed(Layer.MODEL, Layer.UNKNOWN)(problem)
-        ),
-        "The model wrote it right and the response lost or changed it: hold the model's text "
-        "against the response in the first case, and look at what changed in engine, parser and "
-        "template, not in the weights.",
-    ),
-    Side(
-        "the model itself",
-        _blamed(Layer.MODEL),
-        "The response is what the model wrote: look at weights, training data, quantisation and "
-        "prompt; the parser and the server are not to blame.",
-        cleared=True,
-    ),
-    Side(
-        "unknown: no evidence of what the model wrote",
-        lambda problem: True,
-        "Ask again with a server that returns token ids or the raw text, or in lane direct.",
-        cleared=True,
-    ),
-)
-"""The first that holds is a problem's side."""
-_BEHIND = (
-    "The model wrote the very same when the case passed, so the change is behind it, whatever the "
-    "layer says of the text: look at what changed in engine, parser and template, not in the "
-    "weights."
-)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Failed cases of one side."""
-
-    side: Side
-    cases: int
-    what: str
-    """Layer and kinds, the most frequent first."""
-    first: Record
-    """The case to begin with."""
-    told: int = 0
-    """Of how many of the cases it is known what the model wrote now and when the case passed."""
-    same: int = 0
-    """In how many of those it is the very same text."""
-
-    @property
-    def advice(self) -> str:
-        """What to do next."""
-        same = self.side.cleared and self.same == self.cases
-        return _BEHIND if same else self.side.advice
-
-    @property
-    def texts(self) -> str:
-        """`the model wrote the same as before in 3 of 4`; empty where that is not known."""
-        return f"the model wrote the same as before in {self.same} of {self.told}" * bool(self.told)
-
-
-@dataclass(frozen=True)
 class Headline:
-    """The first screen, in sentences; none holds a model's text."""
+    """The first screen, in sentences; none holds a model's text, but for `said` of a fault."""
 
     worse: str
     """Worse or not, than what, and how surely."""
@@ -113,6 +31,8 @@ class Headline:
     """What else is not as it was: versions, weights, machine."""
     deaths: str
     """How often and how the server died; empty if it did not."""
+    slower: tuple[str, ...] = ()
+    """Where answers take much longer than they did."""
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -137,15 +57,17 @@ def headline(
     new = [problem for problem in found if problem.why == Why.NEW]
     silent = [problem for problem in found if problem.record.outcome == Why.ERROR]
     shown = _newest(new, silent) if comparison else found
+    lanes = {lane for profile in summary.profiles.values() for lane in profile.lanes}
     worse, tone = _worse(summary, comparison, len(new), len(silent), len(found))
     return Headline(
         worse=worse,
         tone=tone,
-        faults=tuple(_faults(shown or found, same_texts or {})),
+        faults=tuple(faults(shown or found, same_texts or {}, lanes)),
         new=bool(new) and bool(comparison),
         nights=_nights(summary, earlier),
         differs=comparison.notes[:_NOTES] if comparison else (),
         deaths=_deaths(summary),
+        slower=comparison.slower if comparison else (),
     )
 
 
@@ -166,6 +88,7 @@ def _worse(
         return (f"{said}, {lost}" if broken else said, "unsure" if failed or broken else "fine")
     fixed = sum(len(profile.fixed) for profile in comparison.profiles)
     pairs = sum(profile.pairs for profile in comparison.profiles)
+    gone = len({case for profile in comparison.profiles for case in profile.removed})
     counts = f"{new} newly failing, {fixed} fixed of {pairs} cases"
     if worst := sorted(comparison.regressions, key=lambda profile: profile.adjusted):
         names = ", ".join(f"{profile.name} ({p_text(profile.adjusted)})" for profile in worst)
@@ -175,27 +98,9 @@ def _worse(
     elif new:
         said, tone = f"Not significantly worse than {comparison.before}: {counts}", "unsure"
     else:
-        said, tone = f"No worse than {comparison.before}: {counts}", "fine"
+        said, tone = f"No worse than {comparison.before}: {counts}", "unsure" if gone else "fine"
+    said = f"{said}; {gone} of its cases were not asked now" if gone else said
     return (f"{said}; {lost}" if broken and lost not in said else said, tone)
-
-
-def _faults(found: Iterable[Problem], same_texts: Mapping[str, bool]) -> Iterator[Fault]:
-    sides: dict[Side, list[Problem]] = {}
-    for problem in found:
-        side = next(side for side in SIDES if side.holds(problem))
-        sides.setdefault(side, []).append(problem)
-    for side, mine in sorted(sides.items(), key=lambda item: -len(item[1])):
-        kinds = Counter(_what(problem) for problem in mine).most_common(_KINDS)
-        what = ", ".join(f"{kind} {count}" for kind, count in kinds)
-        texts = [same_texts[p.record.key] for p in mine if p.record.key in same_texts]
-        yield Fault(side, len(mine), what, mine[0].record, len(texts), sum(texts))
-
-
-def _what(problem: Problem) -> str:
-    verdict = problem.verdict
-    if verdict is None:
-        return "no response"
-    return f"{problem.record.blame}: {str(verdict.kind).replace('_', ' ')}"
 
 
 def _nights(summary: Summary, earlier: Sequence[Summary]) -> str:
@@ -241,7 +146,8 @@ def served_lines(summary: Summary | Baseline) -> Iterator[str]:
 
 def _served(served: ProfileServed, versions: Mapping[str, str]) -> str:
     model = served.model or "a model that the server does not name"
-    bits = f" ({served.quantization})" if served.quantization else ""
+    known = served.quantization not in (None, "unknown")
+    bits = f" ({served.quantization})" if known else ""
     if served.engine is None:
         return f"{model}{bits} in process, mlx-lm {versions.get('mlx-lm', 'unknown')}"
     return f"{model}{bits} on {served.engine} {served.engine_version or '(version unknown)'}"

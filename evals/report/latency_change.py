@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from evals.report.latency import LaneLatency, Spread
+from evals.report.latency import LaneLatency, Spread, brief_number
 
 Latency = Mapping[str, LaneLatency]
 _SHOWN = ("ttft", "ttfo", "tpot", "e2el")
 _GATED = ("ttft", "ttfo", "e2el")
+_MUCH = 1.5
 
 
 def latency_lines(profile: str, before: Latency, after: Latency) -> Iterator[str]:
@@ -32,6 +33,21 @@ def slower(profile: str, before: Latency, after: Latency, factor: float) -> list
         and y.p95.low is not None
         and y.p95.low > x.p95.high
     ]
+
+
+def much_slower(profile: str, before: Latency, after: Latency) -> Iterator[str]:
+    """`default, lane server: answers take 3.8 times as long, p50 of e2el 0.606 → 2.31 s`.
+
+    Of lanes whose median is more than 1.5 times what it was, and the 95% intervals lie apart.
+    """
+    for lane, _, x, y in _both(before, after, ("e2el",)):
+        was, now = x.p50, y.p50
+        apart = was.high is not None and now.low is not None and now.low > was.high
+        if apart and now.value > _MUCH * was.value:
+            yield (
+                f"{profile}, lane {lane}: answers take {now.value / was.value:.1f} times as long, "
+                f"p50 of e2el {brief_number(was.value)} → {brief_number(now.value)} s"
+            )
 
 
 def _both(

@@ -1,7 +1,8 @@
-"""Three bad nights, planted between the stock server and the suite, told apart by the first screen.
+"""Four bad nights, planted between the stock server and the suite, told apart by the first screen.
 
 The model is the replay model in mlx_lm's own server. A proxy in front of it makes the model write
-another tool, drops the parsed calls of a right answer, or goes away in the middle of the night.
+another tool, drops the parsed calls of a right answer, hides the tools from the model, or goes away
+in the middle of the night.
 """
 
 import json
@@ -28,6 +29,8 @@ from evals.running.replica import Replica
 from evals.running.runner import Runner
 
 COUNT = 6
+IN_FLIGHT = 8
+"""More than the cases: a server that fails so many in a row is given up."""
 CALL = "<tool_call>\n<function={}>\n</function>\n</tool_call>"
 # Scripts of as many tokens: the prompt must not be another one in length.
 RIGHT, WRONG = (ReplayScript(text=CALL.format(f"{verb}_messages")) for verb in ("list", "find"))
@@ -78,6 +81,15 @@ def parser_broken(handler, scripted, url):
     respond(answer if streamed else without_calls(answer))(handler)
 
 
+def tools_hidden(handler, scripted, url):
+    def bare(body: bytes) -> bytes:
+        asked = json.loads(body)
+        asked.pop("tools", None)
+        return json.dumps(asked).encode()
+
+    respond(forward(handler, scripted, url, bare))(handler)
+
+
 def server_dying(handler, scripted, url):
     asked = scripted.wire[-1]
     if b"in folder" in asked and b"in folder 0" not in asked:  # greetings, and one case
@@ -87,12 +99,18 @@ def server_dying(handler, scripted, url):
     well(handler, scripted, url)
 
 
-NIGHTS = {"before": well, "model": model_worse, "parser": parser_broken, "server": server_dying}
+NIGHTS = {
+    "before": well,
+    "model": model_worse,
+    "parser": parser_broken,
+    "template": tools_hidden,
+    "server": server_dying,
+}
 
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory):
-    """The folder of four runs of the same cases: a good one, and three bad ones after it."""
+    """The folder of five runs of the same cases: a good one, and four bad ones after it."""
     folder = tmp_path_factory.mktemp("nights")
     model = cached_replay(cache_folder())
     with boot(model, log=folder / "log", cache=cache_folder(), arguments=ARGUMENTS) as server:
@@ -114,9 +132,13 @@ def asked(folder, url, behave):
             "default", config, ["server"], folder, cache_folder(), lambda text: None
         )
         with opening as opened:
-            life = Life(opened, timeout=config.timeout, in_flight=1, note=lambda death: None)
+            life = Life(
+                opened, timeout=config.timeout, in_flight=IN_FLIGHT, note=lambda death: None
+            )
             questions = [Question(case_number(number), "server") for number in range(COUNT)]
-            runner = Runner(Replica(opened, life), questions, in_flight=1, save=lambda record: None)
+            runner = Runner(
+                Replica(opened, life), questions, in_flight=IN_FLIGHT, save=lambda record: None
+            )
             records = [runner.record(question) for question in questions]
             runner.close()
     return records
@@ -128,6 +150,10 @@ TOLD = {
         "Worse than before: 6 newly failing",
         "downstream of the model: 6 newly failing cases",
     ),
+    "template": (
+        "Worse than before: 6 newly failing",
+        "the prompt, before the model: its chat template: 6 newly failing cases",
+    ),
     "server": (
         "Cannot be told against before: 5 cases got no answer",
         "no answer: the server, or the way to it: 5 cases",
@@ -136,7 +162,8 @@ TOLD = {
 NEXT = {
     "model": "look at weights, training data",
     "parser": "hold the model's text against the response",
-    "server": "Read server.log at the first error",
+    "template": "look at the chat template",
+    "server": "Read the server's log at the first error",
 }
 
 

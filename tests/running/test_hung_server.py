@@ -121,6 +121,21 @@ def test_cases_that_a_lane_cannot_put_are_no_sign_of_a_dead_server(tmp_path):
     assert len(summary.run.missing) == 0
 
 
+def hang_up(handler, _gone):
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def test_a_server_that_hangs_up_on_questions_is_told_by_what_it_did(tmp_path):
+    project = project_of(tmp_path, 258, timeout=60)
+    with serve() as scripted, hanging(scripted, after=6, then=hang_up):
+        process = start(project, scripted.server.url)
+        code = process.wait(timeout=100)
+    output = " ".join((project / "output").read_text().split())
+    assert code == 3, output
+    assert "the latest: the server closed the connection without a response" in output
+
+
 INTERRUPTED = {
     "silent": (lambda handler, gone: gone.wait(120), ()),
     "dripping": (drip, ()),

@@ -11,6 +11,7 @@ from evals.report.summary import ProfileFigures, Summary
 from evals.results import Kind, Layer
 
 _BEHIND = (Layer.PARSER, Layer.SERVER, Layer.TEMPLATE, Layer.CLIENT, Layer.UNKNOWN)
+_DIGESTS = ("cases", "grader_parts")
 
 
 def categories(summary: Summary) -> list[dict[str, Any]]:
@@ -51,11 +52,16 @@ def _category(name: str, status: str, beginning: str, label: str) -> dict[str, A
 
 
 def environment(summary: Summary) -> str:
-    """`environment.properties`: the gate and the fingerprint."""
+    """`environment.properties`: the gate with its reasons, what served, and the fingerprint.
+
+    Without the digests of single cases and graders: hundreds of lines, which nobody reads.
+    """
+    known = {k: v for k, v in asdict(summary.fingerprint).items() if k not in _DIGESTS}
     pairs = [
         ("gate", summary.gate_text),
+        *((f"gate.reason.{n}", text) for n, text in enumerate(summary.gate.reasons, start=1)),
         ("run", summary.run.id),
-        *_flat("", asdict(summary.fingerprint)),
+        *_flat("", {"profiles": known.pop("profiles"), **known}),
     ]
     return "".join(f"{_property(name)} = {_property(str(value))}\n" for name, value in pairs)
 

@@ -101,13 +101,16 @@ def _first(summary: Summary, first: Headline) -> Iterator[str]:
     for fault in first.faults:
         new = "newly failing " if first.new else ""
         cases = f"{fault.cases} {new}case{'s' if fault.cases != 1 else ''}"
-        texts = f"; {plain(fault.texts)}" if fault.texts else ""
+        said = f": {code(fault.said)}" if fault.said else ""
+        notes = "".join(f"; {plain(note)}" for note in fault.notes)
         yield (
-            f"- **{plain(fault.side.name)}**: {cases} ({plain(fault.what)}){texts}; begin with "
-            f"{code(fault.first.case.node)}"
+            f"- **{plain(fault.side.name)}**: {cases} ({plain(fault.what)}){said}{notes}; "
+            f"begin with {code(fault.first.case.node)}"
         )
     for advice in first.advice:
         yield f"- next: {plain(advice)}"
+    for line in first.slower:
+        yield f"- slower: {plain(line)}"
     if first.differs:
         yield f"- also changed: {code('; '.join(first.differs))}"
     for line in served_lines(summary):
