@@ -72,6 +72,7 @@ def _without_times(seen: Observation) -> Observation:
         seen,
         seconds=0.0,
         first_token_seconds=None,
+        timing=None,
         started=None,
         server_log=None,
         events=events,
