@@ -370,7 +370,7 @@ def replay_targets() -> dict[str, Target]:
             model="replay",
             template=name,
             engine=engine.name,
-            arguments=[*arguments, *engine.for_replays],
+            arguments=[*arguments, *engine.for_small],
         )
         for engine in ENGINES
         for name, arguments in engine.replays.items()
@@ -396,7 +396,9 @@ def default_targets() -> dict[str, Target]:
     """The default model on each other engine that has a parser for its calls."""
     return {
         f"default-{engine.name.replace('_', '-')}": Target(
-            model="default", engine=engine.name, arguments=list(engine.replays["qwen3-coder"])
+            model="default",
+            engine=engine.name,
+            arguments=[*engine.replays["qwen3-coder"], *engine.for_small],
         )
         for engine in ENGINES
         if "qwen3-coder" in engine.replays

@@ -55,7 +55,7 @@ LLAMA_CPP = Engine(
     install="pip install 'toolcall-evals[llama-cpp]'",
     pins=("xllamacpp==2026.10.11549",),
     replays={"qwen3-coder": (), "hermes": ()},
-    for_replays=("--threads", "1"),  # more wait for each other longer than they compute
+    for_small=("--threads", "1"),  # more wait for each other longer than they compute
     evidence=VERBOSE,
     renders="llama_cpp",
     owners=("llamacpp",),
@@ -85,7 +85,7 @@ VLLM = Engine(
         "qwen3-coder": (*_PARSER, "qwen3_coder"),
         "hermes": (*_PARSER, "hermes"),
     },
-    for_replays=("--gpu-memory-utilization", "0.3"),  # else 0.92, and it ends where less is free
+    for_small=("--gpu-memory-utilization", "0.3"),  # else 0.92, and it ends where less is free
     evidence=TOKEN_IDS,
     renders="vllm",
     owners=("vllm",),
