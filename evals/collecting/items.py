@@ -110,6 +110,14 @@ def _judge(item: CaseItem) -> None:
 
 
 def _wanted(item: CaseItem) -> list[Question]:
-    """The questions of this item's profile that this process will ask from here on, in order."""
-    left = workers.to_ask(item)
-    return [i.question for i in left if isinstance(i, CaseItem) and i.profile == item.profile]
+    """The questions of this item's profile that this process will ask from here on, in order.
+
+    Whether a marked item is skipped pytest says when it comes to it: not before is it asked.
+    """
+    return [
+        each.question
+        for each in workers.to_ask(item)
+        if isinstance(each, CaseItem)
+        and each.profile == item.profile
+        and (each is item or not any(map(each.get_closest_marker, ("skip", "skipif"))))
+    ]

@@ -147,3 +147,26 @@ def test_an_item_that_is_run_again_asks_nothing_again(project: Path, counted: Co
     assert code == 0, output
     assert "21 passed" in output
     assert set(_questions(counted._bodies).values()) == {1}
+
+
+SKIPPING = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for number, item in enumerate(items):
+        if number % 4 == 0:
+            item.add_marker(pytest.mark.skip(reason="not now"))
+        if number % 4 == 1:
+            item.add_marker(pytest.mark.skipif("1 + 1 == 3", reason="never"))
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_an_item_that_is_skipped_is_not_asked(
+    project: Path, counted: Counted, options: tuple[str, ...]
+) -> None:
+    conftest = project / "conftest.py"
+    conftest.write_text(conftest.read_text() + SKIPPING)
+    _, told = _run(project, counted.url, "--lanes", "server", *options)
+    assert "15 passed, 5 skipped" in told
+    assert sum(_questions(counted._bodies).values()) == 15
