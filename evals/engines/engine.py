@@ -24,7 +24,8 @@ class Engine:
     metadata get wrong, and `unwanted` those that would come with them and break it. `replays` has
     the templates of the copying model that it plays, each with the arguments that parse its calls;
     `for_small` are more, for models as small as those that are built here. `served_name` is what
-    requests call its model; None means that `/v1/models` tells. `omit` names what requests must not have.
+    requests call its model; None means that `/v1/models` tells. `omit` names what requests must not
+    have.
     `boot_seconds` is the longest wait for its first token; `health_503` says whether its /health
     answers 503 while it loads, or for ever after it failed to. `renders` says who renders a prompt
     for a replayed script; `keeps_special` whether special tokens in messages reach the model;
