@@ -10,7 +10,6 @@ of it is installed or run. What its answers mean, and how it stands in a case fi
 * its types (`dict`, `float`, `tuple`, `any`, those of Java and JavaScript) are JSON Schema's
 """
 
-import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from evals.errors import CaseFileError
 from evals.importers.drafts import Draft, Imported, Listed, Names
+from evals.json_text import parse_strict
 
 WHEEL = "bfcl-eval==2026.3.23"
 WHEEL_SHA256 = "3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a"
@@ -86,9 +86,9 @@ def read_bfcl(source: Path) -> Imported:
     for category in CATEGORIES:
         rows = _rows(texts, _FILE.format(category), imported)
         found = _rows(texts, f"possible_answer/{_FILE.format(category)}", imported)
-        answers = {row.get("id"): row.get("ground_truth") for _, row in found}
+        answers = {str(row.get("id")): row.get("ground_truth") for _, row in found}
         for place, row in rows:
-            _add(imported, category, place, row, answers.get(row.get("id")), names)
+            _add(imported, category, place, row, answers.get(str(row.get("id"))), names)
     if not imported.count and not imported.unusable:
         raise CaseFileError(f"{source}: it has none of {_FILE.format('simple_python')} and its kin")
     imported.notes += names.notes("bfcl-eval")
@@ -101,7 +101,7 @@ def _texts(source: Path) -> dict[str, str]:
     names += [f"possible_answer/{name}" for name in names]
     if source.is_dir():
         there = {name: source / name for name in names if (source / name).is_file()}
-        return {name: path.read_text(encoding="utf-8") for name, path in there.items()}
+        return {name: path.read_text(encoding="utf-8-sig") for name, path in there.items()}
     with zipfile.ZipFile(source) as archive:
         members = set(archive.namelist())
         inside = {name: f"{_DATA}/{name}" for name in names if f"{_DATA}/{name}" in members}
@@ -111,17 +111,19 @@ def _texts(source: Path) -> dict[str, str]:
 def _rows(
     texts: Mapping[str, str], name: str, imported: Imported
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(texts.get(name, "").splitlines(), 1):
+    for number, line in enumerate(texts.get(name, "").split("\n"), 1):
         place = f"{name}:{number}"
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_strict(line)
         except ValueError as error:
             imported.unusable.append(Listed(place, f"not JSON: {error}"))
             continue
         if isinstance(row, dict):
             yield place, row
+        else:
+            imported.unusable.append(Listed(place, "not a JSON object"))
 
 
 def _add(
@@ -194,6 +196,8 @@ def _expect(category: str, truth: Any, names: Names, functions: Any) -> dict[str
 
 def _arguments(given: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     properties = schema.get("properties") or {}
+    if matchers := [key for key in given if key.startswith("$")]:
+        raise ValueError(f"an argument named {matchers[0]!r} would be a matcher")
     return {
         key: _possible(values, properties.get(key) or {})
         for key, values in given.items()

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from evals.escaping import escape_controls, one_line
+
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 """What JSON may have raw, and YAML may not."""
 _LISTS = ("tools", "messages", "calls", "any_of")
@@ -21,7 +23,7 @@ def case_file_text(
 
     A key `#` of an entry is a comment beside it.
     """
-    lines = [f"# {line}".rstrip() for line in comments]
+    lines = [_comment(line) for line in comments]
     for key, value in (head or {}).items():
         lines += _pair(key, value, "")
     lines.append("cases:")
@@ -33,7 +35,7 @@ def case_file_text(
 
 def tool_file_text(tools: Iterable[Mapping[str, Any]], *, comments: Sequence[str] = ()) -> str:
     """A file of tools, each by its name."""
-    lines = [f"# {line}".rstrip() for line in comments]
+    lines = [_comment(line) for line in comments]
     for tool in tools:
         lines.append(f"{_scalar(tool['name'])}:")
         lines += [line for k, v in tool.items() if k != "name" for line in _pair(k, v, "  ")] or [
@@ -42,9 +44,14 @@ def tool_file_text(tools: Iterable[Mapping[str, Any]], *, comments: Sequence[str
     return "\n".join(lines) + "\n"
 
 
+def _comment(line: str) -> str:
+    """One line, whatever is in it: what is imported writes no keys of its own."""
+    return f"# {one_line(line)}".rstrip()
+
+
 def _pair(key: str, value: Any, indent: str) -> list[str]:
     if key == "#":
-        return [f"{indent}# {line}" for line in str(value).splitlines()]
+        return [indent + _comment(line) for line in escape_controls(str(value)).split("\n")]
     if key == "expect" and isinstance(value, Mapping) and value.keys() & set(_LISTS):
         return [
             f"{indent}expect:",

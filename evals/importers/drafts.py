@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from evals.case import Case, Tool
 from evals.errors import ConfigError
+from evals.escaping import one_line
 from evals.importers.case_text import case_file_text
 from evals.loading.case_check import check_case
 from evals.loading.entries import CaseEntry
@@ -41,7 +42,7 @@ class Listed:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.why}"
+        return one_line(f"{self.place}: {self.why}")
 
 
 @dataclass
@@ -133,7 +134,8 @@ def write(imported: Imported, folder: Path, *, force: bool = False) -> list[Path
         OSError: it cannot be written.
     """
     if not imported.count:
-        raise ConfigError(f"{imported.source}: nothing in it can be used; nothing was written")
+        source = one_line(imported.source)
+        raise ConfigError(f"{source}: nothing in it can be used; nothing was written")
     paths = {folder / f"{name}.yaml": drafts for name, drafts in imported.files.items()}
     if there := [path for path in paths if path.exists() and not force]:
         raise ConfigError(f"{there[0]} is there already; give another folder, or --force")
@@ -146,6 +148,15 @@ def write(imported: Imported, folder: Path, *, force: bool = False) -> list[Path
     for path, text in texts.items():
         replace_file(path, text)
     return list(paths)
+
+
+def asked(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Messages as the keys of an entry: one plain text of the user is `ask`."""
+    first = messages[0] if len(messages) == 1 else {}
+    plain = first.keys() == {"role", "content"} and isinstance(first["content"], str)
+    if plain and first["role"] == "user":
+        return {"ask": first["content"]}
+    return {"messages": messages}
 
 
 def case_id(text: str, taken: Iterable[str] = ()) -> str:
@@ -161,23 +172,28 @@ class Names:
     """Names of tools that engines take (letters, digits, _ and -, at most 64) for any others."""
 
     def __init__(self) -> None:
-        self.renamed: dict[str, str] = {}
+        self._new: dict[str, str] = {}
+        self._taken: set[str] = set()
 
     def __call__(self, name: str) -> str:
-        """The name that goes into the case file."""
-        if _ACCEPTED.fullmatch(name):
-            return name
-        if name not in self.renamed:
+        """The name that goes into the case file: never the same for two names."""
+        if name not in self._new:
             new = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "tool"
-            others = set(self.renamed.values())
-            numbers = (f"{new[:61]}_{number}" for number in range(2, len(others) + 3))
-            self.renamed[name] = next(one for one in (new, *numbers) if one not in others)
-        return self.renamed[name]
+            numbers = (f"{new[:56]}_{number}" for number in range(2, len(self._taken) + 3))
+            self._new[name] = next(one for one in (new, *numbers) if one not in self._taken)
+            self._taken.add(self._new[name])
+        return self._new[name]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The new name of each that was changed."""
+        return {old: new for old, new in self._new.items() if new != old}
 
     def notes(self, source: str) -> Iterator[Listed]:
         """A line for each name that was changed."""
         for old, new in self.renamed.items():
-            yield Listed(source, f"tool {old!r} is named {new!r}: engines refuse the name")
+            why = "another has its name" if _ACCEPTED.fullmatch(old) else "engines refuse the name"
+            yield Listed(source, f"tool {old!r} is named {new!r}: {why}")
 
 
 def tool_entry(value: Mapping[str, Any], name: Callable[[str], str] = str) -> dict[str, Any]:

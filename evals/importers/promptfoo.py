@@ -6,79 +6,21 @@ configuration's folder or below it.
 """
 
 import itertools
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.errors import CaseFileError
-from evals.importers.drafts import Draft, Imported, Listed, Names, case_id, tool_entry
+from evals.importers.drafts import Draft, Imported, Listed, asked, case_id, tool_entry
 from evals.importers.promptfoo_asserts import Wanted, read_assertions
-from evals.yaml_text import Problems, read_yaml
+from evals.importers.promptfoo_file import PromptfooFile, UnusableError
+from evals.importers.promptfoo_prompts import Prompt, messages_of, read_prompts
 
 OWN = "toolcall_evals"
 """The key of a test's `metadata` under which `evals export promptfoo` keeps what it cannot say."""
-_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _MOST_OF_TEST = 200
-_DATA_FILES = (".yaml", ".yml", ".json", ".txt", ".md", ".jsonl")
-
-
-class UnusableError(Exception):
-    """Why a test, or a part of it, becomes no case."""
-
-
-@dataclass(frozen=True)
-class _Prompt:
-    place: str
-    text: str
-
-
-class _File:
-    """A configuration with what it refers to."""
-
-    def __init__(self, path: Path) -> None:
-        problems = Problems()
-        document = read_yaml(path, path.parent, problems)
-        if document is None or not isinstance(document.data, Mapping):
-            raise CaseFileError("\n".join(problems.lines) or f"{path}: not a promptfoo file")
-        self.path, self.document, self.data = path, document, document.data
-        self.names = Names()
-        self.imported = Imported(f"promptfoo ({path.name})")
-
-    def place(self, *keys: str | int) -> str:
-        """`file:line: key[0].key` of a place in the configuration."""
-        shown = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys).lstrip(".")
-        return f"{self.path}:{self.document.line(keys)}: {shown}"
-
-    def resolved(self, value: Any, what: str) -> Any:
-        """`value`, or the data of the file that `file://…` names.
-
-        Raises:
-            UnusableError: it is code, somewhere else, or cannot be read.
-        """
-        if not isinstance(value, str) or not value.startswith("file://"):
-            return value
-        name = value.removeprefix("file://")
-        file = (self.path.parent / name).resolve()
-        if file.suffix not in _DATA_FILES:
-            raise UnusableError(f"{what} {value!r} is no data; it is not run")
-        if not file.is_relative_to(self.path.parent.resolve()):
-            raise UnusableError(f"{what} {value!r} lies outside of the configuration's folder")
-        if not file.is_file():
-            raise UnusableError(f"{what} {value!r}: there is no such file")
-        if file.suffix in (".txt", ".md"):
-            return file.read_text(encoding="utf-8")
-        if file.suffix == ".jsonl":
-            return [
-                json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()
-            ]
-        problems = Problems()
-        document = read_yaml(file, file.parent, problems)
-        if document is None:
-            raise UnusableError(problems.lines[0] if problems.lines else f"{file}: empty")
-        return document.data
+_OTHER_SHAPES = (KeyError, TypeError, AttributeError, IndexError)
+_CHANGED = ("transform", "postprocess", "transformVars", "prefix", "suffix")
+"""Options of a test that change its question or its answer."""
 
 
 def read_promptfoo(path: Path) -> Imported:
@@ -87,9 +29,9 @@ def read_promptfoo(path: Path) -> Imported:
     Raises:
         CaseFileError: the file is none.
     """
-    file = _File(path)
+    file = PromptfooFile(path)
     imported = file.imported
-    prompts = list(_prompts(file))
+    prompts = list(read_prompts(file))
     drafts: list[Draft] = []
     try:
         tools = _tools(file)
@@ -101,6 +43,11 @@ def read_promptfoo(path: Path) -> Imported:
             drafts += _drafts(file, keys, test, prompts, tools, [d.entry["id"] for d in drafts])
         except (UnusableError, ValueError) as error:
             imported.unusable.append(Listed(file.place(*keys), str(error)))
+        except _OTHER_SHAPES as error:
+            said = f"not as promptfoo's tests are: {error!r}"
+            imported.unusable.append(Listed(file.place(*keys), said))
+    if "scenarios" in file.data:
+        imported.unusable.append(Listed(file.place("scenarios"), "scenarios are not read"))
     if drafts:
         stem = path.parent.name if path.stem.startswith("promptfooconfig") else path.stem
         imported.files[case_id(stem)] = drafts
@@ -110,24 +57,7 @@ def read_promptfoo(path: Path) -> Imported:
     return imported
 
 
-def _prompts(file: _File) -> Iterator[_Prompt]:
-    given = file.data.get("prompts", "{{prompt}}")
-    for number, entry in enumerate(given if isinstance(given, list) else [given]):
-        place = file.place("prompts", number)
-        if isinstance(entry, Mapping):
-            entry = entry.get("raw") or entry.get("id") or entry.get("label")
-        try:
-            text = file.resolved(entry, "the prompt")
-        except UnusableError as error:
-            file.imported.notes.append(Listed(place, str(error)))
-            continue
-        if isinstance(text, list | Mapping):
-            text = json.dumps(text, ensure_ascii=False)
-        if isinstance(text, str):
-            yield _Prompt(place, text)
-
-
-def _tools(file: _File) -> list[dict[str, Any]]:
+def _tools(file: PromptfooFile) -> list[dict[str, Any]]:
     """The tools of the first provider that has some; those of others are noted if they differ.
 
     Raises:
@@ -142,7 +72,7 @@ def _tools(file: _File) -> list[dict[str, Any]]:
             given = config.get("tools") or config.get("functions")
             try:
                 tools = _tool_list(file, given) if given else []
-            except (UnusableError, ValueError) as error:
+            except (UnusableError, ValueError, *_OTHER_SHAPES) as error:
                 unread.append(str(error))
                 file.imported.notes.append(Listed(place, str(error)))
                 continue
@@ -164,7 +94,7 @@ def _configs(provider: Any) -> Iterator[Mapping[str, Any]]:
     yield from (one["config"] for one in inner if isinstance(one.get("config"), Mapping))
 
 
-def _tool_list(file: _File, given: Any) -> list[dict[str, Any]]:
+def _tool_list(file: PromptfooFile, given: Any) -> list[dict[str, Any]]:
     given = file.resolved(given, "the tools")
     entries: list[Any] = []
     for entry in given if isinstance(given, list) else [given]:
@@ -200,7 +130,7 @@ def _lower_types(value: Any) -> Any:
     }
 
 
-def _tests(file: _File) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
+def _tests(file: PromptfooFile) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
     given = file.data.get("tests")
     try:
         given = file.resolved(given, "the tests")
@@ -209,6 +139,9 @@ def _tests(file: _File) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, An
         return
     if isinstance(given, Mapping):
         given = [given]
+    if isinstance(given, str):
+        said = f"tests in {given!r} are not read: give a list, or file://….yaml or .json"
+        file.imported.unusable.append(Listed(file.place("tests"), said))
     for number, test in enumerate(given if isinstance(given, list) else []):
         if isinstance(test, Mapping):
             yield ("tests", number), test
@@ -218,17 +151,20 @@ def _tests(file: _File) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, An
 
 
 def _drafts(
-    file: _File,
+    file: PromptfooFile,
     keys: tuple[str | int, ...],
     test: Mapping[str, Any],
-    prompts: Sequence[_Prompt],
+    prompts: Sequence[Prompt],
     tools: list[dict[str, Any]],
     taken: list[str],
 ) -> list[Draft]:
-    default = file.data.get("defaultTest")
-    default = default if isinstance(default, Mapping) else {}
+    default = _mapping(file.resolved(file.data.get("defaultTest"), "defaultTest"))
     own = _mapping(_mapping(test.get("metadata")).get(OWN))
     options = {**_mapping(default.get("options")), **_mapping(test.get("options"))}
+    if changed := [key for key in _CHANGED if options.get(key)]:
+        raise UnusableError(f"its option {changed[0]} changes the question or the answer")
+    if test.get("threshold", default.get("threshold", 1)) != 1:
+        raise UnusableError("a threshold below 1: not all of its assertions need to hold")
     if options.get("tools"):
         tools = _tool_list(file, options["tools"])
     wanted = _wanted(file, keys, test, default, tools, own)
@@ -247,7 +183,7 @@ def _drafts(
 
 
 def _wanted(
-    file: _File,
+    file: PromptfooFile,
     keys: tuple[str | int, ...],
     test: Mapping[str, Any],
     default: Mapping[str, Any],
@@ -257,8 +193,8 @@ def _wanted(
     if own.get("expect"):
         return dict(own["expect"])
     stated = [
-        *(((*keys, "assert", n), a) for n, a in enumerate(test.get("assert") or [])),
-        *((("defaultTest", "assert", n), a) for n, a in enumerate(default.get("assert") or [])),
+        *(((*keys, "assert", n), a) for n, a in enumerate(_list(test.get("assert")))),
+        *((("defaultTest", "assert", n), a) for n, a in enumerate(_list(default.get("assert")))),
     ]
     wanted = Wanted([tool["name"] for tool in tools], file.names)
     left = list(read_assertions(stated, wanted))
@@ -285,7 +221,7 @@ def _rows(variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _draft(
     place: str,
-    prompt: _Prompt,
+    prompt: Prompt,
     row: Mapping[str, Any],
     test: Mapping[str, Any],
     wanted: Mapping[str, Any],
@@ -293,45 +229,21 @@ def _draft(
     own: Mapping[str, Any],
     taken: Sequence[str],
 ) -> Draft:
-    messages = own.get("messages") or _messages(prompt.text, row)
+    messages = own.get("messages") or messages_of(prompt.text, row)
     name = own.get("id") or test.get("description") or str(messages[-1].get("content"))
-    entry: dict[str, Any] = {"id": case_id(str(name), taken)}
-    if len(messages) == 1 and messages[0].get("role") == "user":
-        entry["ask"] = messages[0]["content"]
-    else:
-        entry["messages"] = messages
+    entry: dict[str, Any] = {"id": case_id(str(name), taken), **asked(messages)}
     return Draft(place, {**entry, **({"tools": tools} if tools else {}), "expect": wanted})
 
 
-def _messages(text: str, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The messages of a prompt: a chat as JSON or YAML, else one of the user."""
-    try:
-        chat = json.loads(text)
-    except ValueError:
-        return [{"role": "user", "content": _render(text, row)}]
-    if not (isinstance(chat, list) and all(isinstance(one, dict) for one in chat)):
-        return [{"role": "user", "content": _render(text, row)}]
-    return [
-        {k: _render(v, row) if isinstance(v, str) else v for k, v in one.items()} for one in chat
-    ]
+def _list(value: Any) -> list[Any]:
+    """`value`, if it is a list or nothing.
 
-
-def _render(text: str, row: Mapping[str, Any]) -> str:
-    """`text` with `{{name}}` filled in; of Nunjucks nothing else is known."""
-
-    def value(found: re.Match[str]) -> str:
-        name = found.group(1)
-        if name not in row:
-            raise UnusableError(f"the prompt has {{{{{name}}}}}, and the test no such variable")
-        given = row[name]
-        if isinstance(given, str) and given.startswith("file://"):
-            raise UnusableError(f"the variable {name} is in a file: {given}")
-        return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-
-    rendered = _VARIABLE.sub(value, text)
-    if "{{" in _VARIABLE.sub("", text) or "{%" in text:
-        raise UnusableError("the prompt is a Nunjucks template with more than {{name}}")
-    return rendered
+    Raises:
+        UnusableError: it is not.
+    """
+    if value is None or isinstance(value, list):
+        return value or []
+    raise UnusableError(f"assertions are a list, not {str(value)[:60]!r}")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,9 +1,13 @@
 """promptfoo's assertions as what a case expects: those that need neither code nor another model."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+_IN_LIST = re.compile(r'\s*"[^"]*"|[^,]+')
+"""The texts of a list that is written as one text: separated by commas, some in quotes."""
 
 Place = tuple[str | int, ...]
 
@@ -27,7 +31,7 @@ class Wanted:
         if self.some_call:
             return {"some_call": True}
         if self.patterns:
-            together = "".join(f"(?=[\\s\\S]*?{pattern})" for pattern in self.patterns)
+            together = "".join(f"(?=[\\s\\S]*?(?:{pattern}))" for pattern in self.patterns)
             one = self.patterns[0] if len(self.patterns) == 1 else f"^{together}"
             return {"answer": {**self.answer, "regex": one}}
         return {"answer": self.answer} if self.answer else None
@@ -47,7 +51,10 @@ def read_assertions(
             continue
         kind = str(assertion.get("type") or "")
         if kind == "assert-set":
-            inner = assertion.get("assert") or []
+            inner = assertion.get("assert")
+            if assertion.get("threshold", 1) != 1 or not isinstance(inner, list):
+                yield place, "assert-set: a threshold below 1, or no list of assertions"
+                continue
             yield from read_assertions(
                 (((*place, "assert", n), a) for n, a in enumerate(inner)), wanted
             )
@@ -59,6 +66,8 @@ def read_assertions(
 def _read(kind: str, assertion: Mapping[str, Any], wanted: Wanted) -> str | None:
     """Why an assertion is left out; None where it was read."""
     value = assertion.get("value")
+    if assertion.get("transform") or assertion.get("weight", 1) == 0:
+        return "it has a transform, which is code, or the weight 0"
     if kind in _SOME_CALL or (kind == "finish-reason" and value in ("tool_calls", "tool_use")):
         wanted.some_call = True
         return None if wanted.tools else "the test has no tools"
@@ -68,10 +77,15 @@ def _read(kind: str, assertion: Mapping[str, Any], wanted: Wanted) -> str | None
         return "needs code, another model or what a case cannot say; it is not run"
     texts = [value] if isinstance(value, str | int | float) else value
     if kind in _JSON:
+        if value:
+            return "its schema is not read"
         texts = [""]
+    elif kind.endswith(("-any", "-all")) and isinstance(value, str):
+        texts = [text.strip().strip('"') for text in _IN_LIST.findall(value)]
     if not isinstance(texts, list) or not all(isinstance(t, str | int | float) for t in texts):
         return f"its value is {str(value)[:60]!r}"
-    return _read_texts(kind, [str(text) for text in texts], wanted)
+    as_text = [text if isinstance(text, str) else json.dumps(text) for text in texts]
+    return _read_texts(kind, as_text, wanted)
 
 
 def _read_texts(kind: str, texts: list[str], wanted: Wanted) -> str | None:
@@ -122,7 +136,10 @@ def _json(texts: list[str], wanted: Wanted) -> None:
 
 
 def _any(texts: list[str], wanted: Wanted) -> None:
-    wanted.text("any_of", texts)
+    if wanted.answer.get("any_of"):  # one list of them; a second one is another condition
+        wanted.patterns.append(f"(?i:{'|'.join(map(re.escape, texts))})")
+    else:
+        wanted.text("any_of", texts)
 
 
 def _all(texts: list[str], wanted: Wanted) -> None:

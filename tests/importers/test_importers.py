@@ -3,12 +3,14 @@
 import json
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from evals.cli import app
 from evals.importers import exporters
 from evals.importers.bfcl import read_bfcl
-from evals.importers.drafts import Names, case_id, checked, write
+from evals.importers.case_text import case_file_text
+from evals.importers.drafts import Listed, Names, case_id, checked, write
 from evals.importers.logs import read_log
 from evals.importers.promptfoo import read_promptfoo
 from evals.loading.casefile import find_case_files, read_cases
@@ -270,3 +272,161 @@ def test_a_file_that_is_there_is_kept_unless_force_is_given(tmp_path):
     assert (tmp_path / "c/log.yaml").read_text() == "mine\n"
     assert CliRunner().invoke(app, [*arguments, "--force"]).exit_code == 0
     assert (tmp_path / "c/log.yaml").read_text() == written
+
+
+USER = {"role": "user", "content": "Hi"}
+ANTHROPIC = {"content": [{"type": "tool_use", "name": "look", "input": {}}]}
+EVENTS = 'data: {"choices": [{"delta": {"tool_calls": []}}]}\n\ndata: [DONE]\n\n'
+
+
+def read_rows(folder, *rows):
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    (folder / "log.jsonl").write_bytes(b"\n".join(lines))
+    return checked(read_log(folder / "log.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"messages": [USER], "response": ANTHROPIC}, "a part of type 'tool_use'"),
+        ({"messages": [USER], "response": EVENTS}, "a stream of events"),
+        ({"messages": [USER], "response": [{"choices": []}]}, "the response is a list"),
+        ({"messages": [USER], "response": '{"error": "no"}'}, "neither text nor calls"),
+        ({"messages": [USER], "response": "x", "system": [{"type": "text"}]}, "system is no text"),
+        ({"messages": [USER], "response": "x", "tool_choice": {"type": "tool"}}, "not OpenAI's"),
+        (b"\xff\xfe{", "invalid start byte"),
+        (b"[" * 5_000, "nested deeper"),
+        (b'{"messages": [], "messages": []}', "duplicate key"),
+    ],
+)
+def test_of_a_log_what_cannot_be_told_is_listed_and_spoils_nothing_else(tmp_path, row, why):
+    good = {"messages": [USER], "response": "Hello"}
+    imported = read_rows(tmp_path, good, row, b"", good, b"  ")
+    assert [str(one).partition("log.jsonl:")[2][:2] for one in imported.unusable] == ["2:"]
+    assert why in imported.unusable[0].why
+    assert imported.count == 2
+
+
+def test_a_log_with_all_that_a_client_writes_is_asked_as_it_was(tmp_path):
+    nothing = {"refusal": None, "annotations": [], "audio": None, "function_call": None}
+    dotted = {"type": "function", "function": {"name": "a.b", "parameters": {"type": "object"}}}
+    taken = {"type": "function", "function": {"name": "a_b", "parameters": {"type": "object"}}}
+    call = {"id": "1", "type": "function", "function": {"name": "a.b", "arguments": "{}"}}
+    request = {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Look."}]},
+            {"role": "assistant", "content": None, "tool_calls": [call], **nothing},
+            {"role": "tool", "tool_call_id": "1", "content": "milk"},
+            {"role": "user", "content": "Again.", "name": None},
+        ],
+        "tools": [dotted, taken],
+        "system": "Be brief.",
+        "tool_choice": {"type": "function", "function": {"name": "a.b"}},
+        "temperature": 0.7,
+    }
+    legacy = {"content": "I look.", "function_call": {"name": "a_b", "arguments": "{}"}}
+    body = json.dumps({"choices": [{"message": {"content": None, "tool_calls": [call]}}]})
+    plain = {"messages": [USER], "functions": [taken["function"]], "response": legacy}
+    imported = read_rows(tmp_path, {"request": request, "response": body}, plain)
+    assert not imported.unusable
+    case, other = read_back(imported, tmp_path)
+    assert [message["role"] for message in case.messages] == [
+        *("system", "user", "assistant", "tool", "user")
+    ]
+    assert case.messages[2]["tool_calls"][0]["function"]["name"] == "a_b"
+    assert [tool.name for tool in case.tools] == ["a_b", "a_b_2"]
+    assert (case.expect.call.name, case.tool_choice["function"]["name"]) == ("a_b", "a_b")
+    assert other.expect.call.name == "a_b_2"
+    assert [tool.name for tool in other.tools] == ["a_b_2"]
+    assert any("`temperature` of 1 requests" in note.why for note in imported.notes)
+
+
+def test_what_is_imported_writes_no_lines_of_its_own_and_does_not_act(tmp_path):
+    evil = "x\ncases: [1]\x1b[31m\u202e\u2028"
+    imported = read_rows(tmp_path, {"messages": [USER], "response": "Hello"}, {"id": evil})
+    imported.source, imported.license = evil, evil
+    [case] = read_back(imported, tmp_path)
+    assert case.question == "Hi"
+    imported.unusable[0].why.encode()
+    text = case_file_text([{"id": "a", "#": f"said: {evil}", "ask": "Hi"}], comments=[evil])
+    assert yaml.safe_load(text) == {"cases": [{"id": "a", "ask": "Hi"}]}
+    assert str(Listed(evil, evil)).isprintable()
+
+
+def of_promptfoo(folder, text):
+    return checked(read_promptfoo(write_promptfoo(folder / "suite", text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{vars: {w: a}, assert: 5}", "assertions are a list"),
+        ("{vars: {w: a}, threshold: 0.5, assert: [{type: contains, value: a}]}", "threshold"),
+        ("{vars: {w: a}, options: {transform: x}, assert: [{type: contains, value: a}]}", "transf"),
+        ("{vars: {w: a}, options: {prefix: x}, assert: [{type: contains, value: a}]}", "prefix"),
+        ('{vars: {w: "{{v}}"}, assert: [{type: contains, value: a}]}', "a template itself"),
+        ("{vars: {w: a}, assert: [{type: is-json, value: {type: object}}]}", "schema is not read"),
+        ("{vars: {w: a}, assert: [{type: assert-set, threshold: 0.5, assert: []}]}", "assert-set"),
+        ("{vars: {w: a}, assert: [{type: contains, value: a, weight: 0}]}", "the weight 0"),
+        ("{vars: file://%s, assert: [{type: contains, value: a}]}" % ("a" * 300), "no data"),
+        ("{vars: file://%s.json, assert: [{type: contains, value: a}]}" % ("a" * 300), "cannot be"),
+        ("{metadata: {toolcall_evals: {expect: 5}}, vars: {w: a}}", "not as promptfoo's tests"),
+    ],
+)
+def test_a_test_of_promptfoo_that_means_something_else_is_listed(tmp_path, text, why):
+    good = "{vars: {w: b}, assert: [{type: contains, value: b}]}"
+    imported = of_promptfoo(tmp_path, f"prompts: ['Say {{{{w}}}}']\ntests: [{text}, {good}]\n")
+    assert [one.why for one in imported.unusable if why in one.why], imported.unusable
+    assert imported.count == 1
+
+
+def test_what_promptfoo_reads_beside_a_list_is_read_or_listed(tmp_path):
+    text = """
+prompts: [chat.json, two.txt, "{{chat}}", code.py]
+defaultTest: file://default.yaml
+scenarios: [{}]
+tests:
+  - &first
+    vars: {w: x, chat: '[{"role": "system", "content": "B"}, {"role": "user", "content": "A"}]'}
+    assert: &wanted
+      - {type: contains-any, value: 'a, "b, c"'}
+      - {type: icontains-any, value: [d, e]}
+  - {<<: *first, description: again}
+"""
+    folder = tmp_path / "suite"
+    path = write_promptfoo(folder, text)
+    part = {"type": "text", "text": "Say {{w}}"}
+    (folder / "chat.json").write_text(json.dumps([{"role": "user", "content": [part]}]))
+    (folder / "two.txt").write_text("\ufeffOne {{w}}\n---\nTwo {{w}}\n")
+    (folder / "default.yaml").write_text("assert: [{type: contains, value: f}]")
+    imported = read_promptfoo(path)
+    cases = read_back(imported, tmp_path)
+    assert [case.messages[-1]["content"] for case in cases[:4]] == [
+        *([{"type": "text", "text": "Say x"}], "One x\n", "\nTwo x\n", "A")
+    ]
+    assert len(cases) == 8
+    answer = cases[0].expect.answer
+    assert (answer.any_of, answer.contains, answer.regex) == (("a", "b, c"), ("f",), "(?i:d|e)")
+    assert [one.why for one in imported.unusable] == ["scenarios are not read"]
+    assert any("code.py" in note.why for note in imported.notes)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("[1]", "not a JSON object"),
+        ("[" * 5_000, "nested deeper"),
+        ('{"id": ["x"], "question": []}', "not as BFCL's rows are"),
+    ],
+)
+def test_a_row_of_bfcl_in_another_shape_is_listed(tmp_path, row, why):
+    rows, answers = bfcl_rows({"base": [1]}, {"$any_of": [1]})
+    rows[0]["question"][0][0]["content"] = "A\u2028B\x85C"
+    folder = write_bfcl(tmp_path / "data", rows, answers)
+    lines = [row, *(json.dumps(one, ensure_ascii=False) for one in rows)]
+    (folder / "BFCL_v4_simple_python.json").write_text("\n".join(lines), encoding="utf-8-sig")
+    imported = checked(read_bfcl(folder))
+    assert imported.count == 1
+    assert ["would be a matcher" in str(one) for one in imported.unusable].count(True) == 1
+    assert any(why in str(one) for one in imported.unusable)
+    assert len(imported.unusable) == 2
