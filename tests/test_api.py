@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from evals import (
     open_target,
     tools_of_functions,
 )
-from evals.errors import CaseFileError
+from evals.errors import CaseFileError, ConfigError
 
 ROOT = Path(evals.__file__).parent
 LOOK = Tool(name="look", parameters={"type": "object", "properties": {"at": {"type": "string"}}})
@@ -82,6 +83,14 @@ def test_cases_are_loaded_from_the_configured_folders(tmp_path):
     (tmp_path / "suite/a.yaml").write_text("cases: [{id: a, ask: Hi, expect: {answer: {}}}]\n")
     assert [case.node for case in load_cases(root=tmp_path)] == ["suite/a.yaml::a"]
     assert load_cases("suite/a.yaml", root=tmp_path) == load_cases(root=tmp_path)
+
+
+def test_a_function_whose_annotations_have_no_schema_is_named():
+    def takes_socket(one: socket.socket) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match=r"takes_socket.* makes no tool: .*socket"):
+        tools_of_functions([takes_socket])
 
 
 def test_functions_become_tools_and_are_not_called():

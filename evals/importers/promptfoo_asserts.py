@@ -77,10 +77,9 @@ def _read(kind: str, assertion: Mapping[str, Any], wanted: Wanted) -> str | None
         return "needs code, another model or what a case cannot say; it is not run"
     texts = [value] if isinstance(value, str | int | float) else value
     if kind in _JSON:
-        if value:
-            return "its schema is not read"
-        texts = [""]
-    elif kind.endswith(("-any", "-all")) and isinstance(value, str):
+        problem = _read_texts(kind, [""], wanted)
+        return problem or ("its schema is not read" if value else None)
+    if kind.endswith(("-any", "-all")) and isinstance(value, str):
         texts = [text.strip().strip('"') for text in _IN_LIST.findall(value)]
     if not isinstance(texts, list) or not all(isinstance(t, str | int | float) for t in texts):
         return f"its value is {str(value)[:60]!r}"

@@ -49,8 +49,9 @@ from evals.judging.checks import (
     show,
 )
 from evals.judging.contract import check_contract
+from evals.judging.ending import FINISH_REASONS
 from evals.judging.evidence import Evidence, attempted_call, changed_behind, changed_by_client
-from evals.judging.usage import distrusted
+from evals.judging.usage import distrusted, unreadable_usage
 from evals.observation import PLAIN, Observation, Traits
 from evals.patterns import PatternTimeout, time_limit
 from evals.results import KNOWN_DEFECT, Answer, Judgement, Kind, Scores, Status, Verdict
@@ -139,11 +140,17 @@ def _hold_client(answer: Answer, received: Observation) -> Held:
     """
     case, seen = answer.case, answer.observation
     changed = changed_by_client(case, seen, received)
-    if seen.refused and check_contract(received):
+    if seen.refused and _is_unreadable(received):
         changed = None
     evidence = _evidence(answer, received, received, PLAIN)
     said = Said.of(seen if changed else received)
     return Held(answer, None, said, evidence, evidence if changed else None, changed)
+
+
+def _is_unreadable(received: Observation) -> bool:
+    """Whether a client is right to refuse the response, whatever its calls are."""
+    odd_end = received.finish_reason not in (None, *FINISH_REASONS)
+    return bool(check_contract(received)) or unreadable_usage(received) or odd_end
 
 
 def _evidence(

@@ -8,6 +8,9 @@ from evals.judging.contract import choices_of, chunks_of, part_of
 from evals.observation import Observation
 from evals.results import Kind
 
+FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
+"""Those of OpenAI's API; strict clients refuse any other."""
+
 
 def is_cut_off(case: Case, observation: Observation, *, unended: bool | None = None) -> bool:
     """Whether the answer ran into max_tokens: `length` says so, and usage does not contradict it.

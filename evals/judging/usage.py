@@ -33,6 +33,14 @@ def check_usage(
     return Finding(Kind.USAGE, problems[0]) if problems else None
 
 
+def unreadable_usage(observation: Observation) -> bool:
+    """Whether strict clients cannot read the counts: no object, or one that is no whole number."""
+    if _odd_usage(observation):
+        return True
+    usage = (completion_of(observation) or {}).get("usage") or {}
+    return any(not isinstance(usage.get(name, 0), int | None) for name in _COUNTS)
+
+
 def _odd_usage(observation: Observation) -> str | None:
     """That `usage` is there and is no object."""
     bodies = [completion_of(observation) or {}, *chunks_of(observation)]

@@ -173,9 +173,11 @@ tests:
       - {type: not-contains, value: bye}
       - {type: starts-with, value: "He said (once)"}
   - vars: {word: json}
-    assert: [{type: contains-json}, {type: equals, value: "{}"}]
+    assert: [{type: contains-json, value: {type: object}}, {type: equals, value: "{}"}]
 """
-    cases = read_back(read_promptfoo(write_promptfoo(tmp_path / "suite", text)), tmp_path)
+    imported = read_promptfoo(write_promptfoo(tmp_path / "suite", text))
+    cases = read_back(imported, tmp_path)
+    assert [note.why for note in imported.notes] == ["contains-json: its schema is not read"]
     answer = cases[0].expect.answer
     assert (answer.contains, answer.not_contains) == (("hello",), ("bye",))
     assert answer.regex == r"^\s*He\ said\ \(once\)"
@@ -365,7 +367,6 @@ def of_promptfoo(folder, text):
         ("{vars: {w: a}, options: {transform: x}, assert: [{type: contains, value: a}]}", "transf"),
         ("{vars: {w: a}, options: {prefix: x}, assert: [{type: contains, value: a}]}", "prefix"),
         ('{vars: {w: "{{v}}"}, assert: [{type: contains, value: a}]}', "a template itself"),
-        ("{vars: {w: a}, assert: [{type: is-json, value: {type: object}}]}", "schema is not read"),
         ("{vars: {w: a}, assert: [{type: assert-set, threshold: 0.5, assert: []}]}", "assert-set"),
         ("{vars: {w: a}, assert: [{type: contains, value: a, weight: 0}]}", "the weight 0"),
         ("{vars: file://%s, assert: [{type: contains, value: a}]}" % ("a" * 300), "no data"),

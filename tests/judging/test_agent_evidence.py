@@ -5,8 +5,10 @@ from dataclasses import replace
 import builders
 import pytest
 from builders import judge
+from scripted_server import call, completion
 
 from evals.case import Case, Tool
+from evals.lanes.server import read_response
 from evals.observation import Call, Observation, Usage
 from evals.results import Judgement, Kind, Layer, Status
 
@@ -104,6 +106,32 @@ def test_each_layer_is_named_by_the_recorded_response(
         assert plain.cause is not None
         assert (plain.cause.kind, plain.cause.layer) == (kind, layer)
         assert plain.scores == found.scores
+
+
+@pytest.mark.parametrize(
+    ("finish", "usage", "kind"),
+    [
+        ("tool_calls", [1, 2], Kind.USAGE),
+        ("tool_calls", {"prompt_tokens": 1.5}, Kind.USAGE),
+        ("done", {}, Kind.FINISH_REASON),
+    ],
+)
+def test_a_response_that_no_strict_client_reads_is_the_servers(
+    finish: str, usage: object, kind: Kind
+) -> None:
+    counts = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    if isinstance(usage, dict):
+        usage = {**counts, **usage}
+    message = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [call("f", F5.arguments, id="a")],
+    }
+    received = read_response(completion(message, finish, usage=usage), 0.1)
+    found = _judged(received, refused="Invalid response")
+    assert [(v.kind, v.layer) for v in found.failed] == [(kind, Layer.SERVER)]
+    well = read_response(completion(message, "tool_calls"), 0.1)
+    assert _judged(well, refused="Invalid response").blame == Layer.CLIENT
 
 
 def test_text_that_the_library_changed_is_the_clients() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from evals.request import request_text
+from evals.wire import response
 from evals.wire.exchange import Exchange, ExchangeError, fetch, retry_seconds
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -142,6 +143,28 @@ def test_a_certificate_that_nobody_signed_is_refused(
     thread.join()
     listener.close()
     assert [text for text in asked if text] == []
+
+
+def test_tls_that_the_server_ends_before_it_has_read_is_an_error_of_ours(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        context.wrap_socket(connection, server_side=True).close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    monkeypatch.setattr(response, "_tls", lambda: trusting)
+    url = f"https://localhost:{listener.getsockname()[1]}/v1"
+    with pytest.raises(ExchangeError, match=r"the connection failed|closed the connection"):
+        list(Exchange(url, b"x" * 5_000_000, 5.0))
+    thread.join()
+    listener.close()
 
 
 def test_plain_http_where_tls_is_expected(listen: Listen) -> None:
