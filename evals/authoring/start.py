@@ -1,18 +1,21 @@
 """The files of a new project: configuration, a first case file, tools, a workflow for CI."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from evals import __version__
+from evals import __version__, config
 from evals.errors import ConfigError
 from evals.importers.case_text import case_file_text, tool_file_text
+from evals.loading.casefile import SCHEMA_FILE
+from evals.loading.entries import json_schema, tools_json_schema
 from evals.results import replace_file
 from evals.root import has_config
 
 FOLDER = "evals/cases"
 """Where a new project's cases are; `cases` in the configuration names it."""
 _CONFIG = """\
-# What `pytest` and `evals run` ask, and of whom. Every key: docs/reference/configuration.md.
+# What `pytest` and `evals run` ask, and of whom. Every key: {folder}/evals.schema.json.
 cases = ["{folder}"]           # folders of case files, from here on
 lanes = ["server", "stream"]   # each case is asked both ways, and both must say the same
 
@@ -21,8 +24,8 @@ url = "{url}"   # a server that runs; leave it out and `pip install 'toolcall-ev
 {spare}# model = "path/or/hub-name"    # to boot mlx_lm.server with this model
 
 [gates.default]                # without a gate every case must pass
-case = 1.0
-on = "value"
+case = 1.0                     # the share of cases that must be right as a whole
+on = "value"                   # the rate itself; without this, the lower bound of its interval
 violations = 0
 """
 _TOOLS = (
@@ -83,17 +86,17 @@ permissions:
 
 jobs:
   evals:
-    strategy:
+@@FOLDER@@    strategy:
       fail-fast: false
       matrix:
         os: [ubuntu-24.04, macos-15]
     runs-on: ${{ matrix.os }}
     timeout-minutes: 30
     steps:
-      - uses: actions/checkout@v6
+      - uses: actions/checkout@v7
         with:
           persist-credentials: false
-      - uses: actions/setup-python@v6
+      - uses: actions/setup-python@v7
         with:
           python-version: "3.12"
       - run: pip install 'toolcall-evals@@VERSION@@'
@@ -111,9 +114,18 @@ jobs:
         if: ${{ !cancelled() && vars.EVALS_URL != '' }}
         with:
           name: evals-${{ matrix.os }}
-          path: reports/ci
+          path: @@PLACE@@reports/ci
           if-no-files-found: ignore
 """
+
+
+def schema_files() -> Mapping[str, str]:
+    """The JSON Schemas of cases, tools and evals.toml, by their names in a folder of cases."""
+    return {
+        SCHEMA_FILE: json_schema(),
+        "tools.schema.json": tools_json_schema(),
+        "evals.schema.json": config.json_schema(),
+    }
 
 
 def first_files(url: str | None) -> Mapping[str, str]:
@@ -121,22 +133,43 @@ def first_files(url: str | None) -> Mapping[str, str]:
     spare = (
         "" if url else "# The port of llama.cpp and mlx_lm.server; Ollama has 11434, vLLM 8000.\n"
     )
-    config = _CONFIG.format(folder=FOLDER, url=url or "http://127.0.0.1:8080/v1", spare=spare)
+    settings = _CONFIG.format(folder=FOLDER, url=url or "http://127.0.0.1:8080/v1", spare=spare)
     first = case_file_text(
         _CASES,
         comments=["yaml-language-server: $schema=schema.json", "The first cases: change them."],
         head={"category": "first", "defaults": {"tools": [tool["name"] for tool in _TOOLS]}},
     )
     return {
-        "evals.toml": config,
+        "evals.toml": settings,
         f"{FOLDER}/first.yaml": first,
         f"{FOLDER}/tools/first.yaml": tool_file_text(
             _TOOLS,
             comments=["Tools by their names; OpenAI's, MCP's and Anthropic's JSON serve too."],
         ),
-        ".github/workflows/evals.yml": _WORKFLOW.replace("@@VERSION@@", f">={__version__}"),
+        **{f"{FOLDER}/{name}": text for name, text in schema_files().items()},
         "reports/.gitignore": "*\n!.gitignore\n",
     }
+
+
+def workflow(root: Path) -> tuple[Path, str]:
+    """The workflow of a project in `root`: its place, which GitHub looks into, and its text.
+
+    That is at the top of the repository, whatever folder of it the project is.
+    """
+    above = (folder for folder in (root, *root.parents) if (folder / ".git").exists())
+    top = next(above, root)
+    place = root.relative_to(top).as_posix()
+    inside = place != "."
+    filled = {
+        "@@VERSION@@": f">={__version__}",
+        "@@FOLDER@@": f"    defaults: {{run: {{working-directory: {place}}}}}\n" * inside,
+        "@@PLACE@@": f"{place}/" * inside,
+    }
+    text = _WORKFLOW
+    for name, value in filled.items():
+        text = text.replace(name, value)
+    name = f"evals-{place.replace('/', '-')}" if inside else "evals"
+    return top / f".github/workflows/{name}.yml", text
 
 
 def begin(root: Path, url: str | None) -> list[Path]:
@@ -148,9 +181,10 @@ def begin(root: Path, url: str | None) -> list[Path]:
     """
     if has_config(root):
         raise ConfigError(f"{root} has a configuration of evals already; nothing was written")
+    place, steps = workflow(root)
+    texts = {**{root / name: text for name, text in first_files(url).items()}, place: steps}
     written = []
-    for name, text in first_files(url).items():
-        path = root / name
+    for path, text in texts.items():
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, text)
@@ -161,6 +195,8 @@ def begin(root: Path, url: str | None) -> list[Path]:
 def new_case_file(path: Path) -> None:
     """A case file with every form of expectation, commented, to be changed.
 
+    It names the nearest `schema.json` in a folder above.
+
     Raises:
         ConfigError: it is there already, or no YAML by its name.
     """
@@ -169,12 +205,14 @@ def new_case_file(path: Path) -> None:
     if path.exists():
         raise ConfigError(f"{path} is there already")
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, _NEW)
+    above = (folder for folder in path.absolute().parents if (folder / SCHEMA_FILE).is_file())
+    folder = os.path.relpath(next(above, path.parent), path.parent)
+    replace_file(path, _NEW.replace("@@SCHEMA@@", (Path(folder) / SCHEMA_FILE).as_posix()))
 
 
 _NEW = """\
-# yaml-language-server: $schema=../schema.json
-# Every key: docs/reference/case-format.md. `evals validate` names each mistake at its line.
+# yaml-language-server: $schema=@@SCHEMA@@
+# An editor shows every key by that schema; `evals validate` names each mistake at its line.
 defaults:
   tools:                      # names from tools/*.yaml, or tools in full, as here
     - name: get_weather

@@ -1,5 +1,6 @@
 """Commands that begin something: init, new, record."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ def init(
 
     root = Path.cwd()
     for path in or_exit(lambda: begin(root, url)):
-        print(f"wrote {path.relative_to(root)}")
+        print(f"wrote {os.path.relpath(path, root)}")
     print("next: `evals validate`, then `pytest` with the server of evals.toml running")
 
 

@@ -31,17 +31,10 @@ def validate(
 
 def schema(check: Check = False) -> None:
     """Write the JSON Schemas for editors, of cases, tools and evals.toml, beside the cases."""
-    from evals import config
-    from evals.loading.casefile import SCHEMA_FILE
-    from evals.loading.entries import json_schema, tools_json_schema
+    from evals.authoring.start import schema_files
 
     folder = or_exit(lambda: configured_cases(Path.cwd()))[0]
-    texts = {
-        SCHEMA_FILE: json_schema(),
-        "tools.schema.json": tools_json_schema(),
-        "evals.schema.json": config.json_schema(),
-    }
-    for name, text in texts.items():
+    for name, text in schema_files().items():
         path = folder / name
         stale = f"{path} is not what the code says; `evals schema` writes it again"
         write_or_check(path, text, check=check, stale=stale)

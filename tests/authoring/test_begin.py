@@ -26,17 +26,36 @@ def test_init_writes_a_project_that_validates(tmp_path, monkeypatch):
     assert written == [
         ".github/workflows/evals.yml",
         "evals.toml",
+        "evals/cases/evals.schema.json",
         "evals/cases/first.yaml",
+        "evals/cases/schema.json",
+        "evals/cases/tools.schema.json",
         "evals/cases/tools/first.yaml",
         "reports/.gitignore",
     ]
     assert evals("validate") == (0, "3 cases over 2 tools are valid\n")
+    assert evals("schema", "--check")[0] == 0
     assert read_config(tmp_path).target("default").url == "http://127.0.0.1:9/v1"
     jobs = yaml.safe_load((tmp_path / ".github/workflows/evals.yml").read_text())["jobs"]
     assert jobs["evals"]["strategy"]["matrix"]["os"] == ["ubuntu-24.04", "macos-15"]
     before = (tmp_path / "evals.toml").read_text()
     assert evals("init")[0] == 1
     assert (tmp_path / "evals.toml").read_text() == before
+
+
+def test_in_a_folder_of_a_repository_the_workflow_is_where_github_reads_it(tmp_path, monkeypatch):
+    project = tmp_path / "services/agent"
+    project.mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(project)
+    code, output = evals("init")
+    assert (code, "wrote ../../.github/workflows/evals-services-agent.yml" in output) == (0, True)
+    assert not (project / ".github").exists()
+    text = (tmp_path / ".github/workflows/evals-services-agent.yml").read_text()
+    job = yaml.safe_load(text)["jobs"]["evals"]
+    assert job["defaults"] == {"run": {"working-directory": "services/agent"}}
+    assert job["steps"][-1]["with"]["path"] == "services/agent/reports/ci"
+    assert "@@" not in text
 
 
 def test_init_leaves_files_that_are_there(tmp_path, monkeypatch):
@@ -51,9 +70,19 @@ def test_init_leaves_files_that_are_there(tmp_path, monkeypatch):
 def test_new_writes_a_file_that_validates_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert evals("new", "cases/mine.yaml")[0] == 0
+    assert "$schema=schema.json\n" in (tmp_path / "cases/mine.yaml").read_text()
     assert len(read_cases(find_case_files([tmp_path / "cases"]), tmp_path)) == 4
     assert evals("new", "cases/mine.yaml")[0] == 1
     assert evals("new", "cases/mine.json")[0] == 1
+
+
+def test_new_names_the_schema_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evals("init")[0] == 0
+    for path, schema in (("mine.yaml", "schema.json"), ("a/b/mine.yaml", "../../schema.json")):
+        assert evals("new", f"evals/cases/{path}")[0] == 0
+        text = (tmp_path / "evals/cases" / path).read_text()
+        assert text.startswith(f"# yaml-language-server: $schema={schema}\n")
 
 
 @pytest.fixture

@@ -244,6 +244,21 @@ def test_a_baseline_without_answers_tells_of_no_text(tmp_path):
     assert "wrote the same" not in (tmp_path / "after" / "job-summary.md").read_text()
 
 
+def test_annotations_of_a_project_in_a_folder_name_files_from_the_repositorys_top(
+    tmp_path, monkeypatch
+):
+    project = tmp_path / "services/agent"
+    write_run(project / "run", [changed("c-0")])
+    monkeypatch.chdir(project)
+    for variables, file in (
+        ({"GITHUB_WORKSPACE": str(tmp_path)}, "services/agent/cases/messages.yaml"),
+        ({"GITHUB_WORKSPACE": str(tmp_path / "elsewhere")}, "cases/messages.yaml"),
+        ({}, "cases/messages.yaml"),
+    ):
+        [said] = write_github(project / "run", None, variables).annotations
+        assert f"file={file}," in said
+
+
 @pytest.mark.parametrize(
     ("run", "headline"),
     [

@@ -7,6 +7,7 @@ it ignored, and `##[name]` even inside a line. What a model wrote must not becom
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from evals.escaping import escape_controls
 from evals.report.problems import Problem, Why
@@ -16,24 +17,27 @@ SHOWN = 10
 _LONGEST = 1000
 
 
-def annotations(found: Sequence[Problem], *, passed: bool = False) -> Iterator[str]:
+def annotations(
+    found: Sequence[Problem], *, passed: bool = False, project: str = "."
+) -> Iterator[str]:
     """Workflow commands for what is newly failing, violations and errors; the first ten.
 
     Of a run that `passed` its gate they are warnings: nothing is to be mended before it counts.
+    `project` is the project's folder in its repository, from whose top GitHub counts.
     """
     told = [problem for problem in found if problem.why != Why.MISS]
     for problem in told[:SHOWN]:
-        yield _annotation(problem, "warning" if passed else "error")
+        yield _annotation(problem, "warning" if passed else "error", project)
     if len(told) > SHOWN:
         yield f"::notice title=tool calling::{len(told) - SHOWN} more are in the job's summary"
 
 
-def _annotation(problem: Problem, level: str) -> str:
+def _annotation(problem: Problem, level: str, project: str) -> str:
     record = problem.record
     verdict = problem.verdict
     what = f"{verdict.kind} ({verdict.layer})" if verdict else "no answer"
     place = {
-        "file": record.case.path,
+        "file": (PurePosixPath(project) / record.case.path).as_posix(),
         "line": str(record.case.line),
         "title": f"{problem.why}: {what}",
     }

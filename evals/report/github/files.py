@@ -54,8 +54,15 @@ def write_github(run: Path, against: Path | None, variables: Mapping[str, str]) 
         text = issue_text(summary, records, variables, comparison)
         replace_file(run / ISSUE, text)
     passed = summary.is_gated and summary.gate.passed
-    found = list(annotations(problems(records, comparison), passed=passed))
+    place = _project(variables)
+    found = list(annotations(problems(records, comparison), passed=passed, project=place))
     return Told(found, _conforms(summary))
+
+
+def _project(variables: Mapping[str, str]) -> str:
+    """The folder of this project, in which the command runs, in the checkout of a GitHub job."""
+    here, checkout = Path.cwd(), Path(variables.get("GITHUB_WORKSPACE", Path.cwd())).resolve()
+    return here.relative_to(checkout).as_posix() if here.is_relative_to(checkout) else "."
 
 
 def _compared(against: Path | None, summary: Summary) -> tuple[Comparison | None, tuple[str, ...]]:
