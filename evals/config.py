@@ -273,7 +273,7 @@ class Config(_Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _imply(cls, table: Any) -> Any:
+    def _imply_replay(cls, table: Any) -> Any:
         if not isinstance(table, dict):
             return table
         own = table.get("profiles")
@@ -281,8 +281,8 @@ class Config(_Table):
         gates = {name: EVERY_CASE for name in replay_profiles() if name not in own}
         merged: dict[str, Any] = {}
         for key, default, implied in (
-            ("targets", Target(), {**replay_targets(), **default_targets()}),
-            ("profiles", Profile(), implied_profiles()),
+            ("targets", Target(), replay_targets()),
+            ("profiles", Profile(), replay_profiles()),
             ("gates", EVERY_CASE, gates),
         ):
             given = table.get(key, {"default": default})
@@ -318,7 +318,7 @@ class Config(_Table):
     @property
     def implied(self) -> frozenset[str]:
         """The profiles that are as they are implied: `all` has those that a case asks for."""
-        same = (name for name, of in implied_profiles().items() if self.profiles.get(name) == of)
+        same = (name for name, of in replay_profiles().items() if self.profiles.get(name) == of)
         return frozenset(same)
 
     def profile(self, name: str) -> Profile:
@@ -347,8 +347,10 @@ class Config(_Table):
         if not at:
             return target
         template = next((f.template for f in FORMATS if f.name == found.call_format), None)
-        parses = engine_named(engine).replays.get(template or target.template, ())
-        arguments = [*target.arguments, *parses]
+        on = engine_named(engine)
+        small = on.for_small if target.replays or target.model == "default" else ()
+        parses = on.replays.get(template or target.template, ())
+        arguments = [*target.arguments, *parses, *small]
         return target.model_copy(update={"engine": engine, "arguments": arguments})
 
     def gate(self, profile: str) -> Gate:
@@ -390,26 +392,6 @@ def replay_profiles() -> dict[str, Profile]:
         for template in engine.replays
         if (name := _replay_name(template, engine))
     }
-
-
-def default_targets() -> dict[str, Target]:
-    """The default model on each other engine that has a parser for its calls."""
-    return {
-        f"default-{engine.name.replace('_', '-')}": Target(
-            model="default",
-            engine=engine.name,
-            arguments=[*engine.replays["qwen3-coder"], *engine.for_small],
-        )
-        for engine in ENGINES
-        if "qwen3-coder" in engine.replays
-    }
-
-
-def implied_profiles() -> dict[str, Profile]:
-    """Those of replays, and the cases of profile `default` on other engines."""
-    own = Profile(asks="default", call_format="qwen3-coder-xml")
-    elsewhere = {name: own.model_copy(update={"target": name}) for name in default_targets()}
-    return {**replay_profiles(), **elsewhere}
 
 
 def json_schema() -> str:
