@@ -46,7 +46,10 @@ def run(context: typer.Context) -> None:
     with commands_stopped(os.environ, say):
         code = pytest.main(pytest_arguments(context.args, folders))
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
-        say(f"no case was asked; case files are in {', '.join(map(str, folders))}")
+        say(
+            f"no case was asked; case files are in {', '.join(map(str, folders))} (cases with "
+            "`replay` are asked of replay models alone; -k and other options choose fewer)"
+        )
     raise typer.Exit(code)
 
 

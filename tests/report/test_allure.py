@@ -310,11 +310,11 @@ def test_the_environment_is_one_line_each_whatever_a_models_name_is():
     assert lines[:3] == [
         "gate = passed",
         "run = r",
-        r"profiles.p.model = a\u000ab\ \=\ c\\\u00fc",
+        r"p.model = a\u000ab\ \=\ c\\\u00fc",
     ]
     assert "versions.mlx = 1" in lines
     assert "machine.cores = 4" in lines
-    assert "profiles.p.weights = unknown" in lines
+    assert "p.weights = unknown" in lines
     assert not [line for line in lines if "digest" in line]
 
 

@@ -61,7 +61,8 @@ def environment(summary: Summary) -> str:
         ("gate", summary.gate_text),
         *((f"gate.reason.{n}", text) for n, text in enumerate(summary.gate.reasons, start=1)),
         ("run", summary.run.id),
-        *_flat("", {"profiles": known.pop("profiles"), **known}),
+        *_flat("", known.pop("profiles")),
+        *_flat("", known),
     ]
     return "".join(f"{_property(name)} = {_property(str(value))}\n" for name, value in pairs)
 
