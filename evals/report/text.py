@@ -38,8 +38,9 @@ def failure_story(record: Record, url: str = "http://127.0.0.1:PORT/v1") -> str:
 
 
 def what_happened(record: Record) -> str:
-    """What was asked, expected, written, made of it, and who is to blame."""
+    """Who is to blame, first, for pytest shows one line; asked, expected, written, made of it."""
     parts = [
+        *map(_blame, record.failed),
         f"{record.case.path}:{record.case.line}: {record.key}",
         f"asked\n{_shown(record.case.question)}",
         f"expected\n{_shown(expected_text(record))}",
@@ -47,7 +48,6 @@ def what_happened(record: Record) -> str:
     if (written := record.model_text) is not None:
         parts.append(f"the model wrote\n{_shown(written)}")
     parts.append(f"the {record.lane} lane gave\n{_shown(response_text(record.observation))}")
-    parts.append("\n".join(_blame(verdict) for verdict in record.failed))
     return "\n".join(parts)
 
 
