@@ -13,7 +13,7 @@ import golden
 
 from evals.case import KnownDefect, Tool
 from evals.judging.contract import stream_problems
-from evals.observation import STREAM, Call, Event, Observation
+from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.results import Judgement, Prompt
 
 KEPT = Path(__file__).with_name("said")
@@ -198,3 +198,30 @@ def test_a_stream_with_one_odd_value():
             yield f"{'.'.join(map(str, way))}={to}", f"{problems} {said(found)}"
 
     golden.as_kept(KEPT / "met-chunks.txt", grouped(told()))
+
+
+def test_fragments_of_two_calls():
+    def told() -> Iterator[tuple[str, str]]:
+        for index, number, name in product((0, 1), ("1", "2", "", None), ("f", "g", None)):
+            second = {"index": index, "function": {"name": name, "arguments": "}"}}
+            if number is not None:
+                second["id"] = number
+            chunks = changed((2, "choices", 0, "delta", "tool_calls", 0), second)
+            yield f"{index}, {number}, {name}", str(list(stream_problems(chunks)))
+
+    golden.as_kept(KEPT / "met-fragments.txt", grouped(told()))
+
+
+def test_counts_of_tokens():
+    def told() -> Iterator[tuple[str, str]]:
+        for bare, rendered, prompt, completion, cached in product(
+            (None, 5), (None, 5, 9), (0, 5, 9), (0, 2, 24, 25, 26), (-1, 0, 5, 6)
+        ):
+            case = builders.case({"answer": {}}, tools=TOOLS, max_tokens=24)
+            usage = Usage(prompt, completion, cached)
+            came = seen("yes", {"content": "yes", "usage": usage})
+            rendering = {"prompt": Prompt(without_tools=bare), "rendered_prompt_tokens": rendered}
+            found = builders.judge(case, came, **rendering)
+            yield f"{bare}, {rendered}, {prompt}, {completion}, {cached}", said(found)
+
+    golden.as_kept(KEPT / "met-counts.txt", grouped(told()))
