@@ -234,6 +234,12 @@ MISTAKES = [
         ["8: cases[1].tools[0]: there is no tool 'get_wether'; did you mean get_weather?"],
     ),
     (
+        "an unknown tool, whose call is expected",
+        "ask: Weather in Oslo?",
+        "ask: Weather in Oslo?\n    tools: [get_wether]",
+        ["5: cases[0].tools[0]: there is no tool 'get_wether'; did you mean get_weather?"],
+    ),
+    (
         "an unknown parameter",
         "arguments: {city: Oslo}}}\n  - id: words",
         "arguments: {city: Oslo, dayz: 1}}}\n  - id: words",
