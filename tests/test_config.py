@@ -195,10 +195,10 @@ def test_a_profile_is_asked_on_another_engine(tmp_path: Path) -> None:
     target = config.target("default@vllm")
     assert (target.engine, target.model) == ("vllm", "m")
     assert target.arguments == ["-x", "--tool-call-parser", "qwen3_coder"]
-    small = ["--gpu-memory-utilization", "0.3"]
+    small = ["--gpu-memory-utilization", "0.3", "--enforce-eager"]
     hermes = config.target("replay-hermes@vllm").arguments
     assert hermes == ["--tool-call-parser", "hermes", *small]
-    assert Config().target("default@vllm").arguments[-2:] == small
+    assert Config().target("default@vllm").arguments[-3:] == small
     assert config.gate("default@vllm") == config.gate("default")
     assert config.target("default").engine is None
     with pytest.raises(ConfigError, match="unknown engine 'vlm', did you mean 'vllm'"):

@@ -85,7 +85,10 @@ VLLM = Engine(
         "qwen3-coder": (*_PARSER, "qwen3_coder"),
         "hermes": (*_PARSER, "hermes"),
     },
-    for_small=("--gpu-memory-utilization", "0.3"),  # else 0.92, and it ends where less is free
+    for_small=(
+        *("--gpu-memory-utilization", "0.3"),  # else 0.92, and it ends where less is free
+        "--enforce-eager",  # else it compiles at each boot, for longer than a small model saves
+    ),
     evidence=TOKEN_IDS,
     renders="vllm",
     owners=("vllm",),

@@ -171,10 +171,15 @@ def _block(text: str, language: str) -> str:
 
 
 def first_of(finding: Finding, records: Sequence[Record]) -> Record:
-    """The record that shows it: of the plain lane, if it shows there."""
+    """The record that shows it: one that the server is to blame for, then a plain one."""
     name = finding.id.partition("::")[2]
     mine = [r for r in records if r.case.id == name and r.profile == finding.profile]
     mine = [
         r for r in mine if r.lane in finding.lanes and finding.id.startswith(Path(r.case.path).stem)
     ]
-    return min(mine, key=lambda r: r.traits.streamed)
+    return min(mine, key=_of_the_model_or_streamed)
+
+
+def _of_the_model_or_streamed(record: Record) -> tuple[bool, bool]:
+    blamed = record.cause
+    return not (blamed and blamed.is_violation), record.traits.streamed

@@ -3,14 +3,17 @@
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from builders import observation, played, record
 
 from evals.engines.registry import engine_named
 from evals.errors import HarnessError
-from evals.report.findings_data import read, unlinked
+from evals.observation import Call
+from evals.report.findings_data import Finding, read, unlinked
 from evals.versions.repeat import blocks
-from evals.versions.upstream import said_in, same
+from evals.versions.upstream import first_of, said_in, same
 
 ROOT = Path(__file__).parents[2]
 CALL = {"id": "x", "function": {"name": "f", "arguments": "{}"}}
@@ -43,6 +46,25 @@ def test_an_error_is_an_error_whatever_it_says(output):
 def test_another_response_is_not_the_same():
     assert same(SAID, said_in(json.dumps(PLAIN)))
     assert not same({**SAID, "finish_reason": "tool_calls"}, said_in(json.dumps(PLAIN)))
+
+
+BROKEN: dict[str, Any] = {"calls": (Call("todoread", '{"a', "x"),), "finish_reason": "tool_calls"}
+SLIP: dict[str, Any] = {"content": "<tool_call>{", "raw_text": "<tool_call>{"}
+
+
+@pytest.mark.parametrize(("plain", "shows"), [(SLIP, "stream"), (BROKEN, "server")])
+def test_a_text_shows_what_the_server_is_to_blame_for_and_plain_if_it_can(plain, shows):
+    """The model's own slip, returned as it is, is nothing for a tracker; arguments cut off are."""
+    case = played(expect={"call": {"name": "todoread"}})
+    first, stream = observation(**plain), observation("stream", **BROKEN)
+    records = [record(case, first), record(case, stream, first)]
+    finding = Finding(
+        **{"id": "played::played", "engine": "vllm", "package": "vllm", "seen_in": "1"},
+        **{"call_format": "x", "profile": "default", "lanes": ["server", "stream"]},
+        **{"kind": "k", "layer": "parser", "reason": "r", "command": "c"},
+    )
+    for order in (records, records[::-1]):
+        assert first_of(finding, order).lane == shows
 
 
 KNOWN = read(ROOT / "docs" / "findings.json")
