@@ -23,6 +23,8 @@ from evals.probing.finding import Finding, passes
 _CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"name": "get_weather", "description": "The weather of a city.", "parameters": _CITY}
 TODOS = {"name": "list_todos", "description": "The list of things to do."}
+_WRITTEN = 6
+"""Tokens of an answer that is more than its end."""
 ASK_WEATHER = "What is the weather in Paris? Call get_weather."
 ASK_TODOS = "What is on my list of things to do? Call list_todos."
 ASK_BOTH = "What is the weather in Paris, and what in Rome? Call get_weather for each of the two."
@@ -118,9 +120,7 @@ def _call(seen: Observation) -> Iterator[Finding]:
         yield failed
         return
     if not seen.calls:
-        leaked = _has_markup(seen.content or "")
-        said = f"the text is {json.dumps((seen.content or '')[:80])}"
-        yield Finding(name, "fail" if leaked else "cannot tell", said)
+        yield _no_call(name, seen)
         return
     call = seen.calls[0]
     yield passes(name, call.name == "get_weather", f"{call.name}({call.arguments[:60]})")
@@ -129,6 +129,13 @@ def _call(seen: Observation) -> Iterator[Finding]:
     yield passes("calls have ids", all(ids) and len({*ids}) == len(ids), ", ".join(map(str, ids)))
     finish = str(seen.finish_reason)
     yield passes("finish reason of a call", finish == "tool_calls", finish)
+
+
+def _no_call(name: str, seen: Observation) -> Finding:
+    """None came: the server's fault if the markup of one is in the text."""
+    leaked = _has_markup(seen.content or "")
+    said = f"the text is {json.dumps((seen.content or '')[:80])}"
+    return Finding(name, "fail" if leaked else "cannot tell", said)
 
 
 def _has_markup(text: str) -> bool:
@@ -190,17 +197,26 @@ def _stream(asked: _Asked) -> Iterator[Finding]:
 
 
 def _choices(ask: Callable[..., Observation]) -> Iterator[Finding]:
-    none = ask(ASK_WEATHER, tool_choice="none")
-    name = "tool_choice none"
-    leaked = _has_markup(none.content or "")
-    said = f"{len(none.calls)} calls" + (", markup in the text" if leaked else "")
-    yield _failed(name, none) or passes(name, not none.calls and not leaked, said)
+    yield _forbidden(ask(ASK_WEATHER, tool_choice="none"))
     required = ask("Say hello.", tool_choice="required")
     yield _forced("tool_choice required", required, required.calls)
     named = {"type": "function", "function": {"name": "list_todos"}}
     seen = ask(ASK_WEATHER, tools=[WEATHER, TODOS], tool_choice=named)
     calls = tuple(call for call in seen.calls if call.name == "list_todos")
     yield _forced("tool_choice with a name", seen, calls)
+
+
+def _forbidden(seen: Observation) -> Finding:
+    """No call may come, nor its markup; nor may all that the model wrote be gone."""
+    name = "tool_choice none"
+    leaked = _has_markup(seen.content or "")
+    tokens = seen.usage.completion if seen.usage else 0
+    gone = not (seen.calls or seen.content or seen.reasoning) and tokens >= _WRITTEN
+    said = f"{len(seen.calls)} calls"
+    said += (
+        ", markup in the text" if leaked else f", and no text of {tokens} tokens" if gone else ""
+    )
+    return _failed(name, seen) or passes(name, not (seen.calls or leaked or gone), said)
 
 
 def _forced(name: str, seen: Observation, calls: tuple[Call, ...]) -> Finding:
@@ -215,7 +231,7 @@ def _zero_parameters(seen: Observation) -> Finding:
     if failed := _failed(name, seen):
         return failed
     if not seen.calls:
-        return Finding(name, "cannot tell", f"the text is {json.dumps((seen.content or '')[:80])}")
+        return _no_call(name, seen)
     call = seen.calls[0]
     right = call.name == "list_todos" and _is_object(call)
     return passes(name, right, f"{call.name}({call.arguments[:60]})")
@@ -235,7 +251,7 @@ def _parallel(seen: Observation) -> Finding:
 def _cut(server: Server, whole: Observation, timeout: float) -> Iterator[Finding]:
     """A call that max_tokens cuts in the middle must not look like one that is whole."""
     tokens = whole.usage.completion if whole.usage else 0
-    if not whole.calls or tokens < 6:
+    if not whole.calls or tokens < _WRITTEN:
         yield Finding("a call cut by max_tokens", "cannot tell", "no call to cut came before")
         return
     case = _case(ASK_WEATHER, max_tokens=tokens // 2)

@@ -13,7 +13,9 @@ from evals.config import Config, Target
 from evals.engines.engine import Engine
 from evals.engines.registry import MLX_LM, engine_named
 from evals.errors import ConfigError
-from evals.observation import Observation
+from evals.lanes.server import read_response
+from evals.lanes.stream import accumulate
+from evals.observation import Event, Observation
 from evals.replay.layout import LayoutError, lay
 from evals.report.findings_data import Finding
 from evals.report.summary import Fingerprint
@@ -131,26 +133,10 @@ def said_of(seen: Observation) -> dict[str, Any]:
 
 def said_in(output: str) -> dict[str, Any]:
     """The same of what curl printed: a response, the events of a stream, an error, or nothing."""
-    events = [line[6:] for line in output.splitlines() if line.startswith("data: {")]
-    try:
-        choices = [json.loads(e)["choices"][0] for e in events if json.loads(e).get("choices")]
-        messages = [choice["delta"] for choice in choices]
-        if not events:
-            body = json.loads(output)
-            if "choices" not in body:
-                return {"error": "a body without choices"}
-            choices = [body["choices"][0]]
-            messages = [choices[0]["message"]]
-    except (ValueError, KeyError, IndexError):
-        return {"error": "no response"}
-    calls = [call for message in messages for call in message.get("tool_calls") or ()]
-    return {
-        "content": "".join(message.get("content") or "" for message in messages) or None,
-        "tool_calls": [
-            {"name": c["function"]["name"], "arguments": c["function"]["arguments"]} for c in calls
-        ],
-        "finish_reason": choices[-1].get("finish_reason") if choices else None,
-    }
+    events = [line[6:] for line in output.split("\n") if line.startswith("data: {")]
+    if events:
+        return said_of(accumulate([Event(0.0, event) for event in events], ends=False))
+    return said_of(read_response(output.encode(), 0.0))
 
 
 def seen_text(said: Mapping[str, Any]) -> str:

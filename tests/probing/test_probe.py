@@ -123,6 +123,11 @@ def _stream_lost(body: dict[str, Any], told: dict[str, Any]) -> None:
         told["message"], told["finish_reason"] = {"content": "Hm."}, "stop"
 
 
+def _none_drops(body: dict[str, Any], told: dict[str, Any]) -> None:
+    if body.get("tool_choice") == "none":
+        told["message"], told["usage"]["completion_tokens"] = {"content": None}, 12
+
+
 def _markup(body: dict[str, Any], told: dict[str, Any]) -> None:
     if told["message"].get("tool_calls"):
         text = "<tool_call>\n<function=get_weather>\n</function>\n</tool_call>"
@@ -143,7 +148,8 @@ def _markup(body: dict[str, Any], told: dict[str, Any]) -> None:
             {"tool_choice none", "tool_choice required", "tool_choice with a name"},
         ),
         (_stream_lost, {"stream and plain have the same calls"}),
-        (_markup, {"a call comes as a call"}),
+        (_none_drops, {"tool_choice none"}),
+        (_markup, {"a call comes as a call", "a call without parameters"}),
     ],
 )
 def test_a_broken_server_fails_where_it_is_broken(change: Change, names: set[str]) -> None:

@@ -30,11 +30,15 @@ def test_what_changes_from_time_to_time_is_not_compared():
 
 
 def test_a_stream_is_put_together():
-    deltas = [{"content": "a"}, {"content": "b"}, {"tool_calls": [CALL]}]
+    named = {"index": 0, "id": "x", "function": {"name": "f"}}
+    pieces = [{"index": 0, "function": {"arguments": piece}} for piece in ("{", "}")]
+    calls = [{"tool_calls": [piece]} for piece in (named, *pieces)]
+    deltas = [{"content": "a"}, {"content": "b\u2028"}, *calls]
     events = [{"choices": [{"delta": d, "finish_reason": None}]} for d in deltas]
     events[-1]["choices"][0]["finish_reason"] = "stop"
-    text = "\n\n".join(f"data: {json.dumps(event)}" for event in [*events, {"choices": []}])
-    assert said_in(f"{text}\n\ndata: [DONE]") == {**SAID, "content": "ab"}
+    lines = [json.dumps(event, ensure_ascii=False) for event in [*events, {"choices": []}]]
+    text = "\n\n".join(f"data: {line}" for line in lines)
+    assert said_in(f"{text}\n\ndata: [DONE]") == {**SAID, "content": "ab\u2028"}
 
 
 @pytest.mark.parametrize("output", ["", "<html>", '{"error": "no"}', '{"choices": []}'])
