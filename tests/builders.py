@@ -1,7 +1,7 @@
 """Cases, answers, records and projects for tests: each gives only what it is about."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,15 @@ def answer(
 def judge(case: Case, seen: Observation, **changes: Any) -> Judgement:
     """What is said of it."""
     return diagnosis.judge(answer(case, seen, **changes))
+
+
+def reasons(found: Judgement) -> list[list[Any]]:
+    """All that is said of an answer: check, reason, kind, layer and differences."""
+    return [
+        [v.check, v.reason, v.kind, v.layer, [list(asdict(d).values()) for d in v.differences]]
+        for v in found.verdicts
+        if v.reason
+    ]
 
 
 def record(

@@ -95,13 +95,10 @@ FORMATS = ("qwen3-coder-xml", "hermes-json")
 
 def said(found: Judgement) -> str:
     """All that is said against an answer, in one line."""
-    verdicts = [
-        [v.check, v.reason, v.kind, v.layer, [list(asdict(d).values()) for d in v.differences]]
-        for v in found.verdicts
-        if v.reason
-    ]
     scores = [*asdict(found.scores).values()] if found.scores else None
-    return json.dumps([found.status, scores, verdicts], ensure_ascii=False, default=str)
+    return json.dumps(
+        [found.status, scores, builders.reasons(found)], ensure_ascii=False, default=str
+    )
 
 
 def seen(text: str | None, response: dict[str, Any], lane: str = "server") -> Observation:

@@ -187,12 +187,7 @@ def test_rare_answers():
         finish = "tool_calls" if came.get("calls") else "stop"
         seen = builders.observation(**{"finish_reason": finish, "raw_text": None, **came})
         found = builders.judge(case, seen, **how)
-        said = [
-            [v.check, v.reason, v.kind, v.layer, [list(asdict(d).values()) for d in v.differences]]
-            for v in found.verdicts
-            if v.reason
-        ]
-        lines.append(line(found.status, said))
+        lines.append(line(found.status, builders.reasons(found)))
     golden.as_kept(KEPT / "rare.jsonl", lines)
 
 
