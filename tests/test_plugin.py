@@ -144,6 +144,43 @@ def test_a_failed_case_tells_its_story(finished):
         assert part in output
 
 
+CALL = "<tool_call>\n<function=get>\n<parameter=id>\n{}\n</parameter>\n</function>\n</tool_call>"
+WRITTEN = {"right": CALL.format(1), "big": CALL.format(2**53 + 1), "no": "No.", "never": "Never."}
+IDS = {"big": 2**53 + 1}
+GET = {"name": "get", "parameters": {"type": "object", "properties": {"id": {"type": "integer"}}}}
+REPLAYED = [
+    {
+        "id": name,
+        "ask": f"Get {IDS.get(name, 1)}, {name}.",
+        "replay": {"text": text},
+        "expect": {"call": {"name": "get", "arguments": {"id": IDS.get(name, 1)}}},
+    }
+    for name, text in WRITTEN.items()
+]
+FAULTS = (
+    "whose fault: the model itself: 2 cases (model: missing call 2), "
+    "begin with cases/a.yaml::never; and downstream of the model: 1 case "
+    "(parser: changed arguments 1), begin with cases/a.yaml::big"
+)
+
+
+def test_the_terminal_ends_with_whose_fault_the_wrong_answers_are_as_the_report_begins(project):
+    cases = json.dumps({"defaults": {"tools": [GET]}, "cases": REPLAYED})
+    (project / "cases" / "a.yaml").write_text(cases)
+    target = '[tool.evals]\nlanes = ["server"]\n[tool.evals.targets.default]\nmodel = "replay"\n'
+    (project / "pyproject.toml").write_text(f"[tool.pytest.ini_options]\n{target}")
+    code, output = run(project, "cases")
+    assert code == 1, output
+    told = [line for line in output.splitlines() if line.startswith("whose fault: ")]
+    assert told == [FAULTS]
+    assert output.index(told[0]) < output.index("gate: FAILED")
+    page = re.sub("<.*?>", "", (project / "reports" / "latest" / "report.html").read_text())
+    for fault in told[0].removeprefix("whose fault: ").split("; and "):
+        assert fault.partition(", begin")[0] in page
+    _, output = run(project, "cases", "-k", "right")
+    assert "whose fault" not in output
+
+
 def test_judging_again_gives_the_same_bytes(finished, monkeypatch):
     from typer.testing import CliRunner
 

@@ -92,6 +92,10 @@ class Fault:
     said: str = ""
     """What happened to most of those that got no answer; it can hold a server's text."""
 
+    def counted(self, *, new: bool = False) -> str:
+        """`1 case`, `6 newly failing cases`."""
+        return f"{self.cases} {'newly failing ' * new}case{'s' * (self.cases != 1)}"
+
     @property
     def advice(self) -> str:
         """What to do next."""

@@ -15,6 +15,8 @@ from evals.observation import Observation
 from evals.parsers.constraint import GrammarCounts
 from evals.report.comparison import ProfileChange, compare_profiles, p_text
 from evals.report.latency import LaneLatency
+from evals.report.problems import problems
+from evals.report.sides import Fault, faults
 from evals.report.summary import ProfileFigures, RepeatFigures, ServerDeath, Summary
 from evals.request import as_curl
 from evals.results import Record, Status, Verdict
@@ -119,10 +121,10 @@ def print_summary(summary: Summary, records: Sequence[Record], console: Console)
         console.print(Text(line), soft_wrap=True)
     for line in _known_no_more(records):
         console.print(Text(line, "bold"), soft_wrap=True)
-    for line in _slowest(records):
+    for line in (*_slowest(records), *_deaths(summary.run.deaths)):
         console.print(Text(line), soft_wrap=True)
-    for line in _deaths(summary.run.deaths):
-        console.print(Text(line), soft_wrap=True)
+    for line in _whose_fault(summary, records):
+        console.print(Text(line, "bold"), soft_wrap=True)
     console.print(Text(f"gate: {summary.gate_text}", "bold"))
     for reason in summary.gate.reasons if summary.is_gated else ():
         console.print(Text(f"  {reason}"), soft_wrap=True)
@@ -242,6 +244,20 @@ def _repeats(repeats: RepeatFigures) -> str:
     if not repeats.independent:
         text += "; NOT independent: every repeat gave the same answer"
     return text + "".join(f"\nflaky: {case}" for case in repeats.flaky)
+
+
+def _whose_fault(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
+    """`whose fault: downstream of the model: 6 cases (parser: lost call 6)`, as in report.html."""
+    lanes = {lane for profile in summary.profiles.values() for lane in profile.lanes}
+    if found := list(faults(problems(records), {}, lanes)):
+        parts = (f"{fault.side.name}: {_fault_text(fault)}" for fault in found)
+        yield f"whose fault: {'; and '.join(parts)}"
+
+
+def _fault_text(fault: Fault) -> str:
+    said = "".join(f", {note}" for note in fault.notes)
+    first = escape_controls(fault.first.case.node)
+    return f"{fault.counted()} ({fault.what}){said}, begin with {first}"
 
 
 def _known_no_more(records: Iterable[Record]) -> Iterator[str]:

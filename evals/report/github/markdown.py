@@ -99,12 +99,11 @@ def _first(summary: Summary, first: Headline) -> Iterator[str]:
     if first.deaths:
         yield f"- {plain(first.deaths)}"
     for fault in first.faults:
-        new = "newly failing " if first.new else ""
-        cases = f"{fault.cases} {new}case{'s' if fault.cases != 1 else ''}"
         said = f": {code(fault.said)}" if fault.said else ""
         notes = "".join(f"; {plain(note)}" for note in fault.notes)
+        cases = f"{fault.counted(new=first.new)} ({plain(fault.what)})"
         yield (
-            f"- **{plain(fault.side.name)}**: {cases} ({plain(fault.what)}){said}{notes}; "
+            f"- **{plain(fault.side.name)}**: {cases}{said}{notes}; "
             f"begin with {code(fault.first.case.node)}"
         )
     for advice in first.advice:
