@@ -141,6 +141,17 @@ def test_a_stream_tells_what_the_plain_answer_saw():
     assert CALL_TEXT.splitlines()[1] in test.trace
 
 
+def test_a_passed_test_has_all_of_it_in_one_file():
+    record = RECORDS["pass"]
+    test = allure_test(record, SERVED, URL)
+    assert [step.name for step in test.steps] == ["exchange", "checks"]
+    (file,) = test.steps[0].attachments
+    parts = re.split(r"^--- (.+) ---$", file.content, flags=re.MULTILINE)[1:]
+    assert parts[::2][:4] == ["request", "curl", "raw model text", "tokens"]
+    assert json.loads(parts[1]) == record.request
+    assert json.loads(parts[parts.index("response") + 1])["calls"]
+
+
 def test_a_test_has_all_that_a_reader_needs():
     test = allure_test(RECORDS["known"], SERVED, URL)
     assert test.name == "Look at it."

@@ -213,16 +213,31 @@ def _issue(url: str) -> str:
 
 
 def _steps(record: Record, url: str) -> Iterator[Step]:
-    """Request → what the model wrote → response → checks."""
+    """Request → what the model wrote → response → checks; of a passed test one file in all.
+
+    Most tests pass and few of those are opened: a file for each part would be most of a report.
+    """
+    parts = [_request(record, url), *_model_wrote(record), _response(record.observation)]
+    if record.status == Status.PASS and not record.defect_gone:
+        files = [attachment for part in parts for attachment in part.attachments]
+        whole = "\n\n".join(f"--- {file.name} ---\n{file.content}" for file in files)
+        parts = [Step("exchange", attachments=(Attachment("exchange", whole),), timed=True)]
+    yield from parts
+    yield _checks(record.verdicts)
+
+
+def _request(record: Record, url: str) -> Step:
     request = Attachment("request", as_json(record.request), JSON)
-    curl = Attachment("curl", curl_line(record.request, url))
-    yield Step("request", attachments=(request, curl))
+    return Step(
+        "request", attachments=(request, Attachment("curl", curl_line(record.request, url)))
+    )
+
+
+def _model_wrote(record: Record) -> Iterator[Step]:
     if evidence := record.written:
         here = evidence is record.observation
         name = "model wrote" if here else "model wrote (seen in the plain request)"
         yield Step(name, attachments=tuple(_written(evidence)))
-    yield _response(record.observation)
-    yield _checks(record.verdicts)
 
 
 def _written(observation: Observation) -> Iterator[Attachment]:
