@@ -7,30 +7,45 @@ called, so that the same request goes to differently named tools and only the li
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evals.training.parts import Action, Attribute, Parts, plural
-from evals.training.spelling import Spelling, draw_nouns, parameter_name, tool_name
+from evals.training.spelling import (
+    Spelling,
+    choice_name,
+    draw_nouns,
+    parameter_name,
+    tool_name,
+)
 
 _GROUPS = ("details", "options", "data", "request", "fields")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of one row's tool; `identity` says how the thing that is meant is told."""
+    """A parameter of one row's tool; `identity` says how the thing that is meant is told.
+
+    `spelled` has what the schema calls each of a choice, `fields` are those of an object.
+    """
 
     attribute: Attribute | None
     name: str
     schema: Mapping[str, Any]
     required: bool
-    spelled: Mapping[str, str]
+    spelled: Mapping[str, str | int] = field(default_factory=dict)
+    fields: "tuple[Parameter, ...]" = ()
     identity: str = ""
 
     @property
     def label(self) -> str:
         """What a person would call it."""
         return self.attribute.label if self.attribute else self.identity
+
+    @property
+    def missable(self) -> bool:
+        """Whether a request that does not say it can only be asked back about."""
+        return self.required and not (self.attribute and self.attribute.flag)
 
 
 @dataclass(frozen=True)
@@ -92,47 +107,60 @@ class Composer:
 
     def _wanted(self, action: Action) -> Iterator[tuple[Attribute | None, bool]]:
         """The attributes that a call takes and whether each is required; None is the thing."""
-        takes, has = action.verb.takes, list(action.thing.has)
+        takes = action.verb.takes
         if takes == "none":
             return
         if takes == "many":
-            yield from self._filters(has)
+            yield from self._filters(action)
             return
         if takes == "new":
-            chosen = self.random.sample(has, min(len(has), self.random.choice([1, 2, 2, 3, 4])))
-            for i, attribute in enumerate(chosen):
-                yield attribute, i == 0 or self._chance(0.6)
+            yield from self._chosen(action, [1, 2, 3, 3, 4], required=0.6)
             return
         for written in takes:
             if written == "one":
                 yield None, True
             elif written == "own":
-                chosen = self.random.sample(has, min(len(has), self.random.choice([1, 1, 2, 3])))
-                for i, attribute in enumerate(chosen):
-                    yield attribute, i == 0 or self._chance(0.3)
+                yield from self._chosen(action, [1, 1, 2, 3], required=0.3)
             else:
                 yield self.parts.attribute(written), not written.endswith("?")
 
-    def _filters(self, has: list[Attribute]) -> Iterator[tuple[Attribute, bool]]:
+    def _chosen(
+        self, action: Action, sizes: Sequence[int], *, required: float
+    ) -> Iterator[tuple[Attribute, bool]]:
+        """Some of what the thing has, and what any of its sort may have; the first is required."""
+        has = list(action.thing.has)
+        chosen = self.random.sample(has, min(len(has), self.random.choice(sizes)))
+        extras = self.parts.extras[action.thing.sort]
+        chosen += self.random.sample(extras, self.random.choice([0, 0, 1, 1, 2]))
+        if self._chance(0.3):
+            self.random.shuffle(chosen)
+        for i, attribute in enumerate(chosen):
+            yield attribute, i == 0 or self._chance(required)
+
+    def _filters(self, action: Action) -> Iterator[tuple[Attribute, bool]]:
         general = [self.parts.attributes[key] for key in ("limit", "since")]
-        choices = [attribute for attribute in has if attribute.choice]
-        pool = [*choices, *general]
+        extras = self.parts.extras[action.thing.sort]
+        pool = [*(a for a in (*action.thing.has, *extras) if a.choice), *general]
         for attribute in self.random.sample(pool, self.random.choice([0, 0, 0, 1, 1, 2])):
             yield attribute, False
 
     def _identity(self, action: Action, spelling: Spelling) -> Parameter:
-        kind = self.random.choice(["code", "code", "number", "number", "name", "place", "codes"])
+        kind = self.random.choice(
+            ["code", "code", "number", "number", "number", "name", "place", "codes", "numbers"]
+        )
         noun = action.thing.nouns[0]
         names = {
             "code": [f"{noun} id", "id", f"{noun} code", "reference", f"{noun} ref", "code", noun],
-            "number": [f"{noun} id", f"{noun} number", "number", "id", f"{noun} no", "nr"],
+            "number": [f"{noun} id", f"{noun} number", "number", noun, noun, f"{noun} no", "nr"],
             "name": ["name", f"{noun} name", noun, "title", "which"],
             "place": ["location", "place", "where", f"{noun} location", "position"],
             "codes": [f"{plural(noun)}", "ids", f"{noun} ids", "references"],
+            "numbers": [f"{plural(noun)}", "numbers", f"{noun} numbers", "which"],
         }[kind]
         types: dict[str, dict[str, Any]] = {
             "number": {"type": "integer"},
             "codes": {"type": "array", "items": {"type": "string"}},
+            "numbers": {"type": "array", "items": {"type": "integer"}},
         }
         schema = dict(types.get(kind, {"type": "string"}))
         if self._chance(spelling.explained):
@@ -140,7 +168,7 @@ class Composer:
                 [f"Which {noun}", f"The {noun}", f"{kind.capitalize()} of the {noun}"]
             )
         name = parameter_name(self.random.choice(names).split(), spelling)
-        return Parameter(None, name, schema, required=True, spelled={}, identity=kind)
+        return Parameter(None, name, schema, required=True, identity=kind)
 
     def _parameter(
         self, attribute: Attribute, spelling: Spelling, taken: set[str], *, required: bool
@@ -150,32 +178,47 @@ class Composer:
             (n for n in self.random.sample(names, len(names)) if n not in taken),
             f"{names[0]}{len(taken)}",
         )
-        schema, spelled = self._schema(attribute, spelling)
+        schema, spelled, fields = self._schema(attribute, spelling)
+        if attribute.several:
+            schema = {"type": "array", "items": schema}
         if self._chance(spelling.explained) or spelling.opaque:
             schema["description"] = self.random.choice(attribute.about)
         if not required:
             schema = self._optional(schema)
-        return Parameter(attribute, name, schema, required, spelled)
+        return Parameter(attribute, name, schema, required, spelled, fields)
 
     def _schema(
         self, attribute: Attribute, spelling: Spelling
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """The schema of a value, and how it spells what is said, for a choice."""
+    ) -> tuple[dict[str, Any], dict[str, str | int], tuple[Parameter, ...]]:
+        """The schema of one value, how it spells what is said of a choice, an object's fields."""
         if attribute.flag:
-            return {"type": "boolean"}, {}
+            return {"type": "boolean"}, {}, ()
         if attribute.choice:
-            loud = spelling.loud_choices
-            spelled = {word: word.upper() if loud else word for word in attribute.choice}
-            return {"type": "string", "enum": list(spelled.values())}, spelled
-        if attribute.each:
-            return {"type": "array", "items": {"type": "string"}}, {}
-        return {"type": _type(self.parts, attribute.pool)}, {}
+            spelled = {
+                said: attribute.codes.get(said) or choice_name(said, spelling)
+                for said in attribute.choice
+            }
+            kind = "integer" if isinstance(spelled[attribute.choice[0]], int) else "string"
+            return {"type": kind, "enum": list(spelled.values())}, spelled, ()
+        if attribute.fields:
+            fields: list[Parameter] = []
+            for part in attribute.fields:
+                required = not fields or bool(attribute.several) or self._chance(0.7)
+                taken = {p.name for p in fields}
+                fields.append(self._parameter(part, spelling, taken, required=required))
+            return _object(fields), {}, tuple(fields)
+        schema: dict[str, Any] = {"type": _type(self.parts, attribute.pool)}
+        if schema["type"] != "string" and self._chance(0.15):
+            schema["minimum"] = 0
+        return schema, {}, ()
 
     def _optional(self, schema: dict[str, Any]) -> dict[str, Any]:
+        if "enum" in schema:
+            return schema
         drawn = self.random.random()
-        if drawn < 0.06 and "enum" not in schema:
+        if drawn < 0.06:
             return {"anyOf": [schema, {"type": "null"}]}
-        if drawn < 0.12 and "enum" not in schema:
+        if drawn < 0.12:
             return {**schema, "type": [schema["type"], "null"]}
         if drawn < 0.5 and schema["type"] in ("integer", "boolean"):
             default: Any = False if schema["type"] == "boolean" else self.random.choice([1, 10, 20])
@@ -187,10 +230,6 @@ class Composer:
         if self._chance(0.15):
             text = f"{text.rstrip('.')} ({action.thing.domain})."
         return text
-
-    def _noun(self, action: Action, usual: float = 0.6) -> str:
-        first, *others = action.thing.nouns
-        return first if not others or self._chance(usual) else self.random.choice(others)
 
     def _chance(self, share: float) -> bool:
         return self.random.random() < share

@@ -7,7 +7,7 @@ validation has things of its own, in `held_things.yaml`, and wordings that train
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,24 @@ _HAS = re.compile(r"(?P<key>\w+)(?:\((?P<choice>[^)]*)\)|(?P<flag>\?))?")
 
 @dataclass(frozen=True)
 class Attribute:
-    """Something that a call can say: a value from a pool, a list, one of a choice, or yes or no."""
+    """Something that a call can say: a value of a pool, of a choice, an object, or yes or no.
+
+    With `several` it is a list of so many. `codes` are what a schema has for a choice, where that
+    is not the spelled choice itself. `whole` are forms of an object with all its `fields`.
+    """
 
     key: str
     names: tuple[str, ...]
-    say: tuple[str, ...]
     about: tuple[str, ...]
+    say: tuple[str, ...] = ()
     pool: str = ""
-    each: str = ""
-    of: tuple[int, int] = (1, 1)
+    several: tuple[int, int] | None = None
     choice: tuple[str, ...] = ()
+    codes: Mapping[str, str] = field(default_factory=dict)
+    fields: "tuple[Attribute, ...]" = ()
+    whole: tuple[str, ...] = ()
     flag: bool = False
+    deny: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -84,6 +91,7 @@ class Parts:
 
     actions: tuple[Action, ...]
     attributes: Mapping[str, Attribute]
+    extras: Mapping[str, tuple[Attribute, ...]]
     pools: Mapping[str, Any]
 
     def attribute(self, written: str) -> Attribute:
@@ -109,9 +117,14 @@ def read_parts(*, held: bool, folder: Path = PARTS) -> Parts:
     Raises:
         ConfigError: a file of the parts is not as it should be.
     """
-    listed = _load(folder / "attributes.yaml")
-    attributes = {key: _attribute(key, entry) for key, entry in listed.items()}
-    parts = Parts((), attributes, _load(folder / "pools.yaml"))
+    attributes: dict[str, Attribute] = {}
+    for key, entry in _load(folder / "attributes.yaml").items():
+        attributes[key] = _attribute(key, entry, attributes)
+    extras = {
+        sort: tuple(attributes[key] for key in keys)
+        for sort, keys in _load(folder / "extras.yaml").items()
+    }
+    parts = Parts((), attributes, extras, _load(folder / "pools.yaml"))
     verbs = [_verb(key, entry, held) for key, entry in _load(folder / "verbs.yaml").items()]
     domains = _load(folder / ("held_things.yaml" if held else "things.yaml"))
     things = [_thing(domain, line, parts) for domain, lines in domains.items() for line in lines]
@@ -135,17 +148,22 @@ def with_article(noun: str) -> str:
     return ("an " if noun[0].lower() in "aeio" else "a ") + noun
 
 
-def _attribute(key: str, entry: Mapping[str, Any]) -> Attribute:
-    least, most = entry.get("of", (1, 1))
+def _attribute(key: str, entry: Mapping[str, Any], known: Mapping[str, Attribute]) -> Attribute:
+    codes = entry.get("codes", {})
+    several = entry.get("of")
     return Attribute(
         key,
         tuple(entry["names"]),
-        tuple(entry["say"]),
         tuple(entry["about"]),
-        pool=entry.get("pool", ""),
-        each=entry.get("each", ""),
-        of=(least, most),
-        choice=tuple(entry.get("choice", ())),
+        tuple(entry.get("say", ())),
+        pool=entry.get("each", entry.get("pool", "")),
+        several=(several[0], several[1]) if several else None,
+        choice=tuple(entry.get("choice", codes)),
+        codes=codes,
+        fields=tuple(known[part] for part in entry.get("fields", ())),
+        whole=tuple(entry.get("whole", ())),
+        flag="deny" in entry,
+        deny=tuple(entry.get("deny", ())),
     )
 
 
@@ -153,16 +171,17 @@ def _choice(key: str, choice: Sequence[str]) -> Attribute:
     label = key.replace("_", " ")
     say = (f"with {label} {{}}", f"{{}} as the {label}", f"{label} {{}}")
     return Attribute(
-        key, (key, f"{key}_type", f"which_{key}"), say, (label.capitalize(),), choice=tuple(choice)
+        key, (key, f"{key}_type", f"which_{key}"), (label.capitalize(),), say, choice=tuple(choice)
     )
 
 
 def _flag(key: str) -> Attribute:
     label = key.replace("_", " ")
     names = (key, f"is_{key}", f"{key}_flag")
-    return Attribute(
-        key, names, (label,), (f"Whether it is {label}", label.capitalize()), flag=True
-    )
+    say = (f"which is {label}", f"and it is {label}", f"{label}: yes", f"mark it as {label}")
+    deny = (f"which is not {label}", f"and it is not {label}", f"{label}: no", f"not {label}")
+    about = (f"Whether it is {label}", label.capitalize())
+    return Attribute(key, names, about, say, flag=True, deny=deny)
 
 
 def _verb(key: str, entry: Mapping[str, Any], held: bool) -> Verb:

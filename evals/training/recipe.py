@@ -41,7 +41,7 @@ class Recipe:
 
 
 _FENCES = Settings(call_format=JSON_FENCE.name)
-_READING = Data(catalogue=2000, composed=6000, seed=12)
+_READING = Data(catalogue=5000, composed=4500, seed=13)
 RECIPES = {
     "default": Recipe(),
     "json-fence": Recipe(_FENCES),

@@ -9,9 +9,13 @@ import copy
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+_TEENS = "fifteen sixteen seventeen eighteen nineteen"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 SLOT = re.compile(r"\{([a-z0-9_]+(?:#\d)?)\}")
 
@@ -89,9 +93,22 @@ class Values:
         for _ in range(20):  # a small pool may not hold that many different values
             if len(parts) < length:
                 parts.update([self.draw(pool)])
-        said = list(parts)
-        joined = " and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
-        return joined, list(parts.values())
+        return in_words(list(parts)), list(parts.values())
+
+
+def in_words(said: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
+
+
+def number_word(number: int) -> str:
+    """A number from 0 to 99 as it is spoken: `thirty-five`."""
+    small = f"{_ONES} {_TEENS}".split()
+    if number < len(small):
+        return small[number]
+    tens, ones = divmod(number, 10)
+    word = _TENS.split()[tens - 2]
+    return f"{word}-{small[ones]}" if ones else word
 
 
 def text_of(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""How a row spells its tools: names in nine styles, and the nouns of texts about them."""
+"""How a row spells its tools: names and choices in many styles, and nouns of texts about them."""
 
 import random
 from collections.abc import Sequence
@@ -8,6 +8,9 @@ from evals.training.disguise import spell
 from evals.training.parts import Action, plural, with_article
 
 STYLES = ("snake", "snake", "snake", "camel", "camel", "kebab", "pascal", "dot", "lower")
+
+
+CHOICE_STYLES = ("snake", "snake", "kebab", "upper", "camel", "plain")
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Spelling:
     noun_first: bool
     described: float
     explained: float
-    loud_choices: bool
+    choices: str
 
     @classmethod
     def drawn(cls, source: random.Random) -> "Spelling":
@@ -34,7 +37,7 @@ class Spelling:
             source.random() < 0.2,
             described,
             source.choice([0.0, 0.0, 0.3, 0.6]),
-            source.random() < 0.15,
+            source.choice(CHOICE_STYLES),
         )
 
 
@@ -62,7 +65,18 @@ def tool_name(action: Action, spelling: Spelling, source: random.Random) -> str:
 
 def parameter_name(words: Sequence[str], spelling: Spelling) -> str:
     """`words` as a parameter's name."""
-    return spell(list(words), _plain(spelling.style))
+    return spell(_letters(words), _plain(spelling.style))
+
+
+def choice_name(said: str, spelling: Spelling) -> str | int:
+    """What an enum has for one of a choice: a number as it is, words in the row's style."""
+    if said.isdigit():
+        return int(said)
+    if spelling.choices == "plain":
+        return said
+    if spelling.choices == "upper":
+        return said.upper().replace(" ", "_")
+    return spell(said.split(), spelling.choices)
 
 
 def draw_noun(action: Action, source: random.Random, usual: float = 0.6) -> str:

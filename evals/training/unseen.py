@@ -22,13 +22,13 @@ from evals.training.spelling import Spelling, draw_nouns
 from evals.yaml_text import Loader
 
 KINDS = {
-    "call": 0.50,
-    "parallel": 0.09,
+    "call": 0.48,
+    "parallel": 0.13,
     "followed": 0.04,
-    "absent": 0.13,
-    "ask_back": 0.08,
-    "withheld": 0.06,
-    "about": 0.03,
+    "absent": 0.12,
+    "ask_back": 0.09,
+    "withheld": 0.05,
+    "about": 0.02,
     "talk": 0.07,
 }
 EXCHANGES_PER_ROW = [3, 4, 5, 6, 8]
@@ -113,7 +113,7 @@ class _Writer:
             action = self.random.choice(pool)
             if not any(action.rivals(other) for other in chosen):
                 chosen.append(action)
-            elif self.random.random() < 0.05:
+            elif self._chance(0.05):
                 break
         spelling = Spelling.drawn(self.random)
         tools: dict[str, ComposedTool] = {}
@@ -144,13 +144,12 @@ class _Writer:
         return _turns(asked.text, "", [tool.call(asked.arguments)])
 
     def _parallel(self, offer: _Offer) -> Messages:
-        """Two calls of two tools, or of one that takes something."""
+        """Two calls of two tools, or of one that takes something; one where that cannot be."""
         tools = self.random.choices(offer.tools, k=2)
-        if tools[0] is tools[1] and not tools[0].parameters:
-            return self._call(offer)
+        if tools[0] is tools[1] or self._chance(0.5):
+            text, arguments = self.asker.ask_twice(tools[0])
+            return _turns(text, "", [tools[0].call(one) for one in arguments])
         asked = [self.asker.ask(tool) for tool in tools]
-        if asked[0].arguments == asked[1].arguments and tools[0] is tools[1]:
-            return self._call(offer)
         calls = [tool.call(a.arguments) for tool, a in zip(tools, asked, strict=True)]
         first = asked[0].text if asked[0].text[-1] in ".?!" else f"{asked[0].text}."
         return _turns(first + self.random.choice(_JOINERS) + asked[1].text, "", calls)
@@ -173,7 +172,7 @@ class _Writer:
         if tool.action.verb.family == "look":
             state = self.random.choice(["ok", "open", "waiting", "closed", "running", "in order"])
             return {"status": state}, f"The {names['noun']} is {state}."
-        if self.random.random() < 0.15:
+        if self._chance(0.15):
             return {"error": "not allowed"}, "That was not possible: not allowed."
         return {"ok": True}, self.random.choice(self.words["done"])
 
@@ -204,19 +203,13 @@ class _Writer:
         )
 
     def _ask_back(self, offer: _Offer) -> Messages:
-        fitting = [
-            tool
-            for tool in offer.tools
-            if any(p.required and not (p.attribute and p.attribute.flag) for p in tool.parameters)
-        ]
+        fitting = [tool for tool in offer.tools if any(p.missable for p in tool.parameters)]
         if not fitting:
             return []
         tool = self.random.choice(fitting)
-        required = [
-            p for p in tool.parameters if p.required and not (p.attribute and p.attribute.flag)
-        ]
+        required = [p for p in tool.parameters if p.missable]
         missing = next((p for p in required if p.identity), None)
-        if missing is None or self.random.random() < 0.3:
+        if missing is None or self._chance(0.3):
             missing = self.random.choice(required)
         replies = self.words["ask_back"]["thing" if missing.identity else "other"]
         noun = draw_nouns(tool.action, self.random)["noun"]
@@ -226,6 +219,9 @@ class _Writer:
     def _withheld(self, offer: _Offer) -> Messages:
         tool = self.random.choice(offer.tools)
         return self._said("withheld", tool, offer, self.asker.ask(tool).text)
+
+    def _chance(self, share: float) -> bool:
+        return self.random.random() < share
 
     def _about(self, offer: _Offer) -> Messages:
         described = [t for t in offer.tools if "description" in t.schema["function"]]
