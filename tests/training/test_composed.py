@@ -12,6 +12,7 @@ from evals.errors import ConfigError
 from evals.training.catalogue import read_catalogue, split
 from evals.training.dataset import digest
 from evals.training.parts import Parts, read_parts
+from evals.training.slots import number_word
 from evals.training.unseen import KIND_KEY, KINDS, compose
 
 TOOLS = Path(__file__).parents[2] / "cases" / "tools"
@@ -103,9 +104,75 @@ def test_schemas_have_what_schemas_have(rows):
     schemas = [json.dumps(t["function"]) for row in rows for t in row["tools"]]
     for part in ('"enum"', '"array"', '"boolean"', '"anyOf"', '"null"]', '"default"', '"number"'):
         assert sum(part in text for text in schemas) > 4, part
+    for items in ('"string", "enum"', '"integer"', '"number"', '"object"'):
+        assert sum(f'"items": {{"type": {items}' in text for text in schemas) > 4, items
+    assert sum('"type": "integer", "enum"' in text for text in schemas) > 1
     assert sum(text.count('"type": "object"') > 1 for text in schemas) > 10
     assert sum('"description"' not in text for text in schemas) > 100
     assert {len(row["tools"]) for row in rows} >= {1, 2, 3, 4, 5, 6, 8}
+
+
+def leaves(value, schema):
+    """Each value that is no object and no list, with its schema."""
+    schema = schema.get("anyOf", [schema])[0]
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, schema["properties"][key])
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, schema["items"])
+    else:
+        yield value, schema
+
+
+def letters(text):
+    return re.sub(r"[^a-z0-9]", "", str(text).lower())
+
+
+def test_every_value_of_a_call_is_said(rows, held_rows):
+    """In digits or in words, and an enum's member however the schema spells it."""
+    attributes = read_parts(held=False).attributes.values()
+    codes = {code: said for a in attributes for said, code in a.codes.items()}
+    spoken = Counter()
+    for row, _, question, answer in asked([*rows, *held_rows]):
+        schemas = {t["function"]["name"]: t["function"]["parameters"] for t in row["tools"]}
+        for call in answer.get("tool_calls", ()):
+            function = call["function"]
+            arguments = json.loads(function["arguments"])
+            for value, schema in leaves(arguments, schemas[function["name"]]):
+                if isinstance(value, bool):
+                    continue
+                said = [str(codes.get(value, value))]
+                if isinstance(value, int) and value < 100:
+                    said += [number_word(value), "a dozen"]
+                assert any(letters(text) in letters(question) for text in said), (question, value)
+                spoken[type(value), str(value) in question] += 1
+    assert spoken[int, False] > 0.1 * spoken[int, True], "numbers in words"
+    assert spoken[str, False] > 0.05 * spoken[str, True], "choices in another spelling"
+
+
+def test_two_calls_of_one_tool_have_values_of_their_own(rows):
+    twice = 0
+    for _, kind, question, answer in asked(rows):
+        calls = [call["function"] for call in answer.get("tool_calls", ())]
+        if kind == "parallel" and len(calls) == 2 and calls[0]["name"] == calls[1]["name"]:
+            assert calls[0]["arguments"] != calls[1]["arguments"], question
+            twice += 1
+    assert twice > 40
+
+
+def test_a_row_that_lacks_a_required_value_asks_for_it(rows):
+    replies = [answer["content"] for _, kind, _, answer in asked(rows) if kind == "ask_back"]
+    assert len(replies) > 40
+    assert all(
+        re.search(r"Which|What is the|tell me|I need to know|I still need", r) for r in replies
+    )
+
+
+def test_numbers_are_spoken():
+    spoken = {0: "zero", 12: "twelve", 19: "nineteen", 20: "twenty", 35: "thirty-five"}
+    assert {number: number_word(number) for number in spoken} == spoken
+    assert len({number_word(number) for number in range(100)}) == 100
 
 
 def test_near_misses_are_on_offer(rows):
