@@ -43,7 +43,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/running/test_spread.py tests/engines/test_two_ranks.py tests/bench/test_speculative.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
-	engines bench-formats bench-latency bench-overhead bench-scale bench-speculative bench-sweep mutants coverage clean
+	engines bench-formats bench-latency bench-overhead bench-scale bench-speculative bench-sweep bench-throughput mutants coverage clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -142,6 +142,9 @@ bench-speculative: $(READY) ## speculative decoding: ratio, acceptance, the same
 
 bench-sweep: $(READY) ## the suite at each quantisation, compared with fp16; table and plot
 	$(BIN)/evals bench sweep $(ARGS)
+
+bench-throughput: $(READY) ## a run beside a bare client that sends the same requests; ARGS='--places cases/zero_param --pairs 3'
+	$(BIN)/python tests/overhead/beside.py $(ARGS)
 
 mutants: $(READY) ## mutation testing of judging and formats: SAMPLE=200 of the mutants (about 25 minutes), or all
 	SAMPLE='$(SAMPLE)' PYTHON='$(abspath $(BIN))/python' nice .ci/mutants $(ARGS)

@@ -1,7 +1,7 @@
 """`make bench-overhead`: what a harness costs, against a server that answers at once.
 
 The same questions, tools and checks go through evals, a bare openai client, pydantic-evals,
-deepeval and inspect-ai, one after another in each round, at several numbers of
+deepeval, inspect-ai and promptfoo, one after another in each round, at several numbers of
 questions. The server is a process of its own and counts what it is asked. Each harness has an
 environment of its own below `build/overhead/`, made once, and for this alone. CPU seconds are
 those of the harness's process, and of all that it started and waited for; the peak is that of its
@@ -23,13 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from questions import build_project
+from questions import IN_FLIGHT, PROMPTFOO, build_project, build_promptfoo
 
 HERE = Path(__file__).parent
 _SILENT = {
     "DEEPEVAL_TELEMETRY_OPT_OUT": "1",
     "OPENAI_API_KEY": "none",
     "OPENBLAS_NUM_THREADS": "1",
+    "PROMPTFOO_DISABLE_TELEMETRY": "1",
+    "PROMPTFOO_DISABLE_UPDATE": "1",
+    "PROMPTFOO_DISABLE_REMOTE_GENERATION": "1",
+    "PROMPTFOO_CONFIG_DIR": "home",
 }
 
 
@@ -44,19 +48,29 @@ class Harness:
     packages: tuple[str, ...]
     command: Callable[[Path, str, int], list[str]]
     prepare: Callable[[Path, str, int], None] = lambda folder, url, count: None
+    node: bool = False
+    """Its packages are npm's, not Python's."""
 
     def install(self, below: Path) -> Path:
         """Its environment in the folder `below`; made if it is not there."""
         place = below / self.name
         if self.packages and not (place / ".ready").exists():
             shutil.rmtree(place, ignore_errors=True)
-            uv = str(Path(sys.executable).with_name("uv"))
-            subprocess.run([uv, "venv", "--quiet", str(place)], check=True)
-            python = ["--python", str(place / "bin" / "python"), "--compile-bytecode"]
-            install = [uv, "pip", "install", "--quiet", *python, *self.packages]
-            subprocess.run(install, check=True)
+            (_install_node if self.node else _install_python)(place, self.packages)
             (place / ".ready").touch()
         return place
+
+
+def _install_python(place: Path, packages: Sequence[str]) -> None:
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", str(place)], check=True)
+    python = ["--python", str(place / "bin" / "python"), "--compile-bytecode"]
+    subprocess.run([uv, "pip", "install", "--quiet", *python, *packages], check=True)
+
+
+def _install_node(place: Path, packages: Sequence[str]) -> None:
+    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(["npm", "install", *quiet, "--prefix", str(place), *packages], check=True)
 
 
 @dataclass(frozen=True)
@@ -82,12 +96,19 @@ def _ours(place: Path, url: str, count: int) -> list[str]:
     return [sys.executable, "-m", "evals", "run", "--attach", url]
 
 
+def _promptfoo(place: Path, url: str, count: int) -> list[str]:
+    program = place / "node_modules" / ".bin" / "promptfoo"
+    options = ["--no-cache", "--no-table", "--no-progress-bar", "-j", str(IN_FLIGHT)]
+    return [str(program), "eval", "-c", PROMPTFOO, *options, "-o", "results.json"]
+
+
 HARNESSES = (
     Harness("evals", (), _ours, lambda folder, url, count: build_project(folder, count)),
     Harness("openai", ("openai",), _script("ask_openai.py")),
     Harness("pydantic-evals", ("pydantic-evals", "openai"), _script("ask_pydantic_evals.py")),
     Harness("deepeval", ("deepeval", "openai"), _script("ask_deepeval.py")),
     Harness("inspect-ai", ("inspect-ai", "openai"), _script("ask_inspect.py")),
+    Harness("promptfoo", ("promptfoo",), _promptfoo, build_promptfoo, node=True),
 )
 
 

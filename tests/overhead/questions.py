@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 IN_FLIGHT = 8
+PROMPTFOO = "promptfooconfig.json"
 TOOLS: list[dict[str, Any]] = [
     {
         "name": "get_weather",
@@ -67,3 +68,24 @@ def build_project(folder: Path, count: int, in_a_file: int = 100) -> None:
             lines += [f"  - id: town-{number}", f"    ask: {text}", f"    expect: {{call: {call}}}"]
         file = folder / "cases" / "towns" / f"towns_{first:05}.yaml"
         file.write_text("\n".join(lines) + "\n")
+
+
+def build_promptfoo(folder: Path, url: str, count: int) -> None:
+    """The configuration of promptfoo with `count` tests, in `folder`."""
+    asked = [question(number) for number in range(count)]
+    settings = {"apiBaseUrl": url, "apiKey": "none", "tools": OPENAI_TOOLS, "max_tokens": 256}
+    config = {
+        "prompts": ["{{text}}"],
+        "providers": [{"id": "openai:chat:instant", "config": {**settings, "temperature": 0}}],
+        "defaultTest": {"assert": [{"type": "javascript", "value": _RIGHT_CALL}]},
+        "tests": [{"vars": {"text": text, "wanted": json.dumps(args)}} for text, args in asked],
+    }
+    (folder / PROMPTFOO).write_text(json.dumps(config))
+
+
+_RIGHT_CALL = """\
+const [call] = typeof output === "string" ? JSON.parse(output) : output;
+const said = JSON.parse(call.function.arguments), wanted = JSON.parse(context.vars.wanted);
+const same = said.city === wanted.city && said.days === wanted.days;
+return same && call.function.name === "get_weather";
+"""
