@@ -1,18 +1,13 @@
 """Answers, what judging says of them, and the records that keep both for every later reader."""
 
-import contextlib
 import json
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from evals.case import Case, KnownDefect, Tool
-from evals.errors import ConfigError
 from evals.observation import AGENT, DIRECT, SERVER, STREAM, Observation, Traits
 
 RECORD_SCHEMA = 3
@@ -410,110 +405,3 @@ _LANES_OF_SCHEMA_1 = {lane.name: lane for lane in (SERVER, STREAM, DIRECT, _AGEN
 
 def _fields_of(value: object, kind: type[Any]) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(kind)}
-
-
-def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Record]:
-    """The records of a run, in file order. A torn last line (a killed run) ends it, and is said.
-
-    Raises:
-        ConfigError: there is no such file, or a line before the last is not a record; the message
-            has file and line.
-    """
-    for _, record in read_places(path, say):
-        yield record
-
-
-def read_places(path: Path, say: Callable[[str], None] = print) -> Iterator[tuple[int, Record]]:
-    """As `read_records`, each with the byte of the file at which its line begins."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise ConfigError(f"{path}: no records of a run: {error}") from error
-    with file:
-        # Bytes: a run may be killed within a character. They are parted at line feeds alone, for
-        # other line ends may stand inside JSON text.
-        place, number, line = 0, 1, file.readline()
-        while line:
-            after = file.readline()
-            try:
-                record = Record.from_json(line.decode("utf-8"))
-            except (ValueError, TypeError, KeyError) as error:
-                if not after:
-                    say(f"{path}:{number}: torn last line of a run that was killed; left out")
-                    return
-                raise ConfigError(f"{path}:{number}: not a record: {error}") from error
-            yield place, record
-            place, number, line = place + len(line), number + 1, after
-
-
-def write_records(records: Iterable[Record], path: Path) -> None:
-    """Write `records` as the whole file at `path`."""
-    with replacing(path) as file:
-        for record in records:
-            file.write(f"{record.to_json()}\n".encode())
-
-
-def append_line(path: Path, line: str) -> None:
-    """Put `line` at the end of the file at `path`, whole or not at all; makes the file.
-
-    It has left this process when this returns: whatever ends the process, the line is there.
-
-    Raises:
-        OSError: it cannot be written; what was in the file is as it was.
-    """
-    with _APPENDING:
-        _append(path, memoryview(f"{line}\n".encode()))
-
-
-_APPENDING = threading.Lock()
-"""What one thread takes back must not be what another has written."""
-
-
-def _append(path: Path, rest: memoryview) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        end = os.fstat(file).st_size
-        try:
-            while rest:
-                rest = rest[os.write(file, rest) :]
-        except OSError as error:
-            os.ftruncate(file, end)  # a full disk takes the first half of a line, and no more
-            error.filename = str(path)
-            raise
-    finally:
-        os.close(file)
-
-
-def replace_file(path: Path, text: str, errors: str = "strict") -> None:
-    """Write `text` as the whole file at `path`, in one step; `errors` as of `str.encode`.
-
-    Raises:
-        OSError: as `replacing`.
-    """
-    with replacing(path) as file:
-        file.write(text.encode("utf-8", errors))
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """What is written to the file that this yields takes the place of that at `path`, in one step.
-
-    Whoever reads it, and whatever ends this process, finds the old file or the new one: what is
-    written beside it takes its place when it is on the disk.
-
-    Raises:
-        OSError: it cannot be written; the old file is as it was, as after any other error.
-    """
-    beside = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
-        raise

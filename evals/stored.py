@@ -7,17 +7,60 @@ only of a few, so a run is read as `StoredRecords`: brief ones, and whole ones r
 import contextlib
 import hashlib
 from array import array
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
 from evals.case import Case
+from evals.disk import replacing
+from evals.errors import ConfigError
 from evals.observation import Call, Observation
-from evals.results import Prompt, Record, read_places, replacing
+from evals.results import Prompt, Record
 
 _NO_PROMPT = Prompt()
 _SOME_ERROR = "no complete response"
+
+
+def read_records(path: Path, say: Callable[[str], None] = print) -> Iterator[Record]:
+    """The records of a run, in file order. A torn last line (a killed run) ends it, and is said.
+
+    Raises:
+        ConfigError: there is no such file, or a line before the last is not a record; the message
+            has file and line.
+    """
+    for _, record in read_places(path, say):
+        yield record
+
+
+def read_places(path: Path, say: Callable[[str], None] = print) -> Iterator[tuple[int, Record]]:
+    """As `read_records`, each with the byte of the file at which its line begins."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"{path}: no records of a run: {error}") from error
+    with file:
+        # Bytes: a run may be killed within a character. They are parted at line feeds alone, for
+        # other line ends may stand inside JSON text.
+        place, number, line = 0, 1, file.readline()
+        while line:
+            after = file.readline()
+            try:
+                record = Record.from_json(line.decode("utf-8"))
+            except (ValueError, TypeError, KeyError) as error:
+                if not after:
+                    say(f"{path}:{number}: torn last line of a run that was killed; left out")
+                    return
+                raise ConfigError(f"{path}:{number}: not a record: {error}") from error
+            yield place, record
+            place, number, line = place + len(line), number + 1, after
+
+
+def write_records(records: Iterable[Record], path: Path) -> None:
+    """Write `records` as the whole file at `path`."""
+    with replacing(path) as file:
+        for record in records:
+            file.write(f"{record.to_json()}\n".encode())
 
 
 class StoredRecords(Sequence[Record]):

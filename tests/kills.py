@@ -24,7 +24,8 @@ import psutil
 from builders import write_project
 
 from evals.observation import Observation
-from evals.results import Record, read_records
+from evals.results import Record
+from evals.stored import read_records
 
 KINDS = ("pytest", "worker", "server")
 _CASE = """\

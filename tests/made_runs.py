@@ -23,7 +23,8 @@ from evals.report.summary import (
     Summary,
 )
 from evals.report.summary_file import write_fingerprint, write_summary
-from evals.results import Record, Status, write_records
+from evals.results import Record, Status
+from evals.stored import write_records
 
 TOOLS = (
     Tool(

@@ -27,7 +27,8 @@ from kills import victim
 
 from evals.report.plots import standalone
 from evals.report.summary_file import read_summary
-from evals.results import Record, read_records
+from evals.results import Record
+from evals.stored import read_records
 
 _CALL = r"<tool_call>\n<function=look>\n</function>\n</tool_call>"
 _SCRIPTS = {

@@ -15,7 +15,7 @@ from builders import write_project
 
 from evals.cli import app
 from evals.report.summary_file import read_summary
-from evals.results import read_records
+from evals.stored import read_records
 
 CASES = """\
 defaults: {tools: [look], max_tokens: 6}

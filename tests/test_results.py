@@ -12,8 +12,9 @@ from evals.case import Tool
 from evals.errors import ConfigError
 from evals.observation import AGENT, DIRECT, SERVER, STREAM
 from evals.request import build_request, request_text
-from evals.results import Judgement, Kind, Layer, Record, Scores, Status, Verdict, read_records
+from evals.results import Judgement, Kind, Layer, Record, Scores, Status, Verdict
 from evals.running.runner import is_answer_to, judged
+from evals.stored import read_records
 
 OLD = Path(__file__).with_name("records-of-schema-1.jsonl")
 LOST = answer_of(case_of("lost"), called(12))

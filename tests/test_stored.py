@@ -14,8 +14,7 @@ from evals.report.html.figures import figures
 from evals.report.html.render import page
 from evals.report.summarize import summarize
 from evals.report.text import print_summary
-from evals.results import read_records, write_records
-from evals.stored import StoredRecords, whole
+from evals.stored import StoredRecords, read_records, whole, write_records
 
 CONFIG = Config(gates={"default": Gate()})
 

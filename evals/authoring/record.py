@@ -5,13 +5,13 @@ from pathlib import Path
 
 from evals.case import Case, Expect, Tool
 from evals.config import cache_folder, read_config
+from evals.disk import replace_file
 from evals.errors import ConfigError, HarnessError
 from evals.importers.case_text import case_file_text
 from evals.importers.drafts import Draft, Imported, Names, case_id, checked, tool_entry
 from evals.importers.logs import draft_entry
 from evals.loading.tools import tools_of_file
 from evals.observation import PLAIN, Observation
-from evals.results import replace_file
 from evals.running.options import with_options
 from evals.running.places import case_folders
 from evals.running.profile import open_profile

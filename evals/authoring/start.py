@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evals import __version__, config
+from evals.disk import replace_file
 from evals.errors import ConfigError
 from evals.importers.case_text import case_file_text, tool_file_text
 from evals.loading.casefile import SCHEMA_FILE
 from evals.loading.entries import json_schema, tools_json_schema
-from evals.results import replace_file
 from evals.root import has_config
 
 FOLDER = "evals/cases"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evals.bench.suite import RATES, Run, markdown, rate_text, run_suite
-from evals.results import Record, Status, replace_file
+from evals.disk import replace_file
+from evals.results import Record, Status
 from evals.running.profile import build_default
 
 ADAPTERS = {"before: JSON fences": "json-fence", "after: XML": "default"}

@@ -16,6 +16,7 @@ from typing import Any
 
 from evals.bench.suite import markdown
 from evals.config import Config, cache_folder, read_config
+from evals.disk import replace_file
 from evals.engines.memory import PeakMemory
 from evals.errors import ConfigError
 from evals.loading.casefile import find_case_files, read_cases
@@ -23,7 +24,6 @@ from evals.observation import Observation
 from evals.report.latency import LaneLatency, latency
 from evals.report.plots import second_rows, standalone
 from evals.report.waterfall import bars_of, waterfall
-from evals.results import replace_file
 from evals.running.life import Life
 from evals.running.options import read_options
 from evals.running.places import case_folders, known_names

@@ -14,7 +14,7 @@ from evals.bench.drafting import (
     verdict,
 )
 from evals.bench.suite import markdown
-from evals.results import replace_file
+from evals.disk import replace_file
 
 _LISTED = 20
 

@@ -10,7 +10,8 @@ from evals.errors import HarnessError
 from evals.judging.scoring import Rate
 from evals.report.summary import Summary
 from evals.report.summary_file import SUMMARY, read_summary
-from evals.results import RECORDS, Record, read_records
+from evals.results import RECORDS, Record
+from evals.stored import read_records
 
 PROFILE = "default"
 RATES = {

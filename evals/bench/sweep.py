@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from evals.bench.suite import PROFILE, RATES, Run, markdown, rate_text, run_suite
+from evals.disk import replace_file
 from evals.judging.scoring import Rate, holm
 from evals.lanes.tokens import load_tokenizer
 from evals.models.build import GROUP_SIZE
 from evals.models.preflight import preflight
 from evals.report.comparison import LEVEL, ProfileChange, compare
 from evals.report.plots import Interval, rate_series, standalone
-from evals.results import replace_file
 from evals.running.profile import build_default
 
 WIDTHS = ("fp16", "8-bit", "6-bit", "5-bit", "mixed-4-6", "4-bit", "mixed-3-6", "3-bit")

@@ -108,8 +108,8 @@ def _together(sources: Sequence[Path], read: Callable[[Path], "Imported"]) -> "I
 def _finish(
     imported: "Imported", to: Path, *, force: bool, sample: int | None = None, seed: int = 0
 ) -> None:
+    from evals.disk import replace_file
     from evals.importers.drafts import checked, sampled, write
-    from evals.results import replace_file
 
     usable = checked(imported)
     if sample is not None:
@@ -135,9 +135,9 @@ def _show(what: str, listed: Sequence["Listed"]) -> None:
 
 
 def _export(form: str, places: Sequence[Path] | None, to: Path) -> None:
+    from evals.disk import replace_file
     from evals.importers.exporters import exported
     from evals.loading.casefile import find_case_files, read_cases
-    from evals.results import replace_file
 
     root = Path.cwd()
     cases = or_exit(lambda: read_cases(find_case_files(places or configured_cases(root)), root))

@@ -88,9 +88,9 @@ def scorecard(
     """Write a scorecard of runs: scorecard.html, scorecard.json, and a badge for each profile."""
     import json
 
+    from evals.disk import replace_file
     from evals.report import scorecard as of
     from evals.report.summary_file import read_summary
-    from evals.results import replace_file
 
     found = of.cards(or_exit(lambda: [read_summary(run) for run in runs]))
     texts = {"scorecard.html": of.page(found)}
@@ -124,7 +124,8 @@ def findings(
     from evals.report.findings_data import read as read_findings
     from evals.report.history import history_of
     from evals.report.summary_file import read_summary
-    from evals.results import RECORDS, read_records
+    from evals.results import RECORDS
+    from evals.stored import read_records
 
     cases = or_exit(lambda: read_cases(find_case_files([CASES]), Path.cwd()))
     config, kind = or_exit(lambda: read_config(Path.cwd())), or_exit(lambda: engine_named(engine))
@@ -171,7 +172,8 @@ def conformance(
     from evals.report.conformance import columns_of, keep, kept
     from evals.report.conformance_page import html_page, markdown, terminal_lines
     from evals.report.summary_file import read_summary
-    from evals.results import RECORDS, read_records
+    from evals.results import RECORDS
+    from evals.stored import read_records
 
     folder = CONFORMANCE.with_suffix("")
 

@@ -156,9 +156,10 @@ def accept(
     ] = False,
 ) -> None:
     """Make a run the baseline of later ones: `pytest cases/ --baseline baseline.json`."""
+    from evals.disk import replace_file, replacing
     from evals.report.before import answers_path
     from evals.report.summary_file import baseline, baseline_text, read_summary
-    from evals.results import RECORDS, replace_file, replacing
+    from evals.results import RECORDS
 
     summary = or_exit(lambda: read_summary(run))
     if not summary.run.whole:

@@ -86,6 +86,6 @@ def write_or_check(path: Path, text: str, *, check: bool, stale: str) -> None:
     if not check:
         if not path.parent.is_dir():
             sys.exit(f"{path.parent} is not a folder; run this in the root of a project")
-        from evals.results import replace_file
+        from evals.disk import replace_file
 
         or_exit(lambda: replace_file(path, text))

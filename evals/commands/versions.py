@@ -58,7 +58,7 @@ def bisect(
     Given twice, with a --good and --bad each, --package tells which of the two is to blame.
     The same command goes on where it was stopped. Exit code 1 if something broke or was mended.
     """
-    from evals.results import replace_file
+    from evals.disk import replace_file
     from evals.versions.bisect import blame, issue_text, report, walk
 
     oldest: Sequence[str | None] = good or [None] * len(package)
@@ -160,8 +160,8 @@ def matrix(
 
     The same command goes on where it was stopped.
     """
+    from evals.disk import replace_file
     from evals.report.history_page import html_page, markdown, terminal_lines
-    from evals.results import replace_file
     from evals.versions import matrix as versions
     from evals.versions.index import releases
 
@@ -205,10 +205,12 @@ def findings(
     With --repeat each text is followed to the letter, and exit code 1 says that one did not hold.
     """
     from evals.config import cache_folder, read_config
+    from evals.disk import replace_file
     from evals.engines.registry import engine_named
     from evals.report.findings_data import read, unlinked
     from evals.report.summary_file import read_summary
-    from evals.results import RECORDS, read_records, replace_file
+    from evals.results import RECORDS
+    from evals.stored import read_records
     from evals.versions.repeat import repeat as repeated
     from evals.versions.upstream import first_of, upstream_text
 

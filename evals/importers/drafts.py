@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from evals.case import Case, Tool
+from evals.disk import replace_file
 from evals.errors import ConfigError
 from evals.escaping import one_line
 from evals.importers.case_text import case_file_text
@@ -21,7 +22,6 @@ from evals.loading.case_check import check_case
 from evals.loading.entries import CaseEntry
 from evals.loading.messages import check_messages
 from evals.loading.tools import plain_tool, schema_mistake
-from evals.results import replace_file
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

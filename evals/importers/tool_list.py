@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from evals.case import Tool
+from evals.disk import replace_file
 from evals.errors import ConfigError
 from evals.importers.case_text import tool_file_text
 from evals.importers.drafts import Listed, Names, tool_entry
 from evals.loading.tools import schema_mistake
-from evals.results import replace_file
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evals.results import append_line
+from evals.disk import append_line
 
 
 def install(log: Path) -> None:

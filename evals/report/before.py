@@ -9,7 +9,8 @@ from pathlib import Path
 
 from evals.errors import ConfigError
 from evals.report.comparison import Comparison
-from evals.results import RECORDS, Record, read_records
+from evals.results import RECORDS, Record
+from evals.stored import read_records
 
 
 def answers_path(baseline: Path) -> Path:

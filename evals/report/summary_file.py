@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from evals.disk import replace_file
 from evals.errors import ConfigError
 from evals.report.summary import (
     SCHEMA,
@@ -18,7 +19,6 @@ from evals.report.summary import (
     Fingerprint,
     Summary,
 )
-from evals.results import replace_file
 
 SUMMARY = "summary.json"
 FINGERPRINT = "fingerprint.json"

@@ -22,14 +22,15 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from evals.case import Case
+from evals.disk import append_line
 from evals.errors import ConfigError
 from evals.report.allure import RESULTS
 from evals.report.html import REPORT
 from evals.report.summary import Fingerprint, ProfileServed, ServerDeath
 from evals.report.summary_file import read_fingerprint, write_fingerprint
-from evals.results import RECORDS, Record, append_line, read_records, write_records
+from evals.results import RECORDS, Record
 from evals.running.options import RunOptions
-from evals.stored import StoredRecords
+from evals.stored import StoredRecords, read_records, write_records
 
 LATEST = "latest"
 DEATHS = "server-deaths.jsonl"

@@ -10,12 +10,12 @@ from evals.report.summarize import summarize
 from evals.report.summary import Summary
 from evals.report.summary_file import read_summary
 from evals.report.writers import FinishedRun, write_all
-from evals.results import Record, read_records
+from evals.results import Record
 from evals.running.fingerprint import graders_digest
 from evals.running.finish import gate_on_regression, grammar_counts
 from evals.running.folder import RunFolder
 from evals.running.runner import judged
-from evals.stored import StoredRecords
+from evals.stored import StoredRecords, read_records
 
 
 def rejudge_run(place: Path, root: Path, baseline: Path | None = None) -> Summary:

@@ -16,12 +16,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from evals.disk import replace_file
 from evals.engines.uv import CannotInstallError
 from evals.errors import HarnessError
 from evals.report.conformance import Cell, cell_of
 from evals.report.summarize import group
 from evals.report.summary_file import SUMMARY
-from evals.results import RECORDS, Record, read_records, replace_file
+from evals.results import RECORDS, Record
+from evals.stored import read_records
 from evals.versions.asking import Asking
 from evals.versions.overlay import Overlay, overlay
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from scripted_server import Scripted, call, completion, respond, serve
 
-from evals.results import read_records
+from evals.stored import read_records
 
 _CASE = "  - {{id: c{0}, ask: Look at number {0}., expect: {{call: {{name: look}}}}}}\n"
 PROJECT = {

@@ -14,7 +14,7 @@ import pytest
 from scripted_server import call, completion, respond, serve
 
 from evals.report.summary_file import read_summary
-from evals.results import read_records
+from evals.stored import read_records
 
 CASE = "  - {{id: {0}, ask: 'Look at {0}.', expect: {{call: {{name: look}}}}}}\n"
 PROJECT = {"pyproject.toml": "", "evals.toml": 'lanes = ["server"]\nin_flight = 1\n'}

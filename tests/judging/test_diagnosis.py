@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from evals.case import Case, Tool
 from evals.errors import ConfigError
 from evals.observation import Call, Event, Observation, Usage
-from evals.results import Kind, Layer, Record, Status, read_records
+from evals.results import Kind, Layer, Record, Status
+from evals.stored import read_records
 
 TOOLS = (
     Tool(name="todoread"),

@@ -21,9 +21,9 @@ from statistics import geometric_mean
 import psutil
 
 from evals.config import cache_folder, read_config
-from evals.results import read_records
 from evals.running.options import read_options
 from evals.running.profile import open_profile
+from evals.stored import read_records
 
 BARE = Path(__file__).with_name("send_all.py")
 

@@ -23,9 +23,9 @@ from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.allure.files import write_results, write_run_files
 from evals.report.allure.html import HISTORY, install, make_html
 from evals.report.summary_file import read_summary, write_summary
-from evals.results import read_records
 from evals.running.rejudge import rejudge_run
 from evals.running.runner import judged
+from evals.stored import read_records
 
 CASES = """\
 defaults:

@@ -22,8 +22,8 @@ from evals.report.html.files import report_run
 from evals.report.summarize import summarize
 from evals.report.summary_file import baseline, baseline_text, read_summary
 from evals.report.text import print_summary
-from evals.results import read_records
 from evals.running.rejudge import rejudge_run
+from evals.stored import read_records
 
 
 def data_of(path):

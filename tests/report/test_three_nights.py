@@ -21,12 +21,13 @@ from evals.report.github.files import write_github
 from evals.report.headline import headline
 from evals.report.html.files import report_run
 from evals.request import embed
-from evals.results import RECORDS, read_records
+from evals.results import RECORDS
 from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
 from evals.running.replica import Replica
 from evals.running.runner import Runner
+from evals.stored import read_records
 
 COUNT = 6
 IN_FLIGHT = 8

@@ -16,9 +16,10 @@ from builders import write_project
 from made_runs import answer_of, called, case_of
 from scripted_server import completion, respond, serve
 
+from evals.disk import append_line
 from evals.errors import ConfigError
-from evals.results import append_line, read_records
 from evals.running.folder import RunFolder
+from evals.stored import read_records
 
 CASE = "  - {{id: c{0}, ask: Say {0}., expect: {{answer: {{}}}}}}\n"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 800, "total_tokens": 809}

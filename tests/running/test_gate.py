@@ -11,8 +11,8 @@ from evals.config import read_config
 from evals.errors import ConfigError
 from evals.report.github.files import write_github
 from evals.report.summary_file import read_summary
-from evals.results import read_records, write_records
 from evals.running.rejudge import rejudge_run
+from evals.stored import read_records, write_records
 
 pytest_plugins = ["pytester"]
 

@@ -18,7 +18,7 @@ from kills import victim
 from scripted_server import completion, respond, serve
 
 from evals.report.summary_file import read_summary
-from evals.results import read_records
+from evals.stored import read_records
 
 CASE = "  - {{id: c{0}, ask: Say {0}., expect: {{answer: {{}}}}}}\n"
 GOOD = respond(completion({"role": "assistant", "content": "Yes."}))

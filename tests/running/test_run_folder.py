@@ -5,15 +5,17 @@ import pytest
 from made_runs import answer_of, called, case_of
 
 from evals.config import Config
+from evals.disk import replace_file
 from evals.errors import ConfigError
-from evals.results import RECORDS, read_records, replace_file
+from evals.results import RECORDS
 from evals.running.folder import RunFolder, choose_folder
 from evals.running.options import read_options
+from evals.stored import read_records
 
 NO_ROOM = """\
 import resource, signal, sys
 from pathlib import Path
-from evals.results import replace_file
+from evals.disk import replace_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 replace_file(Path(sys.argv[1]), "new" * 1000)

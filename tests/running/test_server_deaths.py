@@ -14,8 +14,9 @@ from builders import write_project
 from kills import victim
 
 from evals.report.summary_file import read_summary
-from evals.results import Status, read_records
+from evals.results import Status
 from evals.running.life import MOST_DEATHS
+from evals.stored import read_records
 
 CASE = """\
   - id: c{number}

@@ -25,10 +25,10 @@ from evals.errors import ConfigError
 from evals.replay.build import ARGUMENTS, cached_replay
 from evals.report.summary import GateOutcome, PromptTokens
 from evals.report.summary_file import baseline, baseline_text, read_summary, write_summary
-from evals.results import read_records
 from evals.running.finish import gate_on_regression
 from evals.running.merge import merge_runs
 from evals.running.shard import Shard, deal, parse_shard
+from evals.stored import read_records
 
 CALL = "<tool_call>\\n<function={}>\\n</function>\\n</tool_call>"
 CONFIGURATION = """\

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from evals.report.summary_file import read_summary
-from evals.results import RECORDS, Record, read_records
+from evals.results import RECORDS, Record
+from evals.stored import read_records
 
 pytest.importorskip("ray", reason="pip install 'toolcall-evals[ray]'")
 

@@ -20,13 +20,14 @@ from allure_commons.logger import AllureFileLogger
 from attr import attrib, attrs
 from rich.console import Console
 
+from evals.disk import replace_file
 from evals.report import plots
 from evals.report.allure import result as allure
 from evals.report.allure import run as allure_run
 from evals.report.pictures import pictures
 from evals.report.summary import ProfileServed, Summary
 from evals.report.text import print_summary
-from evals.results import Record, replace_file
+from evals.results import Record
 from evals.stored import whole
 
 Save = Callable[[bytes, str], None]

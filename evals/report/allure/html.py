@@ -11,12 +11,13 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from evals.disk import replace_file
 from evals.errors import EvalsError
 from evals.models.cache import build_once
 from evals.report.allure import RESULTS
 from evals.report.allure.files import write_results, write_run_files
 from evals.report.summary_file import read_summary
-from evals.results import RECORDS, replace_file
+from evals.results import RECORDS
 from evals.stored import StoredRecords
 
 PACKAGES = Path(__file__).with_name("npm")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.disk import replace_file
 from evals.errors import ConfigError
 from evals.report.before import changed_cases, earlier_answers, same_texts
 from evals.report.comparison import Comparison, compare
@@ -13,7 +14,8 @@ from evals.report.github.markdown import job_summary
 from evals.report.problems import problems
 from evals.report.summary import Summary
 from evals.report.summary_file import earlier_runs, read_run, read_summary
-from evals.results import RECORDS, read_records, replace_file
+from evals.results import RECORDS
+from evals.stored import read_records
 
 SUMMARY = "job-summary.md"
 ISSUE = "issue.md"

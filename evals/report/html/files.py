@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evals.disk import replace_file
 from evals.errors import ConfigError
 from evals.report import plots
 from evals.report.before import changed_cases, earlier_answers, same_texts
@@ -13,7 +14,7 @@ from evals.report.html.render import page
 from evals.report.pictures import pictures
 from evals.report.summary import Summary
 from evals.report.summary_file import earlier_runs, read_run, read_summary
-from evals.results import RECORDS, Record, replace_file
+from evals.results import RECORDS, Record
 from evals.stored import StoredRecords, whole
 
 PICTURES = "pictures"
