@@ -199,12 +199,15 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(names), help="harnesses, of " + ", ".join(names))
     parser.add_argument("--folder", type=Path, default=Path("build/overhead"))
     given = parser.parse_args()
+    sizes = sorted({int(size) for size in given.sizes.split(",")})
+    if len(sizes) < 2:
+        parser.error("--sizes: a line goes through two numbers of questions at least: 20,200")
     chosen = [harness for harness in HARNESSES if harness.name in given.only.split(",")]
     folder = given.folder.resolve()
     places = {harness.name: harness.install(folder / "environments") for harness in chosen}
     costs: list[Cost] = []
     with instant_server() as url:
-        for size in map(int, given.sizes.split(",")):
+        for size in sizes:
             for _ in range(given.rounds):
                 for harness in chosen:
                     work = folder / "work" / harness.name
