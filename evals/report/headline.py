@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from evals.report.comparison import Comparison, p_text
 from evals.report.problems import Problem, Why, problems
 from evals.report.sides import Fault, faults
-from evals.report.summary import Baseline, ProfileServed, Summary
+from evals.report.summary import Baseline, ProfileServed, RunInfo, Summary
 from evals.results import Record
 
 _NIGHTS = 5
@@ -33,13 +33,16 @@ class Headline:
     """How often and how the server died; empty if it did not."""
     slower: tuple[str, ...] = ()
     """Where answers take much longer than they did."""
+    unasked: str = ""
+    """What to do about questions that were to be asked and were not; empty if there are none."""
 
     @property
     def advice(self) -> tuple[str, ...]:
         """What to do next, in the order of `faults`; of several it says for which."""
+        first = (self.unasked,) * bool(self.unasked)
         if len(self.faults) == 1:
-            return (self.faults[0].advice,)
-        return tuple(f"{fault.side.name}: {fault.advice}" for fault in self.faults)
+            return (*first, self.faults[0].advice)
+        return (*first, *(f"{fault.side.name}: {fault.advice}" for fault in self.faults))
 
 
 def headline(
@@ -68,6 +71,7 @@ def headline(
         differs=comparison.notes[:_NOTES] if comparison else (),
         deaths=_deaths(summary),
         slower=comparison.slower if comparison else (),
+        unasked=_unasked(summary.run),
     )
 
 
@@ -82,9 +86,13 @@ def _worse(
     lost = f"{silent} case{'s' if silent != 1 else ''} got no answer"
     if summary.run.missing:
         lost = f"{len(summary.run.missing)} questions were not answered"
+        if shards := summary.run.missing_shards:
+            lost += f" (shard {', shard '.join(shards)})"
     broken = bool(silent or summary.run.missing or summary.run.ended)
     if comparison is None:
         said = f"Not compared with an earlier run; {failed} cases fail"
+        if silent and not summary.run.missing:  # they are among those that fail
+            lost = f"{silent} of them got no answer" if silent < failed else "all without an answer"
         return (f"{said}, {lost}" if broken else said, "unsure" if failed or broken else "fine")
     fixed = sum(len(profile.fixed) for profile in comparison.profiles)
     pairs = sum(profile.pairs for profile in comparison.profiles)
@@ -101,6 +109,16 @@ def _worse(
         said, tone = f"No worse than {comparison.before}: {counts}", "unsure" if gone else "fine"
     said = f"{said}; {gone} of its cases were not asked now" if gone else said
     return (f"{said}; {lost}" if broken and lost not in said else said, tone)
+
+
+def _unasked(run: RunInfo) -> str:
+    if shards := run.missing_shards:
+        names = ", shard ".join(shards)
+        return (
+            f"No record came of shard {names}: read the logs of these jobs, run them again, and "
+            "join all with evals merge. Nothing is known of their cases, good or bad."
+        )
+    return "Ask what is missing: evals run --resume RUN." * bool(run.missing and not run.merged)
 
 
 def _nights(summary: Summary, earlier: Sequence[Summary]) -> str:

@@ -26,21 +26,22 @@ def _blamed(*layers: Layer) -> Callable[[Problem], bool]:
     return lambda problem: problem.record.blame in layers
 
 
+NO_ANSWER = Side(
+    "no answer: the server, or the way to it",
+    lambda problem: problem.record.outcome == Why.ERROR,
+    "Read the server's log at the first error (server.log of the run, if the run booted it). "
+    "These cases say nothing of the model: ask them again (evals run --resume RUN) when the "
+    "server stays up.",
+)
 SIDES = (
     Side(
         "the prompt, before the model: its chat template",
         _blamed(Layer.TEMPLATE),
         "The server's prompt is not the one that the request makes here, so the model was asked "
         "something else: look at the chat template, the tokenizer, and whether the server passes "
-        "the tools on; not at the weights or the parser.",
+        "on the tools and each message, the system's too; not at the weights or the parser.",
     ),
-    Side(
-        "no answer: the server, or the way to it",
-        lambda problem: problem.record.outcome == Why.ERROR,
-        "Read the server's log at the first error (server.log of the run, if the run booted it). "
-        "These cases say nothing of the model: ask them again (evals run --resume RUN) when the "
-        "server stays up.",
-    ),
+    NO_ANSWER,
     Side(
         "downstream of the model",
         lambda problem: (
@@ -59,9 +60,11 @@ SIDES = (
         cleared=True,
     ),
     Side(
-        "unknown: no evidence of what the model wrote",
+        "unknown: no evidence of what the model wrote, or a text that can be read in two ways",
         lambda problem: True,
-        "Ask again with a server that returns token ids or the raw text, or in lane direct.",
+        "The reason of the first case says which: without evidence, ask again with a server that "
+        "returns token ids or the raw text, or in lane direct; a text that says two things, such "
+        "as one parameter twice, is worth a look at both the model and the parser.",
         cleared=True,
     ),
 )
@@ -70,6 +73,11 @@ _BEHIND = (
     "The model wrote the very same when the case passed, so the change is behind it, whatever the "
     "layer says of the text: look at what changed in engine, parser and template, not in the "
     "weights."
+)
+
+_ONE_LANE = (
+    "Other lanes got answers. If the server stayed up, look at what changed in the engine for this "
+    "lane, such as how a stream ends, by the events of the first case."
 )
 
 
@@ -99,6 +107,8 @@ class Fault:
     @property
     def advice(self) -> str:
         """What to do next."""
+        if self.side is NO_ANSWER and self.lanes:
+            return f"{_ONE_LANE} {self.side.advice}"
         same = self.side.cleared and self.same == self.cases
         return _BEHIND if same else self.side.advice
 

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from made_runs import BIG, answer_of, called, case_of, summary_with, write_run
+from made_runs import BIG, PRINT, RUN, answer_of, called, case_of, summary_with, write_run
 
+from evals.config import Config
 from evals.observation import Observation
 from evals.report.comparison import compare
 from evals.report.github.markdown import code, job_summary
 from evals.report.headline import headline, served_lines
+from evals.report.summarize import summarize
 from evals.report.summary import ProfileServed
 from evals.results import Prompt
 
@@ -33,6 +35,10 @@ def silent(name, lane="server", error=CUT):
 def streamed(name, got):
     seen = called(got, lane="stream", raw_text=None, token_ids=None)
     return answer_of(case_of(name), seen, plain=called())
+
+
+def summary_of(records):
+    return summarize(records, Config(), PRINT, RUN)
 
 
 @pytest.fixture
@@ -78,6 +84,28 @@ def test_what_most_cases_without_an_answer_met_is_quoted_as_text_that_cannot_act
     (fault,) = screen.faults
     assert fault.said == CUT
     assert f": {code(CUT)}; begin with" in page
+
+
+def test_streams_that_all_end_early_while_plain_answers_came_are_no_dead_server():
+    cut = "stream ended without finish reason, after 3 events"
+    now = [*map(good, NAMES), *(silent(name, "stream", cut) for name in NAMES)]
+    (fault,) = headline(summary_of(now), now).faults
+    assert (fault.lanes, fault.said) == (("stream",), cut)
+    assert fault.advice.startswith("Other lanes got answers. If the server stayed up, look at ")
+    everywhere = [silent(name, lane, cut) for name in NAMES for lane in ("server", "stream")]
+    (fault,) = headline(summary_of(everywhere), everywhere).faults
+    assert fault.advice.startswith("Read the server's log")
+
+
+@pytest.mark.parametrize(
+    ("silent_ones", "told"),
+    [(0, ""), (2, ", 2 of them got no answer"), (3, ", all without an answer")],
+)
+def test_cases_without_an_answer_are_counted_among_those_that_fail(silent_ones, told):
+    wrong = [unseen(name) for name in NAMES[silent_ones:3]]
+    now = [*(silent(name) for name in NAMES[:silent_ones]), *wrong, good("c-7")]
+    worse = headline(summary_of(now), now).worse
+    assert worse == f"Not compared with an earlier run; 3 cases fail{told}"
 
 
 def test_cases_that_were_not_asked_make_no_worse_unsure(night):

@@ -10,6 +10,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from builders import write_project
@@ -220,6 +221,10 @@ def test_a_shard_that_is_not_there_is_missed_by_name_and_fails_the_gate(
     absent = [record.key for record in read_records(shards[1] / "records.jsonl")]
     assert sorted(re.findall(r"^missing: (.*)$", result.output, re.M)) == sorted(absent)
     assert f"{len(absent)} question(s) have no answer: {sorted(absent)[0]}, " in result.output
+    assert "without a record: shard 2/3" in result.output
+    page = Path(output, "report.html").read_text(encoding="utf-8")
+    assert f"{len(absent)} questions were not answered (shard 2/3)" in page
+    assert "No record came of shard 2/3: read the logs of these jobs, run them again" in page
 
 
 @pytest.fixture
