@@ -43,7 +43,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/running/test_spread.py tests/engines/test_two_ranks.py tests/bench/test_speculative.py
 
 .PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
-	engines bench-formats bench-latency bench-overhead bench-scale bench-speculative bench-sweep bench-throughput mutants coverage clean
+	engines bench-formats bench-latency bench-overhead bench-scale bench-speculative bench-sweep bench-throughput mutants coverage pictures axe clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -151,6 +151,12 @@ mutants: $(READY) ## mutation testing of judging and formats: SAMPLE=200 of the 
 
 coverage: $(READY) ## branch coverage of judging and formats by the pure tests; fails below 95%
 	PYTHON='$(abspath $(BIN))/python' .ci/coverage $(ARGS)
+
+pictures: $(READY) ## pictures of the guides, of the reports of RUN=reports/...; runs beside it are its history
+	$(BIN)/python tests/pictures.py $(RUN)
+
+axe: $(READY) ## axe-core on each view of report.html and on a scorecard, desk and phone, light and dark
+	$(BIN)/python -m pytest tests/report/test_accessibility.py -q
 
 clean: ## remove reports, caches and the virtual environment
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache reports/*/ reports/latest build/docs .cache/docs

@@ -278,6 +278,19 @@ def test_a_planted_defect_is_two_clicks_away(finished):
 
 
 @needs_node
+def test_the_page_begins_at_its_top_and_moves_when_somebody_does(finished, chromium):
+    address = make_html(finished, cache_folder(), print).as_uri()
+    page = chromium.new_page(viewport={"width": 390, "height": 500})
+    moved = "() => document.querySelector('[data-tree-scroll-container]').scrollTop"
+    page.goto(address)
+    page.get_by_test_id("tree-leaf").first.wait_for()
+    page.wait_for_timeout(500)  # by then Allure has moved to its first test
+    assert page.evaluate(moved) == 0
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"({moved})() > 0")
+    page.close()
+
+
 def test_the_same_case_in_another_lane_and_the_difference_are_in_the_page(finished):
     data = widgets(make_html(finished, cache_folder(), print))
     tests = [json.loads(v) for k, v in data.items() if k.startswith("data/test-results/")]

@@ -147,4 +147,19 @@ const quiet = readFileSync(page, "utf8").replace(counter, "");
 if (quiet.includes("googletagmanager")) {
   throw new Error("the page still loads Google's counter; counter in report.mjs has to be adapted");
 }
-writeFileSync(page, quiet);
+
+// Allure's page moves to its first test by itself, past the gate and the totals: it begins at its top
+// until somebody moves, or a test is named in its address.
+const atItsTop = `<script>
+(() => {
+  if (location.hash) return;
+  const back = ({ target }) => {
+    if (target.matches?.("[data-tree-scroll-container]")) target.scrollTop = 0;
+  };
+  const moves = ["pointerdown", "keydown", "wheel", "touchstart"];
+  const stop = () => document.removeEventListener("scroll", back, true);
+  document.addEventListener("scroll", back, true);
+  for (const move of moves) addEventListener(move, stop, { once: true, capture: true });
+})();
+</script>`;
+writeFileSync(page, quiet.replace("</head>", `${atItsTop}</head>`));

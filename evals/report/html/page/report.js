@@ -303,7 +303,7 @@ function asked(record) {
 
 function notes(record) {
   const links = record.links.map((url) => make("a", { href: url, rel: "noreferrer" }, url));
-  const parts = [record.place, record.category, ...record.tags].join(" · ");
+  const parts = [...new Set([record.place, record.category, ...record.tags])].join(" · ");
   return [make("p", { className: "quiet" }, parts, ...links.flatMap((link) => [" · ", link])),
     record.defect ? make("p", {}, "Known defect: ", record.defect) : ""];
 }
