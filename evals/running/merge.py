@@ -13,7 +13,7 @@ from evals.errors import ConfigError
 from evals.loading.casefile import find_case_files, read_cases
 from evals.report.summarize import summarize
 from evals.report.summary import Fingerprint, Machine, RunInfo, ShardPart, Summary
-from evals.report.summary_file import read_run, read_summary
+from evals.report.summary_file import SUMMARY, read_run, read_summary
 from evals.report.writers import FinishedRun, write_all
 from evals.results import RECORDS, Record
 from evals.running.fingerprint import case_digests, suite_digest
@@ -44,6 +44,8 @@ class Merged:
     summary: Summary
     records: Sequence[Record]
     missing: Sequence[str]
+    unfinished: Sequence[Path] = ()
+    """Folders of shards that were ended before they wrote their figures, and are left out."""
 
 
 def merge_runs(
@@ -51,11 +53,15 @@ def merge_runs(
 ) -> Merged:
     """Join shards into one run in `output`; its gate is that of the whole suite in `root`.
 
+    A shard that was killed has answers and no figures: it counts as one that is not there, so that
+    the others are reported.
+
     Raises:
         ConfigError: a folder holds no shard's run, the shards are not of one run, a case is in
             two of them, `output` is in use, or the baseline is none.
     """
-    parts = [_read(folder) for folder in folders]
+    unfinished = [folder for folder in folders if _is_unfinished(folder)]
+    parts = [_read(folder) for folder in folders if folder not in unfinished]
     _check_alike(parts)
     _check_apart(parts)
     if output.exists() and any(output.iterdir()):
@@ -83,19 +89,25 @@ def merge_runs(
         summary = summarize(records, config, print_of, run, grammar_counts(config, output))
         summary, compared = gate_on_regression(summary, baseline, config)
         write_all(FinishedRun(summary, records, compared), output)
-    return Merged(summary, records, missing)
+    return Merged(summary, records, missing, unfinished)
 
 
 def merge_lines(merged: Merged) -> Iterator[str]:
     """What was joined and what is missing, as text."""
     run = merged.summary.run
     yield f"merged: {', '.join(run.merged)}: {len(merged.records)} answers"
+    for folder in merged.unfinished:
+        yield f"left out: {folder}: its run was ended before it wrote its figures; see its log"
     for key in merged.missing[:_MISSING]:
         yield f"missing: {key}"
     if len(merged.missing) > _MISSING:
         yield f"missing: {len(merged.missing) - _MISSING} more"
     if not merged.missing and not run.whole and run.tier == "full":
         yield "the shards asked other cases than those in cases/ here"
+
+
+def _is_unfinished(folder: Path) -> bool:
+    return (folder / RECORDS).is_file() and not (folder / SUMMARY).exists()
 
 
 def _read(folder: Path) -> _Part:

@@ -227,6 +227,23 @@ def test_a_shard_that_is_not_there_is_missed_by_name_and_fails_the_gate(
     assert "No record came of shard 2/3: read the logs of these jobs, run them again" in page
 
 
+def test_a_shard_that_was_killed_is_left_out_and_the_others_are_reported(
+    project, shards, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(project)
+    killed = tmp_path / "shard-2"
+    killed.mkdir()
+    (killed / "records.jsonl").write_bytes((shards[1] / "records.jsonl").read_bytes())
+    folders = [str(shards[0]), str(killed), str(shards[2])]
+    result = CliRunner().invoke(app, ["merge", *folders, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert f"left out: {killed}: its run was ended before it wrote its figures" in result.output
+    assert "without a record: shard 2/3" in result.output
+    assert (tmp_path / "out" / "report.html").is_file()
+    result = CliRunner().invoke(app, ["merge", str(killed), "-o", str(tmp_path / "none")])
+    assert (result.exit_code, "there is nothing to merge" in result.output) == (1, True)
+
+
 @pytest.fixture
 def copies(shards, tmp_path):
     """The shards' summaries, to be changed; gives a function that changes one."""
