@@ -43,8 +43,9 @@ def make(run: Path, folder: Path, lines: Iterable[str], shard: str | None = None
     folder.mkdir(parents=True)
     count = 0
     with (folder / RECORDS).open("w", encoding="utf-8") as file:
-        for count, line in enumerate(lines, start=1):
+        for line in lines:
             file.write(line)
+            count += 1
     shutil.copy(run / FINGERPRINT, folder / FINGERPRINT)
     summary: dict[str, Any] = json.loads((run / SUMMARY).read_text())
     for profile in summary["profiles"].values():

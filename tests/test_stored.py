@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_page_of_many_answers_lists_those_that_failed_and_says_so(monkeypatch)
     summary = summarize(many, CONFIG, PRINT, RUN)
     assert "answers are listed" not in page(summary, many)
     monkeypatch.setattr(render, "MOST_LISTED", 40)
-    assert "40 of 63 answers are listed, those that failed first" in page(summary, many)
+    assert "40 of 63 answers are listed, some of each kind of failure first" in page(summary, many)
     monkeypatch.setattr(render, "LARGEST", 180_000)
     written = page(summary, many)
     assert len(written) < 180_000
@@ -103,6 +104,16 @@ def test_a_page_of_many_answers_lists_those_that_failed_and_says_so(monkeypatch)
     assert all(
         f'cases/messages.yaml::wrong{n}[default-server]","title' in written for n in range(3)
     )
+
+
+def test_a_page_without_room_for_all_lists_some_of_each_kind_of_failure(monkeypatch):
+    lost = [answer_of(case_of(f"lost{n:03}"), called(got=7)) for n in range(200)]
+    wrong = [answer_of(case_of(f"wrong{n:03}"), called(1, wrote=1)) for n in range(200)]
+    many = [*lost, *wrong, answer_of(case_of("right"), called())]
+    monkeypatch.setattr(render, "MOST_LISTED", 120)
+    written = page(summarize(many, CONFIG, PRINT, RUN), many)
+    listed = re.findall(r"cases/messages.yaml::([a-z]+)[0-9]*\[default-server\]\",\"title", written)
+    assert Counter(listed) == {"lost": 70, "wrong": 50}
 
 
 def test_equal_cases_that_are_known_are_shared_and_others_are_not(tmp_path):

@@ -7,7 +7,8 @@ allows that one script and nothing else.
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from evals.report import plots
+from evals.report.headline import Headline
 from evals.report.html.figures import Compared, figures
 from evals.report.html.record import earlier_record, one_line, page_record
 from evals.report.nights import History
@@ -31,7 +33,9 @@ LARGEST = 9_000_000
 """Bytes of a page, about; texts are cut shorter until it holds."""
 _LIMITS = (20_000, 6_000, 2_000, 600)
 MOST_LISTED = 2_000
-"""Answers that a page lists, those that failed first; with texts cut short it may be fewer."""
+"""Answers that a page lists, some of each kind of failure first; fewer where texts are long."""
+_IN_TURN = 50
+"""Answers of one kind of failure, before others have their turn."""
 _WORST = ("error", "violation", "miss", "known", "pass")
 
 
@@ -62,13 +66,34 @@ def page(
             style=plots.STYLE + (PAGE / "report.css").read_text(encoding="utf-8"),
         )
 
-    worst_first = sorted(range(len(records)), key=lambda n: _WORST.index(records[n].outcome))
+    worst_first = _worst_first(records, known["first"], _changes(compared))
     room = LARGEST - len(render(0, ""))
     for limit, count in _tries(min(len(records), MOST_LISTED)):
         data = _data(whole(records, worst_first[:count]), compared, history, limit, room)
         if data is not None or count <= 1:
             return render(count, data or _data([], compared, history, limit, LARGEST) or "")
     raise AssertionError("the last try lists one answer")
+
+
+def _worst_first(
+    records: Sequence[Record], first: Headline, changes: Mapping[tuple[str, str], str]
+) -> list[int]:
+    """The places of the records as a page lists them that has no room for all.
+
+    First the cases that the first screen begins with, then some of each kind of failure in turn,
+    so that no link of the first screen finds nothing; what passed comes last.
+    """
+    begin = {fault.first.key for fault in first.faults}
+    seen = Counter[tuple[object, ...]]()
+    order = []
+    for place, record in enumerate(records):
+        kind = record.cause.kind if record.cause else None
+        change = changes.get((record.profile, record.case.node))
+        alike = record.profile, record.outcome, record.blame, kind, change
+        turn, worst = seen[alike] // _IN_TURN, _WORST.index(record.outcome)
+        seen[alike] += 1
+        order.append((record.key not in begin, record.outcome == "pass", turn, worst, place))
+    return [place for *_, place in sorted(order)]
 
 
 def _tries(most: int) -> Iterator[tuple[int, int]]:
