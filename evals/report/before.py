@@ -1,16 +1,30 @@
-"""The other run of a comparison, answer by answer, where its answers are at hand.
+"""The other run of a comparison: which it is, and its answers where they are at hand.
 
 A run's folder has its records. A baseline file has figures alone, unless `evals accept --answers`
 put the answers beside it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from evals.errors import ConfigError
-from evals.report.comparison import Comparison
+from evals.report.comparison import Comparison, compare
+from evals.report.summary import Summary
 from evals.results import RECORDS, Record
 from evals.stored import read_records
+
+
+def last_comparable(runs: Sequence[tuple[Path, Summary]], summary: Summary) -> Path | None:
+    """The folder of the last of `runs`, oldest first, that this run can be compared with."""
+    return next((place for place, run in reversed(runs) if _comparable(run, summary)), None)
+
+
+def _comparable(before: Summary, after: Summary) -> bool:
+    try:
+        compare(before, after)
+    except ConfigError:
+        return False
+    return True
 
 
 def answers_path(baseline: Path) -> Path:

@@ -16,7 +16,7 @@ from evals.lanes.tokens import decoder, load_tokenizer, token_texts
 from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.replay.build import cached_replay
 from evals.report.allure.files import history_id, write_results, write_run_files
-from evals.report.allure.result import allure_test, tokens_table
+from evals.report.allure.result import allure_test, parameters, tokens_table
 from evals.report.allure.run import categories, environment, executor, metrics
 from evals.report.evidence_view import as_json
 from evals.report.summarize import summarize
@@ -175,6 +175,10 @@ def test_a_test_has_all_that_a_reader_needs():
     assert f"{URL}/chat/completions" in curl
 
 
+def identity(record, served=SERVED):
+    return history_id(record.case.node, parameters(record, served))
+
+
 @pytest.mark.parametrize(
     ("change", "same"),
     [
@@ -188,18 +192,18 @@ def test_a_test_has_all_that_a_reader_needs():
     ],
 )
 def test_history_survives_edits_of_a_case(change, same):
-    before = history_id(allure_test(RECORDS["pass"], SERVED, URL))
-    after = history_id(allure_test(make_record(**change), SERVED, URL))
+    before = identity(RECORDS["pass"])
+    after = identity(make_record(**change))
     assert (before == after) == same
 
 
 def test_history_is_each_repeats_own_and_survives_another_quantisation():
     record = RECORDS["pass"]
-    before = history_id(allure_test(record, SERVED, URL))
-    again = allure_test(replace(record, repeat=1), SERVED, URL)
-    assert history_id(again) != before
-    assert again.name == "Look at it. (repeat 2)"
-    assert history_id(allure_test(record, ProfileServed(quantization="4 bits"), URL)) == before
+    before = identity(record)
+    again = replace(record, repeat=1)
+    assert identity(again) != before
+    assert allure_test(again, SERVED, URL).name == "Look at it. (repeat 2)"
+    assert identity(record, ProfileServed(quantization="4 bits")) == before
 
 
 def test_the_tokens_of_a_text_show_their_borders():

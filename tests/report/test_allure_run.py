@@ -20,6 +20,7 @@ from evals.config import cache_folder
 from evals.engines.mlx_lm import boot
 from evals.errors import ConfigError, EvalsError
 from evals.replay.build import ARGUMENTS, cached_replay
+from evals.report.allure import html
 from evals.report.allure.files import write_results, write_run_files
 from evals.report.allure.html import HISTORY, install, make_html
 from evals.report.summary_file import read_summary, write_summary
@@ -362,6 +363,87 @@ def test_the_history_has_each_whole_run_once(finished):
     )
     trend = json.loads(widgets(page)["widgets/metrics.json"])["history"]
     assert len(trend) == 2
+
+
+def names_of(data, under):
+    """Names of a report's values in one of its folders."""
+    if isinstance(data, dict):
+        return {name.rpartition("/")[2] for name in data if name.startswith(f"{under}/")}
+    return {path.name for path in (data / under).iterdir()}
+
+
+@needs_node
+@pytest.mark.parametrize("multi_file", [False, True])
+def test_a_page_without_room_for_all_lists_failures_and_has_the_figures_of_all(
+    finished, monkeypatch, multi_file
+):
+    make_html(finished, cache_folder(), print)  # an earlier run, with all
+    run = Path(shutil.copytree(finished, finished.with_name("r2")))
+    summary = read_summary(run)
+    write_summary(replace(summary, run=replace(summary.run, id="r2")), run)
+    results = {path: path.stat().st_mtime_ns for path in (run / "allure-results").iterdir()}
+    monkeypatch.setattr(html, "MOST_LISTED", 3)
+    told = []
+    page = make_html(run, cache_folder(), told.append, multi_file=multi_file)
+    data = page.parent if multi_file else widgets(page)
+
+    tests = [
+        value_of(data, f"data/test-results/{name}") for name in names_of(data, "data/test-results")
+    ]
+    assert [test["status"] for test in tests] == ["failed"] * 3
+    assert {test["fullName"].partition("::")[2] for test in tests} == {"null-text", "no-call"}
+    assert all(len(test["history"]) == 1 for test in tests)
+    linked = {step["link"]["id"] for test in tests for step in test["attachments"]}
+    pictures = {file["id"] for file in value_of(data, "widgets/globals.json")["attachments"]}
+    assert linked
+    there = {name.partition(".")[0] for name in names_of(data, "data/attachments")}
+    assert there == linked | pictures
+    assert len(names_of(data, "data/test-env-groups")) == 2
+    (earlier,) = names_of(data, "data/history")
+    point = value_of(data, f"data/history/{earlier}")
+    assert set(point["testResults"]) == {test["historyId"] for test in tests}
+
+    counts = value_of(data, "widgets/statistic.json")
+    assert (counts["total"], counts["failed"], counts["passed"]) == (6, 4, 2)
+    places = value_of(data, "widgets/environments.json")
+    totals = [value_of(data, f"widgets/{of['id']}/statistic.json")["total"] for of in places]
+    assert sorted(totals) == [0, 3, 3]
+    charts = value_of(data, "widgets/charts.json")["general"]
+    assert "of 4 that did not pass" in charts["blame"]["title"]
+    assert not [chart for chart in charts.values() if chart["type"] == "successRateDistribution"]
+    gate = value_of(data, "widgets/quality-gate.json")["default"]
+    assert [row["message"] for row in gate] == [*summary.gate.reasons]
+    (rate,) = [
+        metric
+        for metric in value_of(data, "widgets/metrics.json")["current"]
+        if metric["key"] == "replay: case"
+    ]
+    assert rate["value"] == summary.profiles["replay"].rates["case"].value
+
+    assert "toolcall-evals r2: 3 of 6 answers listed" in page.read_text(encoding="utf-8")
+    row = value_of(data, "widgets/allure_environment.json")[0]
+    assert row["name"] == "listed"
+    assert row["values"][0].startswith("3 of 6 answers are listed, some of each kind of failure")
+    assert told[-1] == f"allure: {row['values'][0]}"
+    assert {path: path.stat().st_mtime_ns for path in (run / "allure-results").iterdir()} == results
+
+
+@needs_node
+def test_a_case_that_was_not_listed_is_in_the_history(finished, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(html, "MOST_LISTED", 1)
+        make_html(finished, cache_folder(), print)
+    (point,) = history(finished)
+    assert point["name"] == "toolcall-evals serial"
+    assert len(point["testResults"]) == 6
+    assert sorted(of["status"] for of in point["testResults"].values()) == (
+        ["failed"] * 4 + ["passed"] * 2
+    )
+    run = Path(shutil.copytree(finished, finished.with_name("r2")))
+    summary = read_summary(run)
+    write_summary(replace(summary, run=replace(summary.run, id="r2")), run)
+    data = widgets(make_html(run, cache_folder(), print))
+    assert "new" not in json.loads(data["widgets/statistic.json"])
 
 
 @needs_node

@@ -60,10 +60,10 @@ def fill(result: Any, test: allure.Test, save: Save) -> None:
         result.start, result.stop = test.start, test.stop
 
 
-def history_id(test: allure.Test) -> str:
+def history_id(full_name: str, parameters: Iterable[allure.Parameter]) -> str:
     """The id that allure-pytest, too, makes of the full name and the parameters that count."""
-    counted = sorted((p.name, p.value) for p in test.parameters if not p.excluded)
-    return _digest([test.full_name, *(value for _, value in counted)])
+    counted = sorted((p.name, p.value) for p in parameters if not p.excluded)
+    return _digest([full_name, *(value for _, value in counted)])
 
 
 def _digest(texts: Iterable[str]) -> str:
@@ -117,7 +117,7 @@ def write_results(records: Sequence[Record], summary: Summary, folder: Path) -> 
         test = allure.allure_test(record, profiles.get(record.profile, ProfileServed()), _NO_SERVER)
         result = model2.TestResult(uuid=str(uuid.uuid4()))
         fill(result, test, writer.report_attached_data)
-        result.historyId = history_id(test)
+        result.historyId = history_id(test.full_name, test.parameters)
         result.labels += [model2.Label("tag", tag) for tag in test.tags]
         writer.report_result(result)
 

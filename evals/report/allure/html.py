@@ -10,19 +10,30 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from evals.disk import replace_file
 from evals.errors import EvalsError
 from evals.models.cache import build_once
 from evals.report.allure import RESULTS
-from evals.report.allure.files import write_results, write_run_files
-from evals.report.summary_file import read_summary
+from evals.report.allure.files import history_id, write_results, write_run_files
+from evals.report.allure.result import parameters
+from evals.report.before import last_comparable
+from evals.report.comparison import compare
+from evals.report.headline import headline
+from evals.report.html import REPORT
+from evals.report.html.render import MOST_LISTED as MOST_IN_HTML
+from evals.report.summary import ProfileServed, Summary
+from evals.report.summary_file import earlier_runs, read_summary
+from evals.report.worst_first import worst_first
 from evals.results import RECORDS
 from evals.stored import StoredRecords
 
 PACKAGES = Path(__file__).with_name("npm")
 LEAST_NODE = 20
 HISTORY = "allure-history.jsonl"
+MOST_LISTED = 500
+"""Answers that a page lists, some of each kind of failure first: with more it is slow to open."""
 _INSTALL = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 _WITHOUT = (
     "the records, summary.json and {results} are complete without it; "
@@ -43,7 +54,8 @@ def make_html(
     Without `output` it is `<run>/allure-report`. One file opens from a disk; `multi_file` is for a
     web server: the page loads each test when it is opened. The history is beside the run's folder,
     so that the runs of one `reports/` share it. A run of a part of the suite is shown against it,
-    and does not join.
+    and does not join. Above `MOST_LISTED` answers the page lists so many, and `say` is told;
+    its figures, its charts and the history are those of all.
 
     Raises:
         ConfigError: `run` is not a folder of a finished run.
@@ -59,16 +71,43 @@ def make_html(
         write_results(records, summary, results)
         write_run_files(summary, records, results)
     _check_node(results)
+    left_out = _left_out(run, summary, results)
     packages = install(cache, say)
     forget(history, summary.run.id)
     _clear(output)
     # Node.js looks for packages where the script is.
     script = shutil.copy(PACKAGES / "report.mjs", packages)
     form = "multi-file" if multi_file else "single-file"
-    said = _command(["node", script, run / "summary.json", results, output, history, form])
+    command = ["node", script, run / "summary.json", results, output, history, form]
+    said = _command(command, told=json.dumps(left_out))
     if "error parsing" in said:
         raise EvalsError(f"allure: it cannot read some of {results}:\n{said}")
+    if left_out is not None:
+        say(f"allure: {left_out['note']}")
     return output / "index.html"
+
+
+def _left_out(run: Path, summary: Summary, results: Path) -> dict[str, Any] | None:
+    """What `report.mjs` is told of a run with more answers than a page lists; None of another.
+
+    `ids`: the history ids of those that it leaves out; `title` and `note` say so to a reader.
+    """
+    if sum(1 for _ in results.glob("*-result.json")) <= MOST_LISTED:
+        return None
+    records = StoredRecords.read(run / RECORDS)
+    if len(records) <= MOST_LISTED:
+        return None
+    earlier = last_comparable(list(earlier_runs(run, summary)), summary)
+    comparison = compare(read_summary(earlier), summary) if earlier else None
+    order = worst_first(records, headline(summary, records, comparison), comparison)
+    others = [records[place] for place in order[MOST_LISTED:]]
+    share = f"{MOST_LISTED:,} of {len(records):,} answers"
+    note = (
+        f"{share} are listed, some of each kind of failure first; figures, charts and history are "
+        f"of all. All are in {RECORDS}, and {REPORT} lists up to {MOST_IN_HTML:,}."
+    )
+    ids = [history_id(one.case.node, parameters(one, ProfileServed())) for one in others]
+    return {"ids": ids, "title": f"{share} listed", "note": note}
 
 
 def _clear(output: Path) -> None:
@@ -111,13 +150,17 @@ def _install(folder: Path) -> None:
     _command(_INSTALL, folder)
 
 
-def _command(command: Sequence[str | Path], folder: Path | None = None) -> str:
-    """Output and errors of a command.
+def _command(
+    command: Sequence[str | Path], folder: Path | None = None, told: str | None = None
+) -> str:
+    """Output and errors of a command; `told` is its input.
 
     Raises:
         EvalsError: it failed; with the end of what it said.
     """
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, input=told, capture_output=True, text=True, check=False
+    )
     said = done.stdout + done.stderr
     if done.returncode:
         tail = "\n".join(said.splitlines()[-15:])

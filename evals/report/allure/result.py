@@ -112,7 +112,7 @@ def allure_test(record: Record, served: ProfileServed, url: str) -> Test:
         trace=what_happened(record) if record.status != Status.PASS else "",
         known=record.status == Status.KNOWN,
         **_sides(record),
-        parameters=_parameters(record, served),
+        parameters=parameters(record, served),
         labels=tuple(_labels(record)),
         tags=tuple(dict.fromkeys([*case.tags, case.tier, *["critical"] * case.critical])),
         links=tuple(_links(record)),
@@ -167,13 +167,14 @@ def _message(record: Record) -> str:
     return f"{'known defect' if record.status == Status.KNOWN else record.outcome}: {record.why}"
 
 
-def _parameters(record: Record, served: ProfileServed) -> tuple[Parameter, ...]:
+def parameters(record: Record, served: ProfileServed) -> tuple[Parameter, ...]:
+    """Where a case was asked, and of what."""
     model, bits = served.model, served.quantization
-    parameters = [Parameter("profile", record.profile), Parameter("lane", record.lane)]
+    counted = [Parameter("profile", record.profile), Parameter("lane", record.lane)]
     if record.repeat:
-        parameters.append(Parameter("repeat", str(record.repeat + 1)))
+        counted.append(Parameter("repeat", str(record.repeat + 1)))
     return (
-        *parameters,
+        *counted,
         Parameter("model", escape_controls(model or "unknown"), excluded=True),
         Parameter("quantisation", escape_controls(bits or "unknown"), excluded=True),
     )

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evals.disk import replace_file
-from evals.errors import ConfigError
 from evals.report import plots
-from evals.report.before import changed_cases, earlier_answers, same_texts
+from evals.report.before import changed_cases, earlier_answers, last_comparable, same_texts
 from evals.report.comparison import compare
 from evals.report.html import REPORT
 from evals.report.html.figures import Compared
@@ -54,7 +53,7 @@ def write_report(
     compared = None
     if against is not None:
         compared = _compared(against, summary, records, unlike=unlike)
-    elif place := next((p for p, run in reversed(past) if _comparable(run, summary)), None):
+    elif place := last_comparable(past, summary):
         compared = _compared(place, summary, records, unlike=False)
     earlier = [run for _, run in past]
     path = output or folder / REPORT
@@ -70,14 +69,6 @@ def _write_pictures(drawn: Mapping[str, str], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for name, svg in drawn.items():
         replace_file(folder / f"{name}.svg", plots.standalone(svg))
-
-
-def _comparable(before: Summary, after: Summary) -> bool:
-    try:
-        compare(before, after)
-    except ConfigError:
-        return False
-    return True
 
 
 def _compared(

@@ -7,8 +7,7 @@ allows that one script and nothing else.
 
 import base64
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from evals.report import plots
-from evals.report.headline import Headline
 from evals.report.html.figures import Compared, figures
 from evals.report.html.record import earlier_record, one_line, page_record
 from evals.report.nights import History
 from evals.report.pictures import started
 from evals.report.summary import Summary
+from evals.report.worst_first import changed, worst_first
 from evals.results import Record
 from evals.stored import whole
 
@@ -34,9 +33,6 @@ LARGEST = 9_000_000
 _LIMITS = (20_000, 6_000, 2_000, 600)
 MOST_LISTED = 2_000
 """Answers that a page lists, some of each kind of failure first; fewer where texts are long."""
-_IN_TURN = 50
-"""Answers of one kind of failure, before others have their turn."""
-_WORST = ("error", "violation", "miss", "known", "pass")
 
 
 def page(
@@ -66,34 +62,13 @@ def page(
             style=plots.STYLE + (PAGE / "report.css").read_text(encoding="utf-8"),
         )
 
-    worst_first = _worst_first(records, known["first"], _changes(compared))
+    order = worst_first(records, known["first"], compared.comparison if compared else None)
     room = LARGEST - len(render(0, ""))
     for limit, count in _tries(min(len(records), MOST_LISTED)):
-        data = _data(whole(records, worst_first[:count]), compared, history, limit, room)
+        data = _data(whole(records, order[:count]), compared, history, limit, room)
         if data is not None or count <= 1:
             return render(count, data or _data([], compared, history, limit, LARGEST) or "")
     raise AssertionError("the last try lists one answer")
-
-
-def _worst_first(
-    records: Sequence[Record], first: Headline, changes: Mapping[tuple[str, str], str]
-) -> list[int]:
-    """The places of the records as a page lists them that has no room for all.
-
-    First the cases that the first screen begins with, then some of each kind of failure in turn,
-    so that no link of the first screen finds nothing; what passed comes last.
-    """
-    begin = {fault.first.key for fault in first.faults}
-    seen = Counter[tuple[object, ...]]()
-    order = []
-    for place, record in enumerate(records):
-        kind = record.cause.kind if record.cause else None
-        change = changes.get((record.profile, record.case.node))
-        alike = record.profile, record.outcome, record.blame, kind, change
-        turn, worst = seen[alike] // _IN_TURN, _WORST.index(record.outcome)
-        seen[alike] += 1
-        order.append((record.key not in begin, record.outcome == "pass", turn, worst, place))
-    return [place for *_, place in sorted(order)]
 
 
 def _tries(most: int) -> Iterator[tuple[int, int]]:
@@ -131,7 +106,7 @@ def _data(
 
     Each record is text at once: as values all of them are large.
     """
-    changes = _changes(compared)
+    changes = changed(compared.comparison if compared else None)
     before = compared.records if compared else {}
     listed, earlier = list[str](), list[str]()
     for record in records:
@@ -161,14 +136,3 @@ def _json(value: Any) -> str:
     from jinja2.utils import htmlsafe_json_dumps
 
     return str(htmlsafe_json_dumps(value, separators=(",", ":")))
-
-
-def _changes(compared: Compared | None) -> dict[tuple[str, str], str]:
-    """`newly failing` or `fixed` by profile and case."""
-    profiles = compared.comparison.profiles if compared else ()
-    return {
-        (profile.name, case): what
-        for profile in profiles
-        for what, cases in (("newly failing", profile.newly_failing), ("fixed", profile.fixed))
-        for case in cases
-    }

@@ -1,12 +1,16 @@
 // Writes the Allure 3 report of one run: node report.mjs SUMMARY RESULTS OUTPUT HISTORY FORM
 // What `allure generate` does, with the run's own gate in place of Allure's rules, which know
-// neither intervals nor the difference between a miss and a violation.
-import { readFileSync, writeFileSync } from "node:fs";
+// neither intervals nor the difference between a miss and a violation. Its input says which answers
+// the page leaves out: { ids, title, note } of a run that has more than a page can hold, or null.
+import { randomUUID } from "node:crypto";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AllureReport, resolveConfig } from "@allurereport/core";
+import { generateCharts, getPieChartValues } from "@allurereport/web-commons";
 
 const [summaryPath, results, output, historyPath, form] = process.argv.slice(2);
 const summary = JSON.parse(readFileSync(summaryPath, "utf8"));
+const leftOut = JSON.parse(readFileSync(0, "utf8"));
 const samples = JSON.parse(readFileSync(join(results, "rates-perf.json"), "utf8"));
 
 const categories = JSON.parse(readFileSync(join(results, "categories.json"), "utf8"));
@@ -44,9 +48,26 @@ const charts = [
   { type: "statusTransitions", title: "Fixed and regressed, run by run" },
   { type: "stabilityDistribution", title: "How steady it was before, by kind of what fails now", groupBy: "label-name:kind" },
   { type: "stabilityDistribution", title: "How steady it was before, by category of cases", groupBy: "feature" },
-  { type: "successRateDistribution", title: "Share that passed, by category and case" },
+  // A field for each case: not where there are too many to be listed.
+  ...(leftOut ? [] : [{ type: "successRateDistribution", title: "Share that passed, by category and case" }]),
   { type: "durationDynamics", title: "Seconds, run by run" },
 ];
+
+// Of an answer that the page does not list its result alone is read, for the figures of all and for
+// the history, where it would be missing else; its attachments stay where they are.
+const unlisted = { ids: new Set(leftOut?.ids), results: new Set(), attachments: new Set() };
+const files = readdirSync(results).sort();
+const lists = ({ sourceMetadata }) => !unlisted.results.has(sourceMetadata.metadata.originalFileName);
+const attached = ({ attachments = [], steps = [] }) => [
+  ...attachments.map(({ source }) => source),
+  ...steps.flatMap(attached),
+];
+for (const name of leftOut ? files.filter((file) => file.endsWith("-result.json")) : []) {
+  const result = JSON.parse(readFileSync(join(results, name), "utf8"));
+  if (!unlisted.ids.has(result.historyId)) continue;
+  unlisted.results.add(name);
+  attached(result).forEach((source) => unlisted.attachments.add(source));
+}
 
 const config = await resolveConfig({
   name: `toolcall-evals ${summary.run.id}`,
@@ -68,6 +89,7 @@ const config = await resolveConfig({
         groupBy: ["parentSuite", "suite", "subSuite"],
         stepTreeExpansion: "expanded",
         charts,
+        ...(leftOut && { filter: lists }),
       },
     },
     agent: { enabled: false, options: {} },
@@ -97,9 +119,31 @@ const held = Object.entries(summary.profiles).flatMap(([profile, { rates }]) =>
 
 const report = new AllureReport(config);
 await report.start();
-await report.readDirectory(results);
+if (leftOut) {
+  for (const name of files.filter((file) => !unlisted.attachments.has(file))) await report.readFile(join(results, name));
+} else {
+  await report.readDirectory(results);
+}
 report.realtimeDispatcher.sendQualityGateResults(broken.length ? broken : held);
+const { store } = report;
+if (leftOut) await narrow();
 await report.done();
+delete store.allTestEnvGroups;
+delete store.allHistoryDataPoints;
+
+/** What Allure's own filter leaves in the page: other cases, and all that earlier runs had. */
+async function narrow() {
+  const tests = await store.allTestResults({ includeRetries: true, filter: lists });
+  const cases = new Set(tests.map(({ testCase }) => testCase?.id));
+  const places = new Set(tests.map(({ historyId }) => historyId));
+  const groups = (await store.allTestEnvGroups()).filter(({ id }) => cases.has(id));
+  const points = (await store.allHistoryDataPoints()).map((point) => ({
+    ...point,
+    testResults: Object.fromEntries(Object.entries(point.testResults).filter(([id]) => places.has(id))),
+  }));
+  store.allTestEnvGroups = async () => groups;
+  store.allHistoryDataPoints = async () => points;
+}
 
 const page = join(output, "index.html");
 
@@ -134,16 +178,30 @@ function blame(tests) {
   };
 }
 
+if (leftOut) {
+  const ids = (await store.allEnvironmentIdentities()).map(({ id }) => id);
+  await change("widgets/charts.json", () => generateCharts(charts, store, report.reportName, randomUUID));
+  await change("widgets/allure_environment.json", (rows) => [{ name: "listed", values: [leftOut.note] }, ...rows]);
+  for (const [folder, of] of [["", undefined], ...ids.map((id) => [`${id}/`, id])]) {
+    const inside = of && new Set((await store.testResultsByEnvironmentId(of)).map(({ id }) => id));
+    const counts = await store.testsStatistic(inside && (({ id }) => inside.has(id)));
+    await change(`widgets/${folder}statistic.json`, () => counts);
+    await change(`widgets/${folder}pie_chart.json`, () => getPieChartValues(counts));
+  }
+}
+
 await change("widgets/charts.json", async ({ general, byEnv }) => {
   const first = (tests, others) => ({ blame: blame(tests), ...others });
   const parts = Object.entries(byEnv).map(async ([id, others]) =>
-    [id, first(await report.store.testResultsByEnvironmentId(id), others)]);
-  return { general: first(await report.store.allTestResults(), general), byEnv: Object.fromEntries(await Promise.all(parts)) };
+    [id, first(await store.testResultsByEnvironmentId(id), others)]);
+  return { general: first(await store.allTestResults(), general), byEnv: Object.fromEntries(await Promise.all(parts)) };
 });
 
 // Allure's page asks Google to count its readers, and has no option against it.
 const counter = /<script async src="https:\/\/www\.googletagmanager\.com[^]*?<\/script>\s*<script>[^]*?<\/script>/;
-const quiet = readFileSync(page, "utf8").replace(counter, "");
+const quiet = readFileSync(page, "utf8")
+  .replace(counter, "")
+  .replaceAll(config.name, (name) => (leftOut ? `${name}: ${leftOut.title}` : name));
 if (quiet.includes("googletagmanager")) {
   throw new Error("the page still loads Google's counter; counter in report.mjs has to be adapted");
 }
