@@ -126,6 +126,8 @@ if (leftOut) {
 }
 report.realtimeDispatcher.sendQualityGateResults(broken.length ? broken : held);
 const { store } = report;
+// Made before this run is one of those in the history.
+const chartsOfAll = leftOut && (await generateCharts(charts, store, report.reportName, randomUUID));
 if (leftOut) await narrow();
 await report.done();
 delete store.allTestEnvGroups;
@@ -180,7 +182,7 @@ function blame(tests) {
 
 if (leftOut) {
   const ids = (await store.allEnvironmentIdentities()).map(({ id }) => id);
-  await change("widgets/charts.json", () => generateCharts(charts, store, report.reportName, randomUUID));
+  await change("widgets/charts.json", () => chartsOfAll);
   await change("widgets/allure_environment.json", (rows) => [{ name: "listed", values: [leftOut.note] }, ...rows]);
   for (const [folder, of] of [["", undefined], ...ids.map((id) => [`${id}/`, id])]) {
     const inside = of && new Set((await store.testResultsByEnvironmentId(of)).map(({ id }) => id));
