@@ -87,7 +87,7 @@ def _worse(
     if summary.run.missing:
         lost = f"{len(summary.run.missing)} questions were not answered"
         if shards := summary.run.missing_shards:
-            lost += f" (shard {', shard '.join(shards)})"
+            lost += f" ({shards})"
     broken = bool(silent or summary.run.missing or summary.run.ended)
     if comparison is None:
         said = f"Not compared with an earlier run; {failed} cases fail"
@@ -113,9 +113,8 @@ def _worse(
 
 def _unasked(run: RunInfo) -> str:
     if shards := run.missing_shards:
-        names = ", shard ".join(shards)
         return (
-            f"No record came of shard {names}: read the logs of these jobs, run them again, and "
+            f"No record came of {shards}: read the logs of these jobs, run them again, and "
             "join all with evals merge. Nothing is known of their cases, good or bad."
         )
     return "Ask what is missing: evals run --resume RUN." * bool(run.missing and not run.merged)

@@ -70,7 +70,7 @@ def _incomplete(run: RunInfo, records: Sequence[Record]) -> list[str]:
     if run.ended:
         reasons.append(f"the run did not come to its end: {run.ended}")
     if run.missing_shards:
-        reasons.append(f"without a record: shard {', shard '.join(run.missing_shards)}")
+        reasons.append(f"without a record: {run.missing_shards}")
     if run.missing:
         reasons.append(f"{len(run.missing)} question(s) have no answer: {_first(run.missing)}")
     reasons += death_lines(run.deaths)

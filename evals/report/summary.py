@@ -97,12 +97,12 @@ class RunInfo:
     """The shards' runs, of a run that `evals merge` made."""
 
     @property
-    def missing_shards(self) -> tuple[str, ...]:
-        """`2/4`: the shards of a merged run that left nothing, while answers are missing."""
+    def missing_shards(self) -> str:
+        """`shard 2/4, shard 4/4`: those of a merged run that left nothing, while answers miss."""
         parts = [name.rpartition("(")[2].rstrip(")").partition("/") for name in self.merged]
         there, of = {index for index, _, _ in parts}, parts[0][2] if parts else "0"
         every = range(1, int(of) + 1) if self.missing else ()
-        return tuple(f"{n}/{of}" for n in every if str(n) not in there)
+        return ", ".join(f"shard {n}/{of}" for n in every if str(n) not in there)
 
 
 @dataclass(frozen=True, kw_only=True)
