@@ -1,14 +1,27 @@
 """Text from a server, a model or a file name, made fit to be shown: nothing in it acts."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+
+# Most text is ASCII; only the rest is looked at character by character.
+_MAYBE_UNPRINTABLE = re.compile(r"[^\n -~]+")
+
+
+def escape_unprintable(text: str, escape: Callable[[str], str]) -> str:
+    """`text` with each character that is not printable as `escape` writes it; newlines are kept."""
+    if text.replace("\n", "").isprintable():
+        return text
+
+    def escaped(found: re.Match[str]) -> str:
+        return "".join(c if c.isprintable() else escape(c) for c in found[0])
+
+    return _MAYBE_UNPRINTABLE.sub(escaped, text)
 
 
 def escape_controls(text: str) -> str:
     """`text` with control characters (also of ANSI escapes) made visible; newlines are kept."""
-    if text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
+    return escape_unprintable(text, lambda c: c if c == "\t" else repr(c)[1:-1])
 
 
 def excerpt(text: str | bytes, longest: int = 200) -> str:

@@ -18,7 +18,7 @@ from evals.collecting.state import (
     end,
     plan_of,
 )
-from evals.report.allure.files import fill
+from evals.report.allure.files import fill, write_at_once
 from evals.report.allure.result import allure_test
 from evals.report.text import failure_story, print_summary
 from evals.report.writers import FinishedRun
@@ -35,6 +35,7 @@ def tell_allure(item: CaseItem) -> None:
         return
     session = item.config.stash[SESSION]
     test = allure_test(item.record, session.served(item.profile), session.url)
+    write_at_once(allure_commons.plugin_manager.get_plugins())
     save = allure_commons.plugin_manager.hook.report_attached_data
     result = listener.allure_logger.get_test(None)
     fill(result, test, lambda body, name: save(body=body, file_name=name))

@@ -5,21 +5,18 @@ are made visible here, once, and long text is cut with its whole length told.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
 
-from evals.escaping import escape_controls
+from evals.escaping import escape_controls, escape_unprintable
 from evals.observation import Observation
 from evals.request import as_curl
 
 NO_SERVER = "http://127.0.0.1:PORT/v1"
 """The base URL in a curl line where the server is gone, or was another machine's."""
-# Most text is ASCII; only the rest is looked at character by character.
-_MAYBE_UNPRINTABLE = re.compile(r"[^\n -~]+")
 _EVIDENCE = ("token_ids", "token_texts", "raw_text", "events", "server_log", "lane")
 
 
@@ -34,26 +31,21 @@ class Shown:
 
 def shown(text: str, limit: int) -> Shown:
     """At most `limit` characters of `text`, control characters made visible."""
-    visible = _MAYBE_UNPRINTABLE.sub(lambda found: escape_controls(found[0]), text[:limit])
-    return Shown(visible, len(text), len(text) > limit)
+    return Shown(escape_controls(text[:limit]), len(text), len(text) > limit)
 
 
 def as_json(value: object) -> str:
-    """JSON for readers; still JSON, but what a terminal or a browser acts on is escaped."""
+    """JSON for readers, also of dataclasses; what a terminal or a browser acts on is escaped."""
     try:  # json's own encoder takes twenty times as long as soon as it indents
         text = to_json(value, indent=2, inf_nan_mode="constants").decode()
     except ValueError:  # half of a surrogate pair
-        text = json.dumps(value, indent=2, ensure_ascii=False)
+        text = json.dumps(value, indent=2, ensure_ascii=False, default=vars)
     return escape_in_json(text)
 
 
 def escape_in_json(text: str) -> str:
     """JSON, or text with JSON in it: what is not printable stands inside its texts."""
-
-    def escaped(found: re.Match[str]) -> str:
-        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in found[0])
-
-    return _MAYBE_UNPRINTABLE.sub(escaped, text)
+    return escape_unprintable(text, lambda c: json.dumps(c)[1:-1])
 
 
 def curl_line(request: Mapping[str, Any], url: str = NO_SERVER) -> str:
@@ -71,12 +63,15 @@ def token_pieces(observation: Observation) -> list[tuple[int, str]]:
 
 
 def response_value(observation: Observation) -> dict[str, Any]:
-    """What came back, without the evidence that reports show by itself."""
-    value = observation.to_dict()
-    for part in (value, value["received"] or {}):
-        for name in _EVIDENCE:
-            part.pop(name, None)
+    """What came back, without the evidence that reports show by itself; for `as_json`."""
+    value = _without_evidence(observation)
+    if observation.received:
+        value["received"] = _without_evidence(observation.received)
     return value
+
+
+def _without_evidence(observation: Observation) -> dict[str, Any]:
+    return {name: value for name, value in vars(observation).items() if name not in _EVIDENCE}
 
 
 def transcript(observation: Observation) -> str:

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import builders
 import pytest
+from allure_commons import model2
+from allure_commons.logger import AllureFileLogger
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import PRINT, RUN
@@ -15,7 +17,13 @@ from evals.config import Config, Gate, cache_folder
 from evals.lanes.tokens import decoder, load_tokenizer, token_texts
 from evals.observation import STREAM, Call, Event, Observation, Usage
 from evals.replay.build import cached_replay
-from evals.report.allure.files import history_id, write_results, write_run_files
+from evals.report.allure.files import (
+    fill,
+    history_id,
+    write_at_once,
+    write_results,
+    write_run_files,
+)
 from evals.report.allure.result import allure_test, parameters, tokens_table
 from evals.report.allure.run import categories, environment, executor, metrics
 from evals.report.evidence_view import as_json
@@ -293,6 +301,22 @@ def test_hostile_text_in_a_question_stays_text_of_the_description():
     opening, text = test.description.split("\n\n")[1].split("\n", 1)
     assert opening == "`````"
     assert text.endswith("\n`````")
+
+
+def test_results_are_what_allure_itself_writes_however_they_are_written(tmp_path):
+    record = make_record(raw="Zürich \u2028 “it” <b>\x1b[1m")
+    test = allure_test(record, SERVED, URL)
+    result = model2.TestResult(uuid="one")
+    fill(result, test, lambda body, name: None)
+    slow, quick = AllureFileLogger(tmp_path / "slow"), AllureFileLogger(tmp_path / "quick")
+    write_at_once([quick, object()])
+    for writer in (slow, quick):
+        writer.report_result(result)
+    texts = [
+        next(writer._report_dir.glob("*-result.json")).read_bytes() for writer in (slow, quick)
+    ]
+    assert texts[0] == texts[1]
+    assert type(quick)._report_item is not type(slow)._report_item
 
 
 @given(
