@@ -174,11 +174,9 @@ def _read_text(file: Path, root: Path) -> str:
         raise ValueError(f"a link leads out of {root.resolve()}; copy the file into its folder")
     if not file.is_file():
         raise FileNotFoundError("there is no such file")
-    with file.open("rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
+    if file.stat().st_size > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB; split it")
-    return content.decode("utf-8")
+    return file.read_bytes().decode("utf-8")
 
 
 def _hint(error: yaml.MarkedYAMLError) -> str:

@@ -94,11 +94,13 @@ def test_a_page_of_many_answers_lists_those_that_failed_and_says_so(monkeypatch)
     wrong = [answer_of(case_of(f"wrong{n}"), called(got=7)) for n in range(3)]
     many = [*right, *wrong]
     summary = summarize(many, CONFIG, PRINT, RUN)
-    assert "answers are listed" not in page(summary, many)
+    assert "answers are listed" not in "".join(page(summary, many))
     monkeypatch.setattr(render, "MOST_LISTED", 40)
-    assert "40 of 63 answers are listed, some of each kind of failure first" in page(summary, many)
+    assert "40 of 63 answers are listed, some of each kind of failure first" in "".join(
+        page(summary, many)
+    )
     monkeypatch.setattr(render, "LARGEST", 180_000)
-    written = page(summary, many)
+    written = "".join(page(summary, many))
     assert len(written) < 180_000
     assert re.search(r"(20|10|5) of 63 answers are listed", written)
     assert all(
@@ -111,7 +113,7 @@ def test_a_page_without_room_for_all_lists_some_of_each_kind_of_failure(monkeypa
     wrong = [answer_of(case_of(f"wrong{n:03}"), called(1, wrote=1)) for n in range(200)]
     many = [*lost, *wrong, answer_of(case_of("right"), called())]
     monkeypatch.setattr(render, "MOST_LISTED", 120)
-    written = page(summarize(many, CONFIG, PRINT, RUN), many)
+    written = "".join(page(summarize(many, CONFIG, PRINT, RUN), many))
     listed = re.findall(r"cases/messages.yaml::([a-z]+)[0-9]*\[default-server\]\",\"title", written)
     assert Counter(listed) == {"lost": 70, "wrong": 50}
 

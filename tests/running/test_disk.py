@@ -172,7 +172,7 @@ def test_a_line_is_appended_whole_or_not_at_all(tmp_path):
     folder.append(record)
     before = folder.records.read_bytes()
     code = (
-        "import resource, sys; from pathlib import Path; from evals.results import append_line\n"
+        "import resource, sys; from pathlib import Path; from evals.disk import append_line\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 10},) * 2)\n"
         "append_line(Path(sys.argv[1]), 'x' * 1000)"
     )

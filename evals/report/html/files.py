@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evals.disk import replace_file
+from evals.disk import replace_file, replacing
 from evals.report import plots
 from evals.report.before import changed_cases, earlier_answers, last_comparable, same_texts
 from evals.report.comparison import compare
@@ -57,9 +57,10 @@ def write_report(
         compared = _compared(place, summary, records, unlike=False)
     earlier = [run for _, run in past]
     path = output or folder / REPORT
-    text = page(summary, records, earlier=earlier, compared=compared)
-    # Half of a surrogate pair, which a model can write and UTF-8 cannot, is escaped in the JSON.
-    replace_file(path, text, errors="backslashreplace")
+    with replacing(path) as file:
+        for part in page(summary, records, earlier=earlier, compared=compared):
+            # Half of a surrogate pair, which a model can write and UTF-8 cannot.
+            file.write(part.encode("utf-8", "backslashreplace"))
     if output is None:
         _write_pictures(pictures(summary, records, earlier), folder / PICTURES)
     return path

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 LARGEST = 9_000_000
 """Bytes of a page, about; texts are cut shorter until it holds."""
+_DATA = Markup("<!-- records -->")
+"""Where the template has the page's data: markup, which no text of a run is."""
 _LIMITS = (20_000, 6_000, 2_000, 600)
 MOST_LISTED = 2_000
 """Answers that a page lists, some of each kind of failure first; fewer where texts are long."""
@@ -41,33 +43,35 @@ def page(
     *,
     earlier: Sequence[Summary] = (),
     compared: Compared | None = None,
-) -> str:
-    """The page of one run; `earlier` are summaries of past runs, oldest first.
+) -> list[str]:
+    """The page of one run, in pieces: a whole one takes several times its size to put together.
 
-    They make the trend, and each case's history.
+    `earlier` are summaries of past runs, oldest first: they make the trend and cases' history.
     """
     template = _environment().get_template("report.html.jinja")
     history = History.of(summary, earlier)
     known = figures(summary, records, earlier, compared)
     script = (PAGE / "report.js").read_text(encoding="utf-8")
 
-    def render(listed: int, data: str) -> str:
-        return template.render(
+    def around(listed: int) -> list[str]:
+        text = template.render(
             **known,
             listed=listed,
             answers=len(records),
-            data=data,
+            data=_DATA,
             script=script,
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             style=plots.STYLE + (PAGE / "report.css").read_text(encoding="utf-8"),
         )
+        return text.split(_DATA)
 
     order = worst_first(records, known["first"], compared.comparison if compared else None)
-    room = LARGEST - len(render(0, ""))
+    room = LARGEST - sum(map(len, around(0)))
     for limit, count in _tries(min(len(records), MOST_LISTED)):
         data = _data(whole(records, order[:count]), compared, history, limit, room)
         if data is not None or count <= 1:
-            return render(count, data or _data([], compared, history, limit, LARGEST) or "")
+            before, after = around(count)
+            return [before, *(data or _data([], compared, history, limit, LARGEST) or ()), after]
     raise AssertionError("the last try lists one answer")
 
 
@@ -101,8 +105,8 @@ def _data(
     history: History,
     limit: int,
     room: int,
-) -> Markup | None:
-    """JSON for the page's script; None where it would take more than `room` characters.
+) -> list[str] | None:
+    """JSON for the page's script, in pieces; None where it would take more than `room` characters.
 
     Each record is text at once: as values all of them are large.
     """
@@ -113,16 +117,22 @@ def _data(
         change = changes.get((record.profile, record.case.node), "")
         listed.append(_json({**page_record(record, limit, change), **_past(record, history)}))
         if change and record.key in before:
-            told = _json(earlier_record(before[record.key], limit))
-            earlier.append(f"{_json(record.key)}:{told}")
+            was = _json(earlier_record(before[record.key], limit))
+            earlier.append(f"{_json(record.key)}:{was}")
             room -= len(earlier[-1]) + 1
         room -= len(listed[-1]) + 1
         if room < 0:
             return None
     run = _json(compared.comparison.before if compared else "")
     nights = _json([[past.run.id, f"{started(past):%m-%d %H:%M}"] for past in history.runs])
-    parts = f'"records":[{",".join(listed)}],"before":{{{",".join(earlier)}}},"before_run":{run}'
-    return Markup(f'{{{parts},"nights":{nights}}}')
+    told = f'],"before":{{{",".join(earlier)}}},"before_run":{run},"nights":{nights}}}'
+    return ['{"records":[', *_between(listed), told]
+
+
+def _between(parts: Iterable[str]) -> Iterator[str]:
+    """`parts` with commas between them."""
+    for number, part in enumerate(parts):
+        yield f",{part}" if number else part
 
 
 def _past(record: Record, history: History) -> dict[str, str]:
