@@ -14,7 +14,7 @@ from evals.training.dataset import digest, generate
 from evals.training.parts import read_parts
 from evals.training.rows import Row
 from evals.training.select import CURVE, best, describe, learning_curve
-from evals.training.train import Settings, train
+from evals.training.train import Settings, read_checkpoint, train
 from evals.training.unseen import compose
 
 QUESTIONS = 200
@@ -33,20 +33,27 @@ class Data:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one adapter is made; with `start`, from the shipped adapter of that name on."""
+    """How one adapter is made; with `start`, from the shipped adapter of that name on.
+
+    `keep` is the share of that one in the mean of both that is shipped.
+    """
 
     settings: Settings = field(default_factory=Settings)
     data: Data = field(default_factory=Data)
     start: str = ""
+    keep: float = 0.0
 
 
 _FENCES = Settings(call_format=JSON_FENCE.name)
+_SHORT = Settings(iterations=600, save_every=50)
 _READING = Data(catalogue=5000, composed=4500, seed=13)
 RECIPES = {
     "default": Recipe(),
     "json-fence": Recipe(_FENCES),
-    "reading": Recipe(Settings(), _READING, start="default"),
-    "reading-json-fence": Recipe(_FENCES, _READING, start="json-fence"),
+    "reading": Recipe(_SHORT, _READING, start="default", keep=0.5),
+    "reading-json-fence": Recipe(
+        replace(_SHORT, call_format=JSON_FENCE.name), _READING, start="json-fence", keep=0.5
+    ),
 }
 """Adapters of a pair differ in the format of calls alone; `reading` ones go on with tools that only
 the list tells."""
@@ -122,7 +129,7 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
     }
     start = ADAPTERS / recipe.start / "adapters.safetensors" if recipe.start else None
     if start:
-        made["start"] = recipe.start
+        made |= {"start": recipe.start, "keep": recipe.keep}
     train(base, work, rows, held_out, settings, provenance=made, start=start)
     ship_best(name, tools, cache)
 
@@ -156,15 +163,9 @@ def install_adapter(work: Path, name: str, step: int) -> None:
     """
     import mlx.core as mx
 
-    weights = work / f"{step:07d}_adapters.safetensors"
-    if not weights.exists():
-        steps = ", ".join(str(int(path.name[:7])) for path in sorted(work.glob("0*_adapters.*")))
-        raise ModelError(f"train: {work} has no checkpoint of step {step}; it has: {steps}")
-
+    halved = {k: v.astype(mx.float16) for k, v in read_checkpoint(work, step).items()}
     target = ADAPTERS / name
     target.mkdir(parents=True, exist_ok=True)
-    arrays: Any = mx.load(str(weights))
-    halved = {key: value.astype(mx.float16) for key, value in arrays.items()}
     mx.save_safetensors(str(target / "adapters.safetensors"), halved)
     config = json.loads((work / "adapter_config.json").read_text())
     text = json.dumps({**config, "checkpoint": step}, indent=2) + "\n"

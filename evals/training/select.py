@@ -18,7 +18,15 @@ import numpy as np
 
 from evals.training.cpu import fast_llama
 from evals.training.rows import Row
-from evals.training.train import Encoded, arrays, batches, encode, logits
+from evals.training.train import (
+    Encoded,
+    arrays,
+    batches,
+    checkpoints,
+    encode,
+    logits,
+    read_checkpoint,
+)
 from evals.training.unseen import KIND_KEY
 
 CURVE = "curve.jsonl"
@@ -70,15 +78,15 @@ class _Wanted:
 def learning_curve(
     base: Path, work: Path, questions: Mapping[str, Sequence[Row]], *, every: int = 1
 ) -> Iterator[Point]:
-    """Judge every `every`th checkpoint in the folder `work`, and the last; yield each when done.
+    """Judge every `every`th checkpoint in the folder `work`, that of step 0, and the last.
 
-    There is a point for each set of `questions`. What is done is kept in `curve.jsonl` beside the
-    checkpoints and not done again.
+    There is a point for each set of `questions`, yielded when it is done. What is done is kept in
+    `curve.jsonl` beside the checkpoints and not done again.
     """
     from mlx_lm import load
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
-    steps = sorted(int(path.name[:7]) for path in work.glob("0*_adapters.safetensors"))
+    steps = checkpoints(work)
     done = {(point.step, point.questions): point for point in read_curve(work / CURVE)}
     config = json.loads((work / "adapter_config.json").read_text())
     model, tokenizer = load(str(base))[:2]
@@ -87,10 +95,11 @@ def learning_curve(
     asked = {
         name: _asked(rows, tokenizer, config["call_format"]) for name, rows in questions.items()
     }
-    for step in sorted({*steps[every - 1 :: every], *steps[-1:]}):
+    trained = [step for step in steps if step]
+    for step in sorted({*trained[every - 1 :: every], *trained[-1:], *({0} & {*steps})}):
         new = [name for name in asked if (step, name) not in done]
         if new:
-            model.load_weights(str(work / f"{step:07d}_adapters.safetensors"), strict=False)
+            model.load_weights(list(read_checkpoint(work, step).items()), strict=False)
         for name in new:
             point = _judge(model, tokenizer, asked[name], step, name)
             done[step, name] = point

@@ -10,6 +10,7 @@ format that the server does not read. Two adapters that differ in nothing else s
 
 import functools
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from mlx_lm.tuner.callbacks import TrainingCallback
 
+from evals.errors import ModelError
 from evals.formats.qwen_xml import QWEN_XML
 from evals.observation import Call
 from evals.training.cpu import cross_entropy, fast_llama
@@ -189,6 +191,40 @@ class _Log(TrainingCallback):
             file.write("\n")
 
 
+def _weights(adapter: Path, step: int) -> Path:
+    return adapter / f"{step:07d}_adapters.safetensors"
+
+
+def checkpoints(adapter: Path) -> list[int]:
+    """The steps of which a training left checkpoints in the folder `adapter`, in order."""
+    return sorted(int(path.name[:7]) for path in adapter.glob("0*_adapters.safetensors"))
+
+
+def read_checkpoint(adapter: Path, step: int) -> dict[str, Any]:
+    """The weights of a checkpoint by name; the mean with those it began with, where there is one.
+
+    The config's `keep` is the share of the beginning, from 0 to 1: what is learned is added to what
+    was known, and takes less of it away. See "Robust fine-tuning of zero-shot models" (2022).
+
+    Raises:
+        ModelError: there is no checkpoint of this step.
+    """
+    import mlx.core as mx
+
+    if step not in (steps := checkpoints(adapter)):
+        there = ", ".join(map(str, steps))
+        raise ModelError(f"train: {adapter} has no checkpoint of step {step}; it has: {there}")
+    learned: Any = mx.load(str(_weights(adapter, step)))
+    keep = json.loads((adapter / "adapter_config.json").read_text()).get("keep", 0)
+    if not keep:
+        return dict(learned)
+    known: Any = mx.load(str(_weights(adapter, 0)))
+    return {
+        name: keep * known[name].astype(mx.float32) + (1 - keep) * value.astype(mx.float32)
+        for name, value in learned.items()
+    }
+
+
 def train(
     base: Path,
     adapter: Path,
@@ -203,7 +239,8 @@ def train(
 
     It goes on from the weights in the file `start`, an adapter of the same shape, if one is given.
 
-    Checkpoints `NNNNNNN_adapters.safetensors` are left beside it, one every `save_every` steps.
+    Checkpoints `NNNNNNN_adapters.safetensors` are left beside it, one every `save_every` steps;
+    that of step 0 is `start`.
     """
     import mlx.core as mx
     import mlx.optimizers as optimizers
@@ -221,6 +258,8 @@ def train(
         halved: Any = mx.load(str(start))
         model.load_weights([(k, v.astype(mx.float32)) for k, v in halved.items()], strict=False)
     adapter.mkdir(parents=True, exist_ok=True)
+    if start:
+        shutil.copy(start, _weights(adapter, 0))
     config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
     warmup = min(settings.warmup, settings.iterations // 2)

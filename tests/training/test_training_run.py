@@ -72,6 +72,7 @@ def test_the_recipes_differ_in_nothing_but_the_format():
         assert replace(fence.settings, call_format="qwen3-coder-xml") == xml.settings
         assert fence.data == xml.data
         assert (xml.start, fence.start) in [("", ""), ("default", "json-fence")]
+        assert xml.keep == fence.keep
 
 
 def test_the_default_adapter_is_shipped_as_its_recipe_says():
@@ -182,7 +183,7 @@ recipe.QUESTIONS = 3
 settings = Settings(iterations=2, save_every=1, call_format="json-fence")
 recipe.RECIPES = {
     "small": Recipe(settings, Data(catalogue=4)),
-    "next": Recipe(settings, Data(catalogue=1, composed=3), start="small"),
+    "next": Recipe(settings, Data(catalogue=1, composed=3), start="small", keep=0.25),
 }
 curve = cache / "training" / "small" / "curve.jsonl"
 recipe.train_adapter("small", tools, cache)
@@ -209,7 +210,18 @@ def test_a_training_ships_a_checkpoint_with_its_log_and_curve_and_begins_anew(tm
     assert "train: step 2 is shipped" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("train: step 1 is shipped")
     following = json.loads((tmp_path / "adapters" / "next" / "adapter_config.json").read_text())
-    assert following["start"] == "small"
+    assert (following["start"], following["keep"]) == ("small", 0.25)
+    mean = mx.load(str(tmp_path / "adapters" / "next" / "adapters.safetensors"))
+    made = cache / "training" / "next"
+    began, learned = (mx.load(str(made / f"000000{n}_adapters.safetensors")) for n in (0, 1))
+    assert any(mx.any(began[name] != learned[name]).item() for name in mean)
+    for name, value in mean.items():
+        wanted = (
+            began[name]
+            if following["checkpoint"] == 0
+            else (0.25 * began[name] + 0.75 * learned[name])
+        )
+        assert mx.allclose(value, wanted, rtol=1e-2, atol=1e-4).item()
     assert following["dataset"]["composed"] == 3
     shipped = tmp_path / "adapters" / "small"
     config = json.loads((shipped / "adapter_config.json").read_text())
