@@ -230,7 +230,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Give Allure the case's own story in place of a Python test's."""
     report = yield
-    if call.when == "call" and isinstance(item, CaseItem):
+    if not isinstance(item, CaseItem):
+        return report
+    if report.when == "setup" and report.skipped:
+        vars(report)["evals_skipped"] = item.key  # xdist takes it to the controller
+    if call.when == "call":
         from evals.collecting import reporting  # loaded for what was asked: collecting is quick
 
         reporting.tell_allure(item)

@@ -7,7 +7,7 @@ only of a few, so a run is read as `StoredRecords`: brief ones, and whole ones r
 import contextlib
 import hashlib
 from array import array
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -102,13 +102,13 @@ class StoredRecords(Sequence[Record]):
         cls,
         path: Path,
         parts: Sequence[Path],
-        wanted: Container[str] | None = None,
+        keeps: Callable[[str], bool] | None = None,
         known: Mapping[str, Case] | None = None,
     ) -> "StoredRecords":
         """Put the records of `parts` into the file at `path`, by key; of one key the latest.
 
-        Those with `wanted` keys, or all. Lines are copied as they are. Records share those of the
-        `known` cases, by id, that are equal to theirs.
+        Those whose key `keeps` takes, or all. Lines are copied as they are. Records share those of
+        the `known` cases, by id, that are equal to theirs.
 
         Raises:
             ConfigError: as `read_records`.
@@ -117,7 +117,7 @@ class StoredRecords(Sequence[Record]):
         found: dict[str, tuple[Path, int, Record]] = {}
         for part in parts:
             for place, record in read_places(part):
-                if wanted is None or record.key in wanted:
+                if keeps is None or keeps(record.key):
                     found[record.key] = part, place, brief(_shared(record, known or {}))
         stored = cls(path)
         with contextlib.ExitStack() as stack, replacing(path) as file:

@@ -108,6 +108,14 @@ def test_a_page_of_many_answers_lists_those_that_failed_and_says_so(monkeypatch)
     )
 
 
+def test_a_page_of_one_answer_shows_it_shorter(monkeypatch):
+    record = answer_of(case_of("long"), called(server_log="x" * 100_000))
+    summary = summarize([record], CONFIG, PRINT, RUN)
+    empty = sum(map(len, page(summarize([], CONFIG, PRINT, RUN), [])))
+    monkeypatch.setattr(render, "LARGEST", empty + 15_000)
+    assert 'messages.yaml::long[default-server]","title' in "".join(page(summary, [record]))
+
+
 def test_a_page_without_room_for_all_lists_some_of_each_kind_of_failure(monkeypatch):
     lost = [answer_of(case_of(f"lost{n:03}"), called(got=7)) for n in range(200)]
     wrong = [answer_of(case_of(f"wrong{n:03}"), called(1, wrote=1)) for n in range(200)]

@@ -12,7 +12,7 @@ import pytest
 
 from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import OTHERS_FAILED, SESSION, end
+from evals.collecting.state import OTHERS_FAILED, SESSION, change_plan, end, plan_of
 from evals.errors import EvalsError
 
 _WORKERS_MAY_TAKE = 0.5
@@ -45,15 +45,19 @@ class Ending:
 
     @pytest.hookimpl(trylast=True)  # after pytest has put it with the others
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note failures of other tests, also of those in workers."""
+        """Note failures of other tests and what is skipped, also of those in workers."""
         self._note_failure(report)
+        if skipped := getattr(report, "evals_skipped", None):
+            plan = plan_of(self._config)
+            change_plan(self._config, skipped=plan.skipped | {skipped})
         if report.passed and report.when != "call" and workers.is_question(report.nodeid):
             self._forget(report)
 
     def _forget(self, report: pytest.TestReport) -> None:
         """Drop what says nothing: pytest looks through all of them for each story that it tells."""
         told = self._terminal.stats.get("", []) if self._terminal else []
-        if told and told[-1] is report and not report.sections:
+        shown = report.sections or self._config.option.durations is not None
+        if told and told[-1] is report and not shown:
             told.pop()
 
     @property

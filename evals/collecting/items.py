@@ -114,10 +114,11 @@ def _wanted(item: CaseItem) -> list[Question]:
 
     Whether a marked item is skipped pytest says when it comes to it: not before is it asked.
     """
+    marks = ("skip", "skipif", "xfail")
     return [
         each.question
         for each in workers.to_ask(item)
         if isinstance(each, CaseItem)
         and each.profile == item.profile
-        and (each is item or not any(map(each.get_closest_marker, ("skip", "skipif"))))
+        and (each is item or not any(map(each.get_closest_marker, marks)))
     ]

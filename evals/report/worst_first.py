@@ -18,7 +18,7 @@ def worst_first(
     """The places of the records as such a page lists them; `first` is its first screen.
 
     First the cases that the first screen begins with, then some of each kind of failure in turn,
-    so that no link of the first screen finds nothing; what passed comes last.
+    so that no link of the first screen finds nothing; what passed, as it did before, comes last.
     """
     begin = {fault.first.key for fault in first.faults}
     changes = changed(comparison)
@@ -30,7 +30,8 @@ def worst_first(
         alike = record.profile, record.outcome, record.blame, kind, change
         turn, worst = seen[alike] // _IN_TURN, _WORST.index(record.outcome)
         seen[alike] += 1
-        order.append((record.key not in begin, record.outcome == "pass", turn, worst, place))
+        quiet = record.outcome == "pass" and not change
+        order.append((record.key not in begin, quiet, turn, worst, place))
     return [place for *_, place in sorted(order)]
 
 

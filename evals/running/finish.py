@@ -30,8 +30,9 @@ def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False
     the summary is written, and `evals report` makes the rest.
     """
     folder = session.folder
-    # A run that is resumed may hold answers to cases that are gone.
-    records = folder.join(plan.wanted if plan.whole else None, session.cases)
+    # A run that is resumed may hold answers to cases that are gone, and what was asked ahead of its
+    # turn may have been skipped.
+    records = folder.join(plan.keeps, session.cases)
     print_of = fingerprint((record.case for record in records), session.served_profiles())
     grammars = grammar_counts(session.config, folder.path)
     summary = summarize(records, session.config, print_of, _run(session, plan, records), grammars)

@@ -15,7 +15,7 @@ import datetime
 import fcntl
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -120,13 +120,13 @@ class RunFolder:
         }
 
     def join(
-        self, wanted: Container[str] | None = None, known: Mapping[str, Case] | None = None
+        self, keeps: Callable[[str], bool] | None = None, known: Mapping[str, Case] | None = None
     ) -> StoredRecords:
         """Leave the records of all processes in one file, by key, the newest of each.
 
-        Those with `wanted` keys, or all; equal ones of the `known` cases, by id, are shared.
+        Those whose key `keeps` takes, or all; equal ones of the `known` cases, by id, are shared.
         """
-        joined = StoredRecords.join(self.path / RECORDS, self._record_files(), wanted, known)
+        joined = StoredRecords.join(self.path / RECORDS, self._record_files(), keeps, known)
         self._remove_parts()
         return joined
 

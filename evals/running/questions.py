@@ -39,6 +39,12 @@ class Plan:
     """Digest of the suite that shards are dealt from; None without a shard."""
     ended: str | None = None
     """Why the run ended before everything was asked; None if it did not."""
+    skipped: frozenset[str] = frozenset()
+    """What pytest left out when it came to it; it may have been asked by then, ahead of time."""
+
+    def keeps(self, key: str) -> bool:
+        """Whether the record with this key is one of the run."""
+        return key not in self.skipped and (not self.whole or key in self.wanted)
 
 
 def questions(case: Case, options: RunOptions, config: Config) -> Iterator[tuple[str, Question]]:

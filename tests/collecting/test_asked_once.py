@@ -149,6 +149,32 @@ def test_an_item_that_is_run_again_asks_nothing_again(project: Path, counted: Co
     assert set(_questions(counted._bodies).values()) == {1}
 
 
+SKIPPED_IN_SETUP = """
+import pytest
+
+def pytest_runtest_setup(item):
+    if "::c0[" in item.nodeid or "::c3[" in item.nodeid:
+        pytest.skip("not here")
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_what_is_skipped_when_its_turn_comes_is_no_answer(
+    project: Path, counted: Counted, options: tuple[str, ...]
+) -> None:
+    conftest = project / "conftest.py"
+    conftest.write_text(conftest.read_text() + SKIPPED_IN_SETUP)
+    code, told = _run(project, counted.url, "--lanes", "server", *options)
+    assert "18 passed, 2 skipped" in told
+    assert code == 1
+    (records,) = project.glob("reports/2*/records.jsonl")
+    gate = json.loads(records.with_name("summary.json").read_text())["gate"]
+    assert gate["reasons"][0].startswith("2 question(s) have no answer: ")
+    kept = [json.loads(line)["case"]["id"] for line in records.read_text().splitlines()]
+    assert len(kept) == 18
+    assert not {"c0", "c3"} & {*kept}
+
+
 SKIPPING = """
 import pytest
 

@@ -125,6 +125,8 @@ def main() -> None:
         wall, server_cpu, client_cpu = measure(client, given.profile, given.model, folder, command)
         if client == "evals":
             records = list(read_records(run / "records.jsonl"))
+            # The order of asking decides how much of a prompt is in the server's cache.
+            records.sort(key=lambda record: record.observation.started or 0)
             requests.write_text(json.dumps([record.request for record in records]))
             answered = sum(record.observation.error is None for record in records)
         else:

@@ -69,10 +69,12 @@ def page(
     room = LARGEST - sum(map(len, around(0)))
     for limit, count in _tries(min(len(records), MOST_LISTED)):
         data = _data(whole(records, order[:count]), compared, history, limit, room)
-        if data is not None or count <= 1:
-            before, after = around(count)
-            return [before, *(data or _data([], compared, history, limit, LARGEST) or ()), after]
-    raise AssertionError("the last try lists one answer")
+        if data is not None:
+            break
+    else:
+        count, data = 0, _data([], compared, history, 0, LARGEST) or []
+    before, after = around(count)
+    return [before, *data, after]
 
 
 def _tries(most: int) -> Iterator[tuple[int, int]]:
