@@ -204,18 +204,22 @@ def read_checkpoint(adapter: Path, step: int) -> dict[str, Any]:
     """The weights of a checkpoint by name; the mean with those it began with, where there is one.
 
     The config's `keep` is the share of the beginning, from 0 to 1: what is learned is added to what
-    was known, and takes less of it away. See "Robust fine-tuning of zero-shot models" (2022).
+    was known, and takes less of it away. See "Robust fine-tuning of zero-shot models" (2022). It is
+    the mean of each LoRA factor, which keeps the rank, and not that of their products.
 
     Raises:
-        ModelError: there is no checkpoint of this step.
+        ModelError: there is no checkpoint of this step, or none of step 0 for a mean.
     """
     import mlx.core as mx
 
-    if step not in (steps := checkpoints(adapter)):
-        there = ", ".join(map(str, steps))
-        raise ModelError(f"train: {adapter} has no checkpoint of step {step}; it has: {there}")
-    learned: Any = mx.load(str(_weights(adapter, step)))
     keep = json.loads((adapter / "adapter_config.json").read_text()).get("keep", 0)
+    for needed in (step, 0) if keep else (step,):
+        if needed not in (steps := checkpoints(adapter)):
+            there = ", ".join(map(str, steps))
+            raise ModelError(
+                f"train: {adapter} has no checkpoint of step {needed}; it has: {there}"
+            )
+    learned: Any = mx.load(str(_weights(adapter, step)))
     if not keep:
         return dict(learned)
     known: Any = mx.load(str(_weights(adapter, 0)))
