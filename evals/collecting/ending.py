@@ -33,9 +33,10 @@ class Ending:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Open the item's profile first: a server that does not start ends the run, in one line.
 
-        So does a disk that is full, whoever finds it so.
+        So does a disk that is full, whoever finds it so. Where nothing is asked none is needed.
         """
-        if not isinstance(item, CaseItem):
+        unasked = item.config.getoption("setuponly", False) or item.get_closest_marker("skip")
+        if not isinstance(item, CaseItem) or unasked:
             return (yield)
         try:
             item.config.stash[SESSION].open(item.profile)

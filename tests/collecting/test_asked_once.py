@@ -149,6 +149,21 @@ def test_an_item_that_is_run_again_asks_nothing_again(project: Path, counted: Co
     assert set(_questions(counted._bodies).values()) == {1}
 
 
+@pytest.mark.parametrize("options", [("--setup-plan",), ("-p", "skip_all")])
+def test_where_nothing_is_asked_no_server_is_needed(
+    project: Path, options: tuple[str, ...]
+) -> None:
+    (project / "skip_all.py").write_text(
+        "import pytest\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n"
+        "        item.add_marker(pytest.mark.skip(reason='not now'))\n"
+    )
+    code, told = _run(project, "http://127.0.0.1:9/v1", "--lanes", "server", *options)
+    assert "cannot attach" not in told
+    assert code == 0, told
+
+
 SKIPPED_IN_SETUP = """
 import pytest
 
