@@ -153,7 +153,7 @@ def measure(harness: Harness, place: Path, url: str, count: int, folder: Path) -
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    wall, said = time.monotonic() - began, output.read_text(errors="replace")
+    wall, said = time.monotonic() - began, output.read_text(errors="replace").replace(",", "")
     if process.returncode or not re.search(rf"\b{count}\b.* (right|passed)", said):
         sys.exit(f"{harness.name}: exit code {process.returncode}\n{said[-3000:]}")
     peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
