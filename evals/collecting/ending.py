@@ -12,7 +12,7 @@ import pytest
 
 from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import OTHERS_FAILED, SESSION, change_plan, end, plan_of
+from evals.collecting.state import OTHERS_FAILED, SESSION, SKIPPED, end
 from evals.errors import EvalsError
 
 _WORKERS_MAY_TAKE = 0.5
@@ -49,8 +49,7 @@ class Ending:
         """Note failures of other tests and what is skipped, also of those in workers."""
         self._note_failure(report)
         if skipped := getattr(report, "evals_skipped", None):
-            plan = plan_of(self._config)
-            change_plan(self._config, skipped=plan.skipped | {skipped})
+            self._config.stash.setdefault(SKIPPED, set()).add(skipped)
         if report.passed and report.when != "call" and workers.is_question(report.nodeid):
             self._forget(report)
 

@@ -14,6 +14,7 @@ from evals.collecting.state import (
     FINISHED,
     OTHERS_FAILED,
     SESSION,
+    SKIPPED,
     change_plan,
     end,
     plan_of,
@@ -52,9 +53,12 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
         change_plan(config, ended=plan_of(config).ended or why)
     elif session.shouldfail:  # -x: what is on its way then comes or does not
         change_plan(config, ended=plan_of(config).ended or str(session.shouldfail))
+    asked = config.stash[SESSION]
+    skipped = {key for key in config.stash.get(SKIPPED, ()) if not asked.had(key)}
+    change_plan(config, skipped=frozenset(skipped))
     results = Path(config.option.allure_report_dir)
     try:
-        finished = finish(config.stash[SESSION], plan_of(config), results, at_once=interrupted)
+        finished = finish(asked, plan_of(config), results, at_once=interrupted)
     except OSError as error:
         end(config, error)
     config.stash[FINISHED] = finished

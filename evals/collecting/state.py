@@ -21,6 +21,8 @@ COLLECTED = pytest.StashKey[set[Path]]()
 """The case files that pytest came to."""
 PLAN = pytest.StashKey[Plan]()
 OTHERS_FAILED = pytest.StashKey[bool]()
+SKIPPED = pytest.StashKey[set[str]]()
+"""Keys of what pytest left out when it came to it."""
 FINISHED: "pytest.StashKey[FinishedRun]" = pytest.StashKey()
 ERROR_EXIT = 3
 

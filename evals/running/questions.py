@@ -40,7 +40,7 @@ class Plan:
     ended: str | None = None
     """Why the run ended before everything was asked; None if it did not."""
     skipped: frozenset[str] = frozenset()
-    """What pytest left out when it came to it; it may have been asked by then, ahead of time."""
+    """What pytest left out when it came to it; this run may have asked it ahead of its turn."""
 
     def keeps(self, key: str) -> bool:
         """Whether the record with this key is one of the run."""

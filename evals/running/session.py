@@ -208,6 +208,10 @@ class Session:
             "model": str(model) if model is not None else None,
         }
 
+    def had(self, key: str) -> bool:
+        """Whether the run that is resumed has an answer under this key."""
+        return key in self._done
+
     def _kept_answer(self, profile: str, question: Question) -> Record | None:
         """The answer that is there already; None where today's question is another."""
         kept = self._done.get(question.key(profile))
