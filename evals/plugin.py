@@ -224,6 +224,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return workers.scheduler(config, log) if SESSION in config.stash else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Once all plugins are there, and before anything is asked."""
+    config = session.config
+    if SESSION in config.stash and not config.option.collectonly:
+        from evals.collecting import reporting  # loaded where something is asked
+
+        reporting.hasten_allure()
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after allure-pytest has had its say
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

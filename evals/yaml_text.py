@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ class Problems:
 
 
 MAX_BYTES = 16 * 1024 * 1024
+_BLOCK = 64 * 1024
 MAX_DEPTH = 64
 MAX_ALIASED = 20_000
 """So many values may stand in a file by aliases, beyond those that are written there."""
@@ -174,9 +177,12 @@ def _read_text(file: Path, root: Path) -> str:
         raise ValueError(f"a link leads out of {root.resolve()}; copy the file into its folder")
     if not file.is_file():
         raise FileNotFoundError("there is no such file")
-    if file.stat().st_size > MAX_BYTES:
+    with file.open("rb") as stream:  # a read of many bytes takes their memory, also where few come
+        blocks = islice(iter(partial(stream.read, _BLOCK), b""), MAX_BYTES // _BLOCK + 1)
+        content = b"".join(blocks)
+    if len(content) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB; split it")
-    return file.read_bytes().decode("utf-8")
+    return content.decode("utf-8")
 
 
 def _hint(error: yaml.MarkedYAMLError) -> str:

@@ -35,8 +35,7 @@ class Ending:
 
         So does a disk that is full, whoever finds it so. Where nothing is asked none is needed.
         """
-        unasked = item.config.getoption("setuponly", False) or item.get_closest_marker("skip")
-        if not isinstance(item, CaseItem) or unasked:
+        if not isinstance(item, CaseItem) or item.is_left_out:
             return (yield)
         try:
             item.config.stash[SESSION].open(item.profile)

@@ -55,6 +55,12 @@ class CaseItem(pytest.Function):
         """The key of this item's record."""
         return self.question.key(self.profile)
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it is certain before its turn that this is not asked."""
+        only_set_up = self.config.getoption("setuponly", False)
+        return bool(only_set_up) or self.get_closest_marker("skip") is not None
+
     @classmethod
     def build(cls, parent: CaseFileNode, profile: str, question: Question) -> "CaseItem":
         """The item of `question`; its marks are the case's tags, tier and criticality."""

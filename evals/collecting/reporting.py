@@ -29,6 +29,11 @@ from evals.running.finish import finish
 _NARROWEST = 120
 
 
+def hasten_allure() -> None:
+    """Let allure-pytest write the results of this process in one go each."""
+    write_at_once(allure_commons.plugin_manager.get_plugins())
+
+
 def tell_allure(item: CaseItem) -> None:
     """Give Allure the case's own story in place of a Python test's, if it is there to be told."""
     listener: Any = item.config.pluginmanager.get_plugin("allure_listener")
@@ -36,7 +41,6 @@ def tell_allure(item: CaseItem) -> None:
         return
     session = item.config.stash[SESSION]
     test = allure_test(item.record, session.served(item.profile), session.url)
-    write_at_once(allure_commons.plugin_manager.get_plugins())
     save = allure_commons.plugin_manager.hook.report_attached_data
     result = listener.allure_logger.get_test(None)
     fill(result, test, lambda body, name: save(body=body, file_name=name))
@@ -45,7 +49,8 @@ def tell_allure(item: CaseItem) -> None:
 def finish_run(session: pytest.Session, exitstatus: int) -> None:
     """Merge the records, write summary and reports; of a whole suite the gate decides."""
     config = session.config
-    if not config.stash[SESSION].folder.has_records():
+    asked = config.stash[SESSION]
+    if not asked.folder.has_records():
         return
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -53,7 +58,6 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
         change_plan(config, ended=plan_of(config).ended or why)
     elif session.shouldfail:  # -x: what is on its way then comes or does not
         change_plan(config, ended=plan_of(config).ended or str(session.shouldfail))
-    asked = config.stash[SESSION]
     skipped = {key for key in config.stash.get(SKIPPED, ()) if not asked.had(key)}
     change_plan(config, skipped=frozenset(skipped))
     results = Path(config.option.allure_report_dir)

@@ -213,8 +213,9 @@ def read_checkpoint(adapter: Path, step: int) -> dict[str, Any]:
     import mlx.core as mx
 
     keep = json.loads((adapter / "adapter_config.json").read_text()).get("keep", 0)
+    steps = checkpoints(adapter)
     for needed in (step, 0) if keep else (step,):
-        if needed not in (steps := checkpoints(adapter)):
+        if needed not in steps:
             there = ", ".join(map(str, steps))
             raise ModelError(
                 f"train: {adapter} has no checkpoint of step {needed}; it has: {there}"
@@ -258,12 +259,11 @@ def train(
     model, tokenizer = load(str(base))[:2]
     model.freeze()
     linear_to_lora_layers(model, settings.num_layers, settings.lora_parameters)
-    if start:
-        halved: Any = mx.load(str(start))
-        model.load_weights([(k, v.astype(mx.float32)) for k, v in halved.items()], strict=False)
     adapter.mkdir(parents=True, exist_ok=True)
     if start:
         shutil.copy(start, _weights(adapter, 0))
+        halved: Any = mx.load(str(start))
+        model.load_weights([(k, v.astype(mx.float32)) for k, v in halved.items()], strict=False)
     config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
     warmup = min(settings.warmup, settings.iterations // 2)

@@ -70,17 +70,15 @@ def page(
     for limit, count in _tries(min(len(records), MOST_LISTED)):
         data = _data(whole(records, order[:count]), compared, history, limit, room)
         if data is not None:
-            break
-    else:
-        count, data = 0, _data([], compared, history, 0, LARGEST) or []
-    before, after = around(count)
-    return [before, *data, after]
+            before, after = around(count)
+            return [before, *data, after]
+    raise AssertionError("the last try lists none")
 
 
 def _tries(most: int) -> Iterator[tuple[int, int]]:
-    """Lengths of texts, and how many answers are listed: first as they are, at last only one."""
+    """Lengths of texts, and how many answers are listed: first as they are, at last none."""
     yield from ((limit, most) for limit in _LIMITS)
-    while most > 1:
+    while most:
         most //= 2
         yield _LIMITS[-1], most
 
