@@ -1,20 +1,52 @@
-"""Attention and SwiGLU for training on a CPU, where mlx computes exp one number at a time.
+"""Attention and SwiGLU for training: on a CPU, and where questions of a row stand apart.
 
 Most of a training step on a CPU went into exp: mlx's CPU backend has no vector form of it, while
 sums and products of whole arrays are fast. Here exp is written in those, to float32's precision.
+
+A list of tools is most of a prompt's tokens. Questions that stand apart share it and see nothing of
+one another: each attends to what comes before the first and to itself, at the places that it would
+have alone. So one pass answers a dozen as if each were asked alone.
 """
 
 import importlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 
 _BLOCK = 128
+_HIDDEN = -1e9
 _ROUND = 1.5 * 2**23  # added and subtracted, it rounds a float32 to the nearest integer
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of a batch stand, and which of them stand apart; both of shape (B, T).
+
+    `places` count from 0 in what all share, and go on from there in each question. `parts` are 0
+    for what all share and the number of the question, from 1, for its tokens.
+    """
+
+    places: mx.array
+    parts: mx.array
+
+
+_layout: ContextVar[Layout | None] = ContextVar("layout", default=None)
+
+
+@contextmanager
+def laid_out(layout: Layout | None) -> Iterator[None]:
+    """Within it and `fast_llama`, tokens stand so; None is one conversation a row."""
+    token = _layout.set(layout)
+    try:
+        yield
+    finally:
+        _layout.reset(token)
 
 
 def exp(x: mx.array) -> mx.array:
@@ -75,6 +107,12 @@ def attention(
 ) -> mx.array:
     """Causal attention; queries (B, H, T, D), keys and values (B, H / groups, T, D)."""
     batch, heads, length, size = queries.shape
+    layout = _layout.get()
+    if not _on_cpu():
+        mask = mx.triu(mx.full((length, length), _HIDDEN), k=1)
+        return mx.fast.scaled_dot_product_attention(
+            queries, keys, values, scale=scale, mask=mask + _apart(layout, 0, length)
+        )
     shared = keys.shape[1]
     grouped = (queries * scale).reshape(batch, shared, -1, length, size)
     done = []
@@ -83,10 +121,36 @@ def attention(
         stop = min(length, start + _BLOCK)
         block = grouped[:, :, :, start:stop].reshape(batch, shared, -1, size)
         scores = (block @ keys[:, :, :stop].swapaxes(-1, -2)).reshape(batch, heads, -1, stop)
-        later = mx.triu(mx.full((stop - start, stop), -1e9), k=start + 1)
-        weights: mx.array = softmax(scores + later).reshape(batch, shared, -1, stop)
+        hidden = mx.triu(mx.full((stop - start, stop), _HIDDEN), k=start + 1)
+        hidden = hidden + _apart(layout, start, stop)
+        weights: mx.array = softmax(scores + hidden).reshape(batch, shared, -1, stop)
         done.append((weights @ values[:, :, :stop]).reshape(batch, heads, -1, size))
     return mx.concatenate(done, axis=2)
+
+
+def _apart(layout: Layout | None, start: int, stop: int) -> Any:
+    """What is added to the scores of the queries from `start` on: little where two stand apart."""
+    if layout is None:
+        return 0.0
+    asking, asked = layout.parts[:, start:stop, None], layout.parts[:, None, :stop]
+    return mx.where((asked == 0) | (asked == asking), 0.0, _HIDDEN)[:, None]
+
+
+def rotated(rope: nn.RoPE, x: mx.array, offset: int = 0) -> mx.array:
+    """What `rope` makes of x (B, H, T, D), with each token at its place of the layout."""
+    layout = _layout.get()
+    if layout is None:
+        return _rotated_in_order(rope, x, offset)
+    half = rope.dims // 2
+    angles = layout.places[:, None, :, None] * (
+        rope.scale * exp(mx.arange(half) * (-math.log(rope.base) / half))
+    )
+    cos, sin = mx.cos(angles), mx.sin(angles)
+    first, second = x[..., :half], x[..., half:]
+    return mx.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
+
+
+_rotated_in_order: Any = nn.RoPE.__call__
 
 
 def cross_entropy(logits: mx.array, targets: mx.array) -> mx.array:
@@ -105,14 +169,16 @@ def _on_cpu() -> bool:
 
 @contextmanager
 def fast_llama() -> Iterator[None]:
-    """Within it, mlx_lm's Llama on a CPU computes with this module's functions. No KV cache."""
-    if not _on_cpu():
-        yield
-        return
+    """Within it, mlx_lm's Llama computes with this module's functions. No KV cache."""
     llama: Any = importlib.import_module("mlx_lm.models.llama")
+    rope: Any = nn.RoPE
     kept = llama.scaled_dot_product_attention, llama.swiglu
-    llama.scaled_dot_product_attention, llama.swiglu = attention, swiglu
+    llama.scaled_dot_product_attention = attention
+    if _on_cpu():
+        llama.swiglu = swiglu
+    rope.__call__ = rotated
     try:
         yield
     finally:
         llama.scaled_dot_product_attention, llama.swiglu = kept
+        rope.__call__ = _rotated_in_order

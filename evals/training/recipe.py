@@ -45,8 +45,8 @@ class Recipe:
 
 
 _FENCES = Settings(call_format=JSON_FENCE.name)
-_SHORT = Settings(iterations=600, save_every=50)
-_READING = Data(catalogue=5000, composed=4500, seed=13)
+_SHORT = Settings(iterations=480, save_every=40)
+_READING = Data(catalogue=2000, composed=9000, seed=13)
 RECIPES = {
     "default": Recipe(),
     "json-fence": Recipe(_FENCES),

@@ -254,6 +254,6 @@ def _likeliest(model: Any, batch: list[Encoded]) -> tuple[Any, Any]:
     """For each learned position of the batch: the likeliest next token, and the wanted one."""
     import mlx.core as mx
 
-    tokens, places, targets, _ = arrays(batch)
-    likeliest = mx.argmax(logits(model, tokens, places), axis=-1)
+    tokens, places, targets, _, layout = arrays(batch)
+    likeliest = mx.argmax(logits(model, tokens, places, layout), axis=-1)
     return np.array(likeliest), np.array(targets)

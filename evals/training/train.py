@@ -23,9 +23,12 @@ from mlx_lm.tuner.callbacks import TrainingCallback
 from evals.errors import ModelError
 from evals.formats.qwen_xml import QWEN_XML
 from evals.observation import Call
-from evals.training.cpu import cross_entropy, fast_llama
+from evals.training.cpu import Layout, cross_entropy, fast_llama, laid_out
 from evals.training.rows import Row
 from evals.training.turns import turn_text
+
+APART_KEY = "apart"
+"""The key of a row whose questions stand apart: each is asked with the tools alone before it."""
 
 _MULTIPLE = 64  # shapes are padded to it, so that few of them need compiling
 
@@ -49,10 +52,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row as token ids, and the positions whose next token is learned."""
+    """One row as token ids, and the positions whose next token is learned.
+
+    `starts` has where each question begins, if they stand apart.
+    """
 
     ids: list[int]
     positions: list[int]
+    starts: tuple[int, ...] = ()
 
 
 def encode(row: Row, tokenizer: Any, call_format: str = QWEN_XML.name) -> Encoded:
@@ -70,7 +77,15 @@ def encode(row: Row, tokenizer: Any, call_format: str = QWEN_XML.name) -> Encode
         start += len(header)
         stop = ids.index(end, start)
         positions += range(start - 1, stop)
-    return Encoded(ids, positions)
+    starts = _starts(row, ids, header[0]) if row.get(APART_KEY) else ()
+    return Encoded(ids, positions, starts)
+
+
+def _starts(row: Row, ids: list[int], mark: int) -> tuple[int, ...]:
+    """Where the messages of the user begin; each message begins with `mark`, the last one last."""
+    roles = [message["role"] for message in row["messages"]]
+    marks = [i for i, token in enumerate(ids) if token == mark][-len(roles) :]
+    return tuple(i for i, role in zip(marks, roles, strict=True) if role == "user")
 
 
 def _for_template(message: dict[str, Any]) -> dict[str, Any]:
@@ -114,8 +129,11 @@ def batches(rows: list[Encoded], tokens_per_batch: int) -> list[list[Encoded]]:
     return result
 
 
-def arrays(batch: list[Encoded]) -> tuple[Any, Any, Any, Any]:
-    """Tokens (B, T); of all positions in it that are learned: place, target and weight (K,)."""
+def arrays(batch: list[Encoded]) -> tuple[Any, Any, Any, Any, Any]:
+    """Tokens (B, T); of all positions in it that are learned: place, target and weight (K,).
+
+    The last is the places and the parts of a `Layout`, or nothing where no question stands apart.
+    """
     import mlx.core as mx
 
     length = _padded(max(len(row.ids) for row in batch))
@@ -131,7 +149,20 @@ def arrays(batch: list[Encoded]) -> tuple[Any, Any, Any, Any]:
         places[these] = i * length + np.asarray(row.positions)
         targets[these] = np.asarray(row.ids)[np.asarray(row.positions) + 1]
         weights[these] = 1.0
-    return mx.array(tokens), mx.array(places), mx.array(targets), mx.array(weights)
+    layout = _layout(batch, length) if any(row.starts for row in batch) else ()
+    return mx.array(tokens), mx.array(places), mx.array(targets), mx.array(weights), layout
+
+
+def _layout(batch: list[Encoded], length: int) -> tuple[Any, Any]:
+    import mlx.core as mx
+
+    places = np.tile(np.arange(length, dtype=np.int32), (len(batch), 1))
+    parts = np.zeros_like(places)
+    for i, row in enumerate(batch):
+        for part, start in enumerate(row.starts):
+            places[i, start:] = np.arange(length - start) + row.starts[0]
+            parts[i, start:] = part + 1
+    return mx.array(places), mx.array(parts)
 
 
 def _iterate(
@@ -143,7 +174,7 @@ def _iterate(
     seed: int | None = None,
     *,
     tokens_per_batch: int,
-) -> Iterator[tuple[Any, Any, Any, Any]]:
+) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
     """mlx_lm's batch protocol; its `batch_size` and `max_seq_length` do not apply here."""
     ordered = batches(dataset, tokens_per_batch)
     while True:
@@ -153,15 +184,18 @@ def _iterate(
             return
 
 
-def logits(model: Any, tokens: Any, places: Any) -> Any:
-    """Logits (K, vocabulary) at `places` (K,) in the flattened `tokens` (B, T)."""
-    hidden = model.model(tokens)
+def logits(model: Any, tokens: Any, places: Any, layout: Any) -> Any:
+    """Logits (K, vocabulary) at `places` (K,) in the flattened `tokens` (B, T); see `arrays`."""
+    with laid_out(Layout(*layout) if layout else None):
+        hidden = model.model(tokens)
     return model.model.embed_tokens.as_linear(hidden.reshape(-1, hidden.shape[-1])[places])
 
 
-def _loss(model: Any, tokens: Any, places: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
+def _loss(
+    model: Any, tokens: Any, places: Any, targets: Any, weights: Any, layout: Any
+) -> tuple[Any, Any]:
     count = weights.sum()
-    losses = cross_entropy(logits(model, tokens, places), targets)
+    losses = cross_entropy(logits(model, tokens, places, layout), targets)
     return (losses * weights).sum() / count, count
 
 

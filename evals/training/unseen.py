@@ -2,7 +2,8 @@
 
 One to twelve tools a row, those near to the wanted one among them: other verbs on the same thing,
 the same verb on other things, others of the domain. Three of ten requests want words: no tool on
-offer serves them, a required value is not said, a call is not wanted, or it is only talk.
+offer serves them, a required value is not said, a call is not wanted, or it is only talk. The
+exchanges of a row stand apart: what one says, another does not know.
 """
 
 import json
@@ -19,6 +20,7 @@ from evals.training.composed import ComposedTool, Composer
 from evals.training.parts import PARTS, Action, Parts
 from evals.training.rows import Row
 from evals.training.spelling import Spelling, draw_nouns
+from evals.training.train import APART_KEY
 from evals.yaml_text import Loader
 
 KINDS = {
@@ -31,10 +33,11 @@ KINDS = {
     "about": 0.02,
     "talk": 0.07,
 }
-EXCHANGES_PER_ROW = [3, 4, 5, 6, 8]
 OFFERED = [1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8]
 KIND_KEY = "kinds"
 """The key of a row that has a kind for each question, in order."""
+
+_EXCHANGES, _EXCHANGES_PER_TOOL = 4, 2
 
 _JOINERS = (" ", " Also: ", " Then: ", " And then: ", "\n", " Next: ", " ")
 
@@ -85,9 +88,8 @@ class _Writer:
     def row(self) -> Row:
         """One conversation."""
         offer = self._offer()
-        kinds = self.random.choices(
-            list(KINDS), list(KINDS.values()), k=self.random.choice(EXCHANGES_PER_ROW)
-        )
+        count = _EXCHANGES + _EXCHANGES_PER_TOOL * len(offer.tools)
+        kinds = self.random.choices(list(KINDS), list(KINDS.values()), k=count)
         system = self.random.choice(self.words["systems"])
         messages: Messages = [{"role": "system", "content": system}] if system else []
         done: list[str] = []
@@ -96,7 +98,7 @@ class _Writer:
             done.append(kind if written else "talk")
             messages += written or self._talk(offer)
         schemas = [tool.schema for tool in offer.tools]
-        return {"messages": messages, "tools": schemas, KIND_KEY: done}
+        return {"messages": messages, "tools": schemas, KIND_KEY: done, APART_KEY: True}
 
     def _offer(self) -> _Offer:
         wanted = self.random.choice(self.actions)
@@ -166,6 +168,9 @@ class _Writer:
 
     def _result(self, tool: ComposedTool, asked: Asked) -> tuple[dict[str, Any], str]:
         names = draw_nouns(tool.action, self.random)
+        if tool.action.verb.key == "estimate":
+            price = self.random.randint(12, 900)
+            return {"price": price}, f"That would cost {price}."
         if tool.action.verb.family == "see":
             count = self.random.randint(2, 90)
             return {"count": count}, f"There are {count} {names['all']}."
@@ -234,7 +239,7 @@ class _Writer:
         names = draw_nouns(tool.action, self.random)
         names |= {"ask": ask, "name": tool.name, "domain": tool.action.thing.domain}
         names["about"] = tool.schema["function"].get("description", "")
-        listed = ", ".join(t.name for t in offer.tools[:4])
+        listed = ", ".join(t.name for t in offer.tools)
         names["tools"] = f"I have these tools: {listed}."
         text, reply = chosen["ask"].format(**names), chosen["reply"].format(**names)
         return _turns(text[0].upper() + text[1:], reply[0].upper() + reply[1:])
