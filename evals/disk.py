@@ -8,23 +8,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def append_line(path: Path, line: str) -> None:
+def append_line(path: Path, line: str) -> range:
     """Put `line` at the end of the file at `path`, whole or not at all; makes the file.
 
-    It has left this process when this returns: whatever ends the process, the line is there.
+    It has left this process when this returns: whatever ends the process, the line is there, at
+    these bytes of the file.
 
     Raises:
         OSError: it cannot be written; what was in the file is as it was.
     """
     with _APPENDING:
-        _append(path, memoryview(f"{line}\n".encode()))
+        return _append(path, f"{line}\n".encode())
 
 
 _APPENDING = threading.Lock()
 """What one thread takes back must not be what another has written."""
 
 
-def _append(path: Path, rest: memoryview) -> None:
+def _append(path: Path, line: bytes) -> range:
+    rest = memoryview(line)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         end = os.fstat(file).st_size
@@ -37,6 +39,7 @@ def _append(path: Path, rest: memoryview) -> None:
             raise
     finally:
         os.close(file)
+    return range(end, end + len(line))
 
 
 def replace_file(path: Path, text: str, errors: str = "strict") -> None:

@@ -93,6 +93,21 @@ FORMATS: Any = Draft202012Validator.FORMAT_CHECKER
 """Checks of `format`, those that jsonschema has without more packages: date, email, ipv4, …"""
 
 
+def errors(value: Any, schema: Any) -> Iterator[ValidationError]:
+    """What is wrong with a value, by a whole schema."""
+    kept = _made.get(id(schema))
+    if kept is None:
+        if len(_made) >= _MOST_MADE:
+            _made.clear()
+        kept = _made[id(schema)] = Validator(schema, format_checker=FORMATS)
+    yield from kept.iter_errors(value)
+
+
+_made: dict[int, Any] = {}
+"""Validators of the latest schemas, by id: each keeps its schema alive, so no other has that id."""
+_MOST_MADE = 256
+
+
 def is_valid(value: Any, schema: Any, root: Any) -> bool:
     """Whether a part of a schema allows a value; one that cannot be used allows none."""
     validator = Validator(root if isinstance(root, Mapping) else {}, format_checker=FORMATS)

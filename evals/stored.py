@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
-from evals.case import Case
 from evals.disk import replacing
 from evals.errors import ConfigError
 from evals.observation import Call, Observation
@@ -79,8 +78,8 @@ class StoredRecords(Sequence[Record]):
             ConfigError: as `read_records`.
         """
         stored = cls(path)
-        for place, record in read_places(path):
-            stored._add(place, brief(record))
+        for place, short in _briefs(path):
+            stored._add(place, short)
         return stored
 
     @classmethod
@@ -103,12 +102,12 @@ class StoredRecords(Sequence[Record]):
         path: Path,
         parts: Sequence[Path],
         keeps: Callable[[str], bool] | None = None,
-        known: Mapping[str, Case] | None = None,
+        known: Mapping[Path, Iterable[tuple[int, Record]]] | None = None,
     ) -> "StoredRecords":
         """Put the records of `parts` into the file at `path`, by key; of one key the latest.
 
-        Those whose key `keeps` takes, or all. Lines are copied as they are. Records share those of
-        the `known` cases, by id, that are equal to theirs.
+        Those whose key `keeps` takes, or all. Lines are copied as they are. Of a part that is
+        `known` the brief records are given with their places, and it is not read.
 
         Raises:
             ConfigError: as `read_records`.
@@ -116,9 +115,9 @@ class StoredRecords(Sequence[Record]):
         """
         found: dict[str, tuple[Path, int, Record]] = {}
         for part in parts:
-            for place, record in read_places(part):
-                if keeps is None or keeps(record.key):
-                    found[record.key] = part, place, brief(_shared(record, known or {}))
+            for place, short in known[part] if known and part in known else _briefs(part):
+                if keeps is None or keeps(short.key):
+                    found[short.key] = part, place, short
         stored = cls(path)
         with contextlib.ExitStack() as stack, replacing(path) as file:
             sources = {part: stack.enter_context(part.open("rb")) for part in parts}
@@ -159,10 +158,8 @@ def whole(records: Sequence[Record], chosen: Iterable[int] | None = None) -> Ite
     return iter(records if chosen is None else [records[number] for number in sorted(chosen)])
 
 
-def _shared(record: Record, known: Mapping[str, Case]) -> Record:
-    """`record` with the case that is there already, if it is the same."""
-    case = known.get(record.case.node)
-    return replace(record, case=case) if case is not None and case == record.case else record
+def _briefs(path: Path) -> Iterator[tuple[int, Record]]:
+    return ((place, brief(record)) for place, record in read_places(path))
 
 
 def brief(record: Record) -> Record:

@@ -124,14 +124,3 @@ def test_a_page_without_room_for_all_lists_some_of_each_kind_of_failure(monkeypa
     written = "".join(page(summarize(many, CONFIG, PRINT, RUN), many))
     listed = re.findall(r"cases/messages.yaml::([a-z]+)[0-9]*\[default-server\]\",\"title", written)
     assert Counter(listed) == {"lost": 70, "wrong": 50}
-
-
-def test_equal_cases_that_are_known_are_shared_and_others_are_not(tmp_path):
-    records = [answer_of(case_of("c0"), called()), answer_of(case_of("c1"), called())]
-    write_records(records, tmp_path / "r.jsonl")
-    same, changed = case_of("c0"), case_of("c1", ask="Something else.")
-    known = {case.node: case for case in (same, changed)}
-    joined = StoredRecords.join(tmp_path / "all.jsonl", [tmp_path / "r.jsonl"], known=known)
-    assert joined[0].case is same
-    assert joined[1].case == records[1].case
-    assert list(joined.whole()) == records

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from evals.case import Case
 from evals.formats.reading import Reading
@@ -42,12 +43,12 @@ class Held:
         """The case that was asked."""
         return self.answer.case
 
-    @property
+    @cached_property
     def ignored(self) -> Finding | None:
         """That the response ignored `tool_choice`, and so says nothing about the model."""
         return check_tool_choice(self.case, Said.of(self.evidence.response))
 
-    @property
+    @cached_property
     def unseen(self) -> Finding | None:
         """That the model never saw the tools, whose fault the answer then is not."""
         return check_tools_seen(self.answer, self.evidence.response)

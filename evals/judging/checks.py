@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from jsonschema.exceptions import SchemaError
@@ -104,12 +105,18 @@ def _match_way(
 def parse_arguments(call: Call) -> Any:
     """A call's arguments as a mapping, or a ValueError (returned, not raised) that says why not."""
     try:
-        value = parse_strict(call.arguments)
+        value = _parsed(call.arguments)
     except ValueError as error:
         return ValueError(f"not strict JSON: {error}")
     if not isinstance(value, dict):
         return ValueError("JSON, but not an object")
     return value
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """Read once for all checks of an answer, none of which changes it."""
+    return parse_strict(text)
 
 
 def check_call_or_answer(case: Case, said: Said) -> Finding | None:
@@ -244,9 +251,7 @@ def schema_problem(tool: Tool, arguments: Any, *, whole: bool = True) -> str | N
     Without `whole` some are left out, and only what is wrong with the others counts.
     """
     try:
-        found = schemas.Validator(tool.parameters, format_checker=schemas.FORMATS).iter_errors(
-            arguments
-        )
+        found = schemas.errors(arguments, tool.parameters)
         errors = sorted((e for e in found if whole or e.path), key=lambda e: e.json_path)
     except PatternTimeout:
         raise

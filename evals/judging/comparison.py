@@ -121,7 +121,7 @@ class Place:
         simple = isinstance(key, int) or re.fullmatch(r"[\w$-]+", key)
         step = f"[{key}]" if isinstance(key, int) else f".{key}" if simple else f"[{to_text(key)}]"
         child = schemas.child(self.schema, key, self.root) if self.schema else {}
-        return replace(self, path=self.path + step, schema=child)
+        return Place(self.path + step, child, self.root, self.matchers)
 
     def leaf(self, how: How, expected: Any, got: Any) -> Leaf:
         """What was found here."""

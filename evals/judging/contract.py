@@ -6,6 +6,7 @@ field that both do without, that is no fault. Pure, and never raises, whatever a
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
@@ -159,7 +160,9 @@ def _is_whole(value: Any) -> bool:
         return False
 
 
+@lru_cache(maxsize=4)
 def _object(text: str) -> Json | None:
+    """Read once for all checks of an answer, none of which changes it."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

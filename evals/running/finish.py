@@ -32,7 +32,7 @@ def finish(session: Session, plan: Plan, results: Path, *, at_once: bool = False
     folder = session.folder
     # A run that is resumed may hold answers to cases that are gone, and what was asked ahead of its
     # turn may have been skipped.
-    records = folder.join(plan.keeps, session.cases)
+    records = folder.join(plan.keeps)
     print_of = fingerprint((record.case for record in records), session.served_profiles())
     grammars = grammar_counts(session.config, folder.path)
     summary = summarize(records, session.config, print_of, _run(session, plan, records), grammars)

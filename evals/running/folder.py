@@ -21,7 +21,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from evals.case import Case
 from evals.disk import append_line
 from evals.errors import ConfigError
 from evals.report.allure import RESULTS
@@ -30,7 +29,7 @@ from evals.report.summary import Fingerprint, ProfileServed, ServerDeath
 from evals.report.summary_file import read_fingerprint, write_fingerprint
 from evals.results import RECORDS, Record
 from evals.running.options import RunOptions
-from evals.stored import StoredRecords, read_records, write_records
+from evals.stored import StoredRecords, brief, read_records, write_records
 
 LATEST = "latest"
 DEATHS = "server-deaths.jsonl"
@@ -44,6 +43,8 @@ class RunFolder:
         self.path = path
         self.worker = worker
         self._lock: int | None = None
+        self._appended: list[tuple[range, Record]] = []
+        """What this process appended: its bytes of the file, and it in brief."""
 
     @property
     def report(self) -> Path:
@@ -119,14 +120,18 @@ class RunFolder:
             if record.scores is not None or record.observation.killed_server
         }
 
-    def join(
-        self, keeps: Callable[[str], bool] | None = None, known: Mapping[str, Case] | None = None
-    ) -> StoredRecords:
+    def join(self, keeps: Callable[[str], bool] | None = None) -> StoredRecords:
         """Leave the records of all processes in one file, by key, the newest of each.
 
-        Those whose key `keeps` takes, or all; equal ones of the `known` cases, by id, are shared.
+        Those whose key `keeps` takes, or all. What this process appended is not read again, if the
+        file has nothing else in it.
         """
-        joined = StoredRecords.join(self.path / RECORDS, self._record_files(), keeps, known)
+        parts = self._record_files()
+        ours = sum(len(where) for where, _ in self._appended)
+        whole = self.records in parts and ours == self.records.stat().st_size
+        known = {self.records: [(at.start, record) for at, record in self._appended]}
+        joined = StoredRecords.join(self.path / RECORDS, parts, keeps, known if whole else None)
+        self._appended = []
         self._remove_parts()
         return joined
 
@@ -141,11 +146,14 @@ class RunFolder:
         Raises:
             OSError: there is no room for it, or no permission.
         """
-        append_line(self.records, record.to_json())
+        where = append_line(self.records, record.to_json())
+        if not self.worker:  # it joins nothing
+            self._appended.append((where, brief(record)))
 
     def replace_records(self, records: Iterable[Record]) -> None:
         """Leave exactly these, in one file: no torn line of a killed run, no worker's part."""
         write_records(records, self.path / RECORDS)
+        self._appended = []
         self._remove_parts()
 
     def _remove_parts(self) -> None:

@@ -49,8 +49,6 @@ class Session:
         self._spread: Spread | None = None
         self._name: str | None = None
         self._runner: Runner | None = None
-        self.cases: dict[str, Case] = {}
-        """Those with questions, by id; a long run must not hold any of them twice."""
         self.lost: list[str] = []
         """Replicas on other machines that did not answer any more, a sentence each."""
         self._memory: PeakMemory | None = None
@@ -74,9 +72,7 @@ class Session:
 
     def questions(self, case: Case) -> Iterator[tuple[str, Question]]:
         """Profile and question of everything to ask about `case`."""
-        for profile, question in questions(case, self.options, self.config):
-            self.cases[question.case.node] = question.case
-            yield profile, question
+        yield from questions(case, self.options, self.config)
 
     def open(self, profile: str) -> None:
         """Boot or attach to this profile's server, ending the one before; once.

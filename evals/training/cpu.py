@@ -136,8 +136,12 @@ def _apart(layout: Layout | None, start: int, stop: int) -> Any:
     return mx.where((asked == 0) | (asked == asking), 0.0, _HIDDEN)[:, None]
 
 
-def rotated(rope: nn.RoPE, x: mx.array, offset: int = 0) -> mx.array:
-    """What `rope` makes of x (B, H, T, D), with each token at its place of the layout."""
+_rope: Any = importlib.import_module("mlx.nn").RoPE
+_rotated_in_order: Any = _rope.__call__
+
+
+def rotated(rope: Any, x: mx.array, offset: int = 0) -> Any:
+    """What mlx's `rope` makes of x (B, H, T, D), with each token at its place of the layout."""
     layout = _layout.get()
     if layout is None:
         return _rotated_in_order(rope, x, offset)
@@ -148,9 +152,6 @@ def rotated(rope: nn.RoPE, x: mx.array, offset: int = 0) -> mx.array:
     cos, sin = mx.cos(angles), mx.sin(angles)
     first, second = x[..., :half], x[..., half:]
     return mx.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
-
-
-_rotated_in_order: Any = nn.RoPE.__call__
 
 
 def cross_entropy(logits: mx.array, targets: mx.array) -> mx.array:
@@ -171,14 +172,13 @@ def _on_cpu() -> bool:
 def fast_llama() -> Iterator[None]:
     """Within it, mlx_lm's Llama computes with this module's functions. No KV cache."""
     llama: Any = importlib.import_module("mlx_lm.models.llama")
-    rope: Any = nn.RoPE
     kept = llama.scaled_dot_product_attention, llama.swiglu
     llama.scaled_dot_product_attention = attention
     if _on_cpu():
         llama.swiglu = swiglu
-    rope.__call__ = rotated
+    _rope.__call__ = rotated
     try:
         yield
     finally:
         llama.scaled_dot_product_attention, llama.swiglu = kept
-        rope.__call__ = _rotated_in_order
+        _rope.__call__ = _rotated_in_order

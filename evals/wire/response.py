@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import h11
 
@@ -189,11 +189,26 @@ def _connect(address: Address, bounds: Bounds) -> socket.socket:
     raise Broken(f"cannot connect to {url}: {_said(failure)}") from failure
 
 
-def _look_up(address: Address) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
+_Place = tuple[int, int, int, str, tuple[object, ...]]
+
+
+def _look_up(address: Address) -> Sequence[_Place]:
+    with contextlib.suppress(OSError):  # a name, which may have another address next time
+        return _numbered(address)
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        return _addresses(address, 0)
     except OSError as error:
         raise Broken(f"cannot connect: {address.host} has no address: {_said(error)}") from error
+
+
+@lru_cache
+def _numbered(address: Address) -> Sequence[_Place]:
+    """Of a host in numbers, what the system says of it once and for all."""
+    return _addresses(address, socket.AI_NUMERICHOST)
+
+
+def _addresses(address: Address, flags: int) -> Sequence[_Place]:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
     return [(int(f), int(k), p, name, tuple(where)) for f, k, p, name, where in found]
 
 

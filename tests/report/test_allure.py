@@ -308,12 +308,15 @@ def test_results_are_what_allure_itself_writes_however_they_are_written(tmp_path
     test = allure_test(record, SERVED, URL)
     result = model2.TestResult(uuid="one")
     fill(result, test, lambda body, name: None)
-    slow, quick = AllureFileLogger(tmp_path / "slow"), AllureFileLogger(tmp_path / "quick")
+    folders = tmp_path / "slow", tmp_path / "quick"
+    slow, quick = map(AllureFileLogger, folders)
     write_at_once([quick, object()])
     for writer in (slow, quick):
         writer.report_result(result)
+        writer.report_attached_data(body="ü", file_name="one.txt")
     texts = [
-        next(writer._report_dir.glob("*-result.json")).read_bytes() for writer in (slow, quick)
+        [next(folder.glob(name)).read_bytes() for name in ("*-result.json", "one.txt")]
+        for folder in folders
     ]
     assert texts[0] == texts[1]
     assert type(quick)._report_item is not type(slow)._report_item

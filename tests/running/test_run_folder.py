@@ -4,13 +4,14 @@ import sys
 import pytest
 from made_runs import answer_of, called, case_of
 
+from evals import stored
 from evals.config import Config
 from evals.disk import replace_file
 from evals.errors import ConfigError
 from evals.results import RECORDS
 from evals.running.folder import RunFolder, choose_folder
 from evals.running.options import read_options
-from evals.stored import read_records
+from evals.stored import brief, read_records
 
 NO_ROOM = """\
 import resource, signal, sys
@@ -59,6 +60,32 @@ def test_the_newest_of_the_reports_is_latest(tmp_path):
     elsewhere.create()
     elsewhere.point_latest()
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["r1"]
+
+
+def test_what_this_process_appended_is_joined_without_reading_it_again(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    b, first, a = (answer_of(case_of(n), called(got)) for n, got in (("b", 5), ("a", 7), ("a", 5)))
+    for record in (b, first, a):
+        folder.append(record)
+    monkeypatch.setattr(stored, "read_places", None)
+    joined = folder.join(lambda key: "::b" not in key)
+    assert [*joined] == [brief(a)]
+    assert [*joined.whole()] == [a]
+    assert joined[0].case is a.case
+
+
+def test_what_others_left_in_the_file_is_read(tmp_path):
+    kept, other, own = (answer_of(case_of(name), called()) for name in "abc")
+    folder = RunFolder(tmp_path)
+    folder.replace_records([kept])
+    RunFolder(tmp_path).append(other)
+    folder.append(own)
+    folder_of_worker = RunFolder(tmp_path, "gw0")
+    folder_of_worker.append(answer_of(case_of("b"), called(7)))
+    joined = folder.join()
+    assert [*joined] == [brief(kept), brief(answer_of(case_of("b"), called(7))), brief(own)]
+    folder.append(kept)
+    assert [record.key for record in folder.join()] == [record.key for record in joined]
 
 
 def test_a_folder_in_use_is_for_no_new_run(tmp_path):
