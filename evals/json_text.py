@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from math import isinf
 from typing import Any
 
@@ -20,6 +21,29 @@ def parse_strict(text: str) -> Any:
 
     """
     return _checked(lambda: (_DECODER.decode(text), len(text)))[0]
+
+
+def parse_strict_once(text: str) -> Any:
+    """As `parse_strict`, of a text that is asked for again and again; nobody may change the value.
+
+    Raises:
+        ValueError: as of `parse_strict`.
+    """
+    return read_once(parse_strict, text)
+
+
+def read_once(read: Callable[[str], Any], text: str) -> Any:
+    """`read(text)`, kept for the next who asks, if it is short; nobody may change the value."""
+    return _kept(read, text) if len(text) <= _SHORT else read(text)
+
+
+@lru_cache(maxsize=64)
+def _kept(read: Callable[[str], Any], text: str) -> Any:
+    return read(text)
+
+
+_SHORT = 20_000
+"""Characters: answers of megabytes must not stay in memory."""
 
 
 def parse_strict_at(text: str, start: int) -> tuple[Any, int]:

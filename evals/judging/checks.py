@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal
 
 from jsonschema.exceptions import SchemaError
@@ -19,7 +18,7 @@ from evals.expect import Alternative
 from evals.formats.model_text import read_model_text
 from evals.formats.naming import CodeMarks, is_named
 from evals.formats.registry import find_format, syntax
-from evals.json_text import parse_strict, to_text
+from evals.json_text import parse_strict_once, to_text
 from evals.judging import answers
 from evals.judging.call_matching import CallsMatch, match_calls
 from evals.judging.looks import apart, cut, one_line
@@ -105,18 +104,12 @@ def _match_way(
 def parse_arguments(call: Call) -> Any:
     """A call's arguments as a mapping, or a ValueError (returned, not raised) that says why not."""
     try:
-        value = _parsed(call.arguments)
+        value = parse_strict_once(call.arguments)
     except ValueError as error:
         return ValueError(f"not strict JSON: {error}")
     if not isinstance(value, dict):
         return ValueError("JSON, but not an object")
     return value
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: str) -> Any:
-    """Read once for all checks of an answer, none of which changes it."""
-    return parse_strict(text)
 
 
 def check_call_or_answer(case: Case, said: Said) -> Finding | None:

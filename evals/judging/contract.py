@@ -6,10 +6,10 @@ field that both do without, that is no fault. Pure, and never raises, whatever a
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
+from evals.json_text import read_once
 from evals.judging.checks import Finding, show
 from evals.observation import Observation
 from evals.results import Kind
@@ -160,11 +160,9 @@ def _is_whole(value: Any) -> bool:
         return False
 
 
-@lru_cache(maxsize=4)
 def _object(text: str) -> Json | None:
-    """Read once for all checks of an answer, none of which changes it."""
     try:
-        value = json.loads(text)
+        value = read_once(json.loads, text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

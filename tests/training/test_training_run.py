@@ -1,5 +1,6 @@
 """The training data: reproducible, balanced, honest about the cases, rendered as served."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 import pytest
 
 from evals.config import cache_folder
@@ -23,10 +25,11 @@ from evals.models.preflight import preflight
 from evals.training import cpu
 from evals.training.catalogue import read_catalogue, split
 from evals.training.dataset import digest, generate
+from evals.training.parts import read_parts
 from evals.training.recipe import RECIPES, dataset
 from evals.training.select import CURVE, Point, best, read_curve
-from evals.training.train import encode
-from evals.training.unseen import KINDS
+from evals.training.train import APART_KEY, Encoded, arrays, encode, logits
+from evals.training.unseen import KIND_KEY, KINDS, compose
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "cases" / "tools"
@@ -167,6 +170,63 @@ def test_what_is_learned_of_json_fences_is_the_same_but_for_the_calls(rows, toke
     name = row["messages"][2]["tool_calls"][0]["function"]["name"]
     assert learned.startswith('```json\n{"name": "' + name)
     assert learned.endswith("}\n```<|im_end|>")
+
+
+def _tiny_llama():
+    llama = importlib.import_module("mlx_lm.models.llama")
+    mx.random.seed(5)
+    return llama.Model(
+        llama.ModelArgs(
+            model_type="llama",
+            hidden_size=32,
+            num_hidden_layers=2,
+            intermediate_size=64,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            rms_norm_eps=1e-5,
+            vocab_size=97,
+            rope_theta=1000.0,
+        )
+    )
+
+
+def test_questions_that_stand_apart_are_answered_as_if_each_were_asked_alone():
+    model = _tiny_llama()
+    draw = np.random.default_rng(3).integers
+    shared, parts = draw(0, 97, 150).tolist(), [draw(0, 97, n).tolist() for n in (90, 7, 140)]
+    starts = np.cumsum([len(shared), *map(len, parts)])[:-1].tolist()
+    whole = Encoded(sum(parts, shared), [at + 3 for at in starts], tuple(starts))
+    in_turn = Encoded(whole.ids, whole.positions)
+    alone = [Encoded(shared + part, [len(shared) + 3]) for part in parts]
+
+    def answers(batch):
+        with cpu.fast_llama():
+            tokens, places, _, weights, layout = arrays(batch)
+            found = logits(model, tokens, places, layout)
+        return np.array(found)[: int(weights.sum())]
+
+    expected = np.concatenate([answers([one]) for one in alone])
+    assert np.abs(expected).max() > 0.1
+    assert np.allclose(answers([whole]), expected, atol=2e-5)
+    assert not np.allclose(answers([in_turn])[1:], expected[1:], atol=1e-3)
+    # Beside a conversation in the same batch, which is read in turn.
+    both = answers([whole, in_turn])
+    assert np.allclose(both[:3], expected, atol=2e-5)
+    assert np.allclose(both[3:], answers([in_turn]), atol=2e-5)
+
+
+def test_a_question_that_stands_apart_begins_with_its_user(catalogue, tokenizer):
+    rows = compose(read_parts(held=False), catalogue[0], exchanges=60, seed=3)
+    row = next(row for row in rows if "followed" in row[KIND_KEY])
+    encoded = encode(row, tokenizer)
+    ends = [*encoded.starts[1:], len(encoded.ids)]
+    texts = [tokenizer.decode(encoded.ids[a:b]) for a, b in zip(encoded.starts, ends, strict=True)]
+    assert [text.split("\n", 1)[0] for text in texts] == ["<|im_start|>user"] * len(row[KIND_KEY])
+    asked = [m["content"] for m in row["messages"] if m["role"] == "user"]
+    for question, text, kind in zip(asked, texts, row[KIND_KEY], strict=True):
+        assert question in text
+        assert ("<tool_response>" in text) == (kind == "followed")
+    assert encode({**row, APART_KEY: False}, tokenizer).starts == ()
 
 
 TRAINING = """
