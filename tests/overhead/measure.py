@@ -3,9 +3,10 @@
 The same questions, tools and checks go through evals, a bare openai client, pydantic-evals,
 deepeval, inspect-ai and promptfoo, one after another in each round, at several numbers of
 questions. The server is a process of its own and counts what it is asked. Each harness has an
-environment of its own below `build/overhead/`, made once, and for this alone. CPU seconds are
-those of the harness's process, and of all that it started and waited for; the peak is that of its
-largest.
+environment of its own below `build/overhead/`, made once, and for this alone, without what a
+developer of it has beside it; a first run, which is not measured, leaves its bytecode there. CPU
+seconds are those of the harness's process, and of all that it started and waited for; the peak is
+that of its largest.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from statistics import median
 from questions import IN_FLIGHT, PROMPTFOO, build_project, build_promptfoo
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 _SILENT = {
     "DEEPEVAL_TELEMETRY_OPT_OUT": "1",
     "OPENAI_API_KEY": "none",
@@ -54,7 +56,7 @@ class Harness:
     def install(self, below: Path) -> Path:
         """Its environment in the folder `below`; made if it is not there."""
         place = below / self.name
-        if self.packages and not (place / ".ready").exists():
+        if not (place / ".ready").exists():
             shutil.rmtree(place, ignore_errors=True)
             (_install_node if self.node else _install_python)(place, self.packages)
             (place / ".ready").touch()
@@ -93,7 +95,7 @@ def _script(name: str) -> Callable[[Path, str, int], list[str]]:
 
 
 def _ours(place: Path, url: str, count: int) -> list[str]:
-    return [sys.executable, "-m", "evals", "run", "--attach", url]
+    return [str(place / "bin" / "python"), "-m", "evals", "run", "--attach", url]
 
 
 def _promptfoo(place: Path, url: str, count: int) -> list[str]:
@@ -103,7 +105,9 @@ def _promptfoo(place: Path, url: str, count: int) -> list[str]:
 
 
 HARNESSES = (
-    Harness("evals", (), _ours, lambda folder, url, count: build_project(folder, count)),
+    Harness(
+        "evals", ("-e", str(ROOT)), _ours, lambda folder, url, count: build_project(folder, count)
+    ),
     Harness("openai", ("openai",), _script("ask_openai.py")),
     Harness("pydantic-evals", ("pydantic-evals", "openai"), _script("ask_pydantic_evals.py")),
     Harness("deepeval", ("deepeval", "openai"), _script("ask_deepeval.py")),
@@ -142,6 +146,8 @@ def measure(harness: Harness, place: Path, url: str, count: int, folder: Path) -
     harness.prepare(folder, url, count)
     asked(url)
     output = folder / "output.txt"
+    environment = {**os.environ, **_SILENT}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.monotonic()
     with output.open("w") as file:
         process = subprocess.Popen(
@@ -149,7 +155,7 @@ def measure(harness: Harness, place: Path, url: str, count: int, folder: Path) -
             cwd=folder,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **_SILENT},
+            env=environment,
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -207,6 +213,8 @@ def main() -> None:
     places = {harness.name: harness.install(folder / "environments") for harness in chosen}
     costs: list[Cost] = []
     with instant_server() as url:
+        for harness in chosen:
+            measure(harness, places[harness.name], url, sizes[0], folder / "work" / harness.name)
         for size in sizes:
             for _ in range(given.rounds):
                 for harness in chosen:

@@ -16,7 +16,7 @@ from evals.training.slots import number_word
 from evals.training.unseen import KIND_KEY, KINDS, compose
 
 TOOLS = Path(__file__).parents[2] / "cases" / "tools"
-EXCHANGES = 1500
+EXCHANGES = 4000
 
 
 @pytest.fixture(scope="module")
