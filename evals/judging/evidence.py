@@ -267,9 +267,12 @@ def _compare_arguments(case: Case, item: ReadCall, delivered: Call) -> list[Find
     written = parse_arguments(item.call)
     if isinstance(written, ValueError):
         return []
-    for key, other in item.either.items():
-        if key in value and match({key: other}, {key: value[key]}, matchers=False).ok:
-            written[key] = other
+    said = {
+        key: other
+        for key, other in item.either.items()
+        if key in value and match({key: other}, {key: value[key]}, matchers=False).ok
+    }
+    written = {**written, **said}
     tool = case.tool(item.call.name)
     compared = match(written, value, schema=tool and tool.parameters, matchers=False)
     if compared.ok:

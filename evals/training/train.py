@@ -278,8 +278,8 @@ def train(
 
     It goes on from the weights in the file `start`, an adapter of the same shape, if one is given.
 
-    Checkpoints `NNNNNNN_adapters.safetensors` are left beside it, one every `save_every` steps;
-    that of step 0 is `start`.
+    Checkpoints `NNNNNNN_adapters.safetensors` are left beside it, one every `save_every` steps and
+    one of the last; that of step 0 is `start`.
     """
     import mlx.core as mx
     import mlx.optimizers as optimizers
@@ -326,10 +326,13 @@ def train(
                 val_batches=4,
                 steps_per_report=10,
                 steps_per_eval=settings.save_every,
-                steps_per_save=min(settings.save_every, settings.iterations),
+                steps_per_save=settings.save_every,
                 adapter_file=str(adapter / "adapters.safetensors"),
             ),
             loss=_loss,
             iterate_batches=functools.partial(_iterate, tokens_per_batch=settings.tokens_per_batch),
             training_callback=_Log(adapter / "train.jsonl", settings.iterations),
         )
+    last = _weights(adapter, settings.iterations)
+    if not last.exists():  # no multiple of `save_every`
+        shutil.copy(adapter / "adapters.safetensors", last)

@@ -9,6 +9,7 @@ from builders import answer, judge
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals import json_text
 from evals.case import Case, Tool
 from evals.errors import ConfigError
 from evals.observation import Call, Event, Observation, Usage
@@ -420,3 +421,27 @@ def test_an_ambiguous_call_that_no_reading_makes_sound_is_lost_by_the_model():
     assert ("finish_reason", Kind.WRONG_VALUE, Layer.MODEL) in failed(found)
     assert not any(verdict.is_violation for verdict in found.verdicts)
     assert found.scores.case is False
+
+
+def test_no_check_changes_what_is_read_once_for_all(monkeypatch):
+    """It is kept for the next answer, which would be judged by what was made of it."""
+    kept = []
+
+    def read_and_note(read, text):
+        value = read(text)
+        kept.append((value, read(text)))
+        return value
+
+    monkeypatch.setattr(json_text, "_kept", read_and_note)
+    body = json.dumps({"choices": [{"message": {"content": None}}], "usage": {"prompt_tokens": 1}})
+    values = ("5", '"5"', "5.0", "true", "[5]", '{"n": 5}', "five")
+    # Of `more` the schema says nothing: it may be text, or what it looks like.
+    wrapped = WRAPPED.replace("</function>", "<parameter=more>\n{}\n</parameter>\n</function>")
+    for written in values:
+        for came in (5, "5", '"5"', 5.0, True, [5], {"n": 5}):
+            arguments = json.dumps({"n": came, "more": came})
+            seen = called(arguments, wrapped.format(written, written), body=body, events=())
+            judge(case_of(CALL), seen)
+            judge(case_of({"some_call": True}, parallel_tool_calls=False), seen)
+    assert len(kept) > 100
+    assert all(value == fresh for value, fresh in kept)

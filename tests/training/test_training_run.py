@@ -231,6 +231,7 @@ def test_a_question_that_stands_apart_begins_with_its_user(catalogue, tokenizer)
 
 TRAINING = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from evals.training import recipe
 from evals.training.recipe import Data, Recipe
@@ -243,7 +244,9 @@ recipe.QUESTIONS = 3
 settings = Settings(iterations=2, save_every=1, call_format="json-fence")
 recipe.RECIPES = {
     "small": Recipe(settings, Data(catalogue=4)),
-    "next": Recipe(settings, Data(catalogue=1, composed=3), start="small", keep=0.25),
+    "next": Recipe(
+        replace(settings, save_every=2), Data(catalogue=1, composed=3), start="small", keep=0.25
+    ),
 }
 curve = cache / "training" / "small" / "curve.jsonl"
 recipe.train_adapter("small", tools, cache)
