@@ -33,9 +33,10 @@ def _append(path: Path, line: bytes) -> range:
         try:
             while rest:
                 rest = rest[os.write(file, rest) :]
-        except OSError as error:
+        except BaseException as error:
             os.ftruncate(file, end)  # a full disk takes the first half of a line, and no more
-            error.filename = str(path)
+            if isinstance(error, OSError):
+                error.filename = str(path)
             raise
     finally:
         os.close(file)

@@ -242,8 +242,9 @@ def pytest_runtest_makereport(
     report = yield
     if not isinstance(item, CaseItem):
         return report
-    if report.when == "setup" and report.skipped:
-        vars(report)["evals_skipped"] = item.key  # xdist takes it to the controller
+    if report.when == "call" or not (report.passed or report.when == "teardown"):
+        answered = item.record is not None or item.has_answer_from_before()
+        vars(report)["evals_answered"] = item.key, answered  # xdist takes it to the controller
     if call.when == "call":
         from evals.collecting import reporting  # loaded for what was asked: collecting is quick
 

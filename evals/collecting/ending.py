@@ -12,7 +12,7 @@ import pytest
 
 from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import OTHERS_FAILED, SESSION, SKIPPED, end
+from evals.collecting.state import OTHERS_FAILED, SESSION, STOPPED, UNANSWERED, end
 from evals.errors import EvalsError
 
 _WORKERS_MAY_TAKE = 0.5
@@ -35,20 +35,23 @@ class Ending:
 
         So does a disk that is full, whoever finds it so. Where nothing is asked none is needed.
         """
-        if not isinstance(item, CaseItem) or item.is_left_out:
+        if not isinstance(item, CaseItem):
             return (yield)
         try:
-            item.config.stash[SESSION].open(item.profile)
+            if not item.is_left_out:
+                item.config.stash[SESSION].open(item.profile)
             return (yield)
         except (EvalsError, OSError) as error:
             end(item.config, error)
 
     @pytest.hookimpl(trylast=True)  # after pytest has put it with the others
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note failures of other tests and what is skipped, also of those in workers."""
+        """Note failures of other tests and what got no answer, also of those in workers."""
         self._note_failure(report)
-        if skipped := getattr(report, "evals_skipped", None):
-            self._config.stash.setdefault(SKIPPED, set()).add(skipped)
+        if told := getattr(report, "evals_answered", None):
+            key, answered = told
+            unanswered = self._config.stash.setdefault(UNANSWERED, set())
+            (unanswered.discard if answered else unanswered.add)(key)  # it may be run again
         if report.passed and report.when != "call" and workers.is_question(report.nodeid):
             self._forget(report)
 
@@ -74,7 +77,13 @@ class Ending:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
-        """Only the last place is shown, and the source of every frame above it would be read."""
+        """Note why pytest stops by itself: `-x` with xdist, `--sw`. Nobody waits for its end then.
+
+        Of Ctrl-C only the last place is shown; the source of every frame above it would be read.
+        """
+        # pytest and xdist have a class of their own each, both below that of Ctrl-C.
+        if excinfo.type is not KeyboardInterrupt and excinfo.errisinstance(KeyboardInterrupt):
+            self._config.stash[STOPPED] = str(excinfo.value)
         shown = excinfo.traceback.filter(excinfo)[-1:]
         if shown and not self._config.option.fulltrace:
             excinfo.traceback = shown
@@ -82,7 +91,7 @@ class Ending:
     @pytest.hookimpl(tryfirst=True)  # before xdist ends its workers
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Make the end of this process quick, and that of xdist's workers if it is interrupted."""
-        if exitstatus == pytest.ExitCode.INTERRUPTED:
+        if exitstatus == pytest.ExitCode.INTERRUPTED and STOPPED not in self._config.stash:
             self._hurry_workers()
             if self._terminal and len(self._terminal.stats.get("failed", ())) > _MOST_STORIES:
                 self._config.option.tbstyle = "no"  # each has its line all the same

@@ -61,6 +61,11 @@ class CaseItem(pytest.Function):
         only_set_up = self.config.getoption("setuponly", False)
         return bool(only_set_up) or self.get_closest_marker("skip") is not None
 
+    def has_answer_from_before(self) -> bool:
+        """Whether the run that is resumed has an answer to its question; it is judged anew."""
+        session = self.config.stash[SESSION]
+        return session.answer_from_before(self.profile, self.question) is not None
+
     @classmethod
     def build(cls, parent: CaseFileNode, profile: str, question: Question) -> "CaseItem":
         """The item of `question`; its marks are the case's tags, tier and criticality."""

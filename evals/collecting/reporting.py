@@ -14,7 +14,8 @@ from evals.collecting.state import (
     FINISHED,
     OTHERS_FAILED,
     SESSION,
-    SKIPPED,
+    STOPPED,
+    UNANSWERED,
     change_plan,
     end,
     plan_of,
@@ -50,18 +51,22 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     """Merge the records, write summary and reports; of a whole suite the gate decides."""
     config = session.config
     asked = config.stash[SESSION]
-    if not asked.folder.has_records():
+    unanswered = frozenset(config.stash.get(UNANSWERED, ()))
+    if not asked.folder.has_records() and not unanswered:
         return
-    interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    stopped = config.stash.get(STOPPED, "")
+    interrupted = exitstatus == pytest.ExitCode.INTERRUPTED and not stopped
+    if stopped:
+        change_plan(config, ended=plan_of(config).ended or stopped)
+    elif exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
         change_plan(config, ended=plan_of(config).ended or why)
     elif session.shouldfail:  # -x: what is on its way then comes or does not
         change_plan(config, ended=plan_of(config).ended or str(session.shouldfail))
-    skipped = {key for key in config.stash.get(SKIPPED, ()) if not asked.had(key)}
-    change_plan(config, skipped=frozenset(skipped))
+    change_plan(config, unanswered=unanswered)
     results = Path(config.option.allure_report_dir)
     try:
+        asked.folder.create()
         finished = finish(asked, plan_of(config), results, at_once=interrupted)
     except OSError as error:
         end(config, error)

@@ -21,8 +21,10 @@ COLLECTED = pytest.StashKey[set[Path]]()
 """The case files that pytest came to."""
 PLAN = pytest.StashKey[Plan]()
 OTHERS_FAILED = pytest.StashKey[bool]()
-SKIPPED = pytest.StashKey[set[str]]()
-"""Keys of what pytest left out when it came to it."""
+UNANSWERED = pytest.StashKey[set[str]]()
+"""Keys of what pytest came to and did not ask: it was skipped, or failed before that."""
+STOPPED = pytest.StashKey[str]()
+"""Why pytest stopped by itself before all was asked."""
 FINISHED: "pytest.StashKey[FinishedRun]" = pytest.StashKey()
 ERROR_EXIT = 3
 
@@ -43,7 +45,7 @@ def end(config: pytest.Config, error: EvalsError | OSError) -> NoReturn:
     if isinstance(error, OSError):
         why = f"cannot write: {cannot_write(error)}"
     folder = config.stash[SESSION].folder
-    if folder.has_records():
+    if folder.has_answers():
         why += f"\nwhat was answered is kept: --resume {folder.path}"
     change_plan(config, ended=why)
     pytest.exit(why, returncode=ERROR_EXIT)

@@ -109,6 +109,10 @@ class RunFolder:
         """Whether anything was asked."""
         return any(True for _ in self._record_files())
 
+    def has_answers(self) -> bool:
+        """Whether anything was answered."""
+        return any(path.stat().st_size for path in self._record_files())
+
     def kept(self) -> dict[str, Record]:
         """Records of a run that is resumed, by key; without errors, which are asked again.
 

@@ -39,12 +39,13 @@ class Plan:
     """Digest of the suite that shards are dealt from; None without a shard."""
     ended: str | None = None
     """Why the run ended before everything was asked; None if it did not."""
-    skipped: frozenset[str] = frozenset()
-    """What pytest left out when it came to it; this run may have asked it ahead of its turn."""
+    unanswered: frozenset[str] = frozenset()
+    """What pytest skipped when it came to it, or what failed before it was asked; this run may have
+    asked it ahead of its turn."""
 
     def keeps(self, key: str) -> bool:
         """Whether the record with this key is one of the run."""
-        return key not in self.skipped and (not self.whole or key in self.wanted)
+        return key not in self.unanswered and (not self.whole or key in self.wanted)
 
 
 def questions(case: Case, options: RunOptions, config: Config) -> Iterator[tuple[str, Question]]:

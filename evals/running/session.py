@@ -112,16 +112,27 @@ class Session:
         self.open(profile)
         if self._runner is None:
             self._runner = self._run()
+        if (record := self.answer_from_before(profile, question)) is not None:
+            return record
+        if question not in self._runner:
+            self._runner.add([q for q in wanted() if self._kept_answer(profile, q) is None])
+        if self._runner.has_given(question):  # a plugin that runs failed items again
+            return self.folder.saved(question.key(profile))
+        return self._runner.record(question)
+
+    def answer_from_before(self, profile: str, question: Question) -> Record | None:
+        """What the run that is resumed was answered, judged as of today; None of nothing.
+
+        Raises:
+            OSError: what is judged otherwise today cannot be saved.
+        """
         kept = self._kept_answer(profile, question)
         if kept is None:
-            if question not in self._runner:
-                self._runner.add([q for q in wanted() if self._kept_answer(profile, q) is None])
-            if self._runner.has_given(question):  # a plugin that runs failed items again
-                return self.folder.saved(question.key(profile))
-            return self._runner.record(question)
+            return None
         record = judged(replace(kept, case=question.case))
         if record != kept:
             self.folder.append(record)
+            self._done[record.key] = record
         return record
 
     def watch(self) -> None:
@@ -203,10 +214,6 @@ class Session:
             "watched": bool(self._opened.server and self._opened.server.process),
             "model": str(model) if model is not None else None,
         }
-
-    def had(self, key: str) -> bool:
-        """Whether the run that is resumed has an answer under this key."""
-        return key in self._done
 
     def _kept_answer(self, profile: str, question: Question) -> Record | None:
         """The answer that is there already; None where today's question is another."""

@@ -19,6 +19,8 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from evals.errors import ModelError
+
 _BLOCK = 128
 _HIDDEN = -1e9
 _ROUND = 1.5 * 2**23  # added and subtracted, it rounds a float32 to the nearest integer
@@ -109,10 +111,11 @@ def attention(
     batch, heads, length, size = queries.shape
     layout = _layout.get()
     if not _on_cpu():
-        mask = mx.triu(mx.full((length, length), _HIDDEN), k=1)
-        return mx.fast.scaled_dot_product_attention(
-            queries, keys, values, scale=scale, mask=mask + _apart(layout, 0, length)
-        )
+        mask: Any = "causal"
+        if layout is not None:
+            mask = mx.triu(mx.full((length, length), _HIDDEN), k=1) + _apart(layout, 0, length)
+            mask = mask.astype(queries.dtype)
+        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
     shared = keys.shape[1]
     grouped = (queries * scale).reshape(batch, shared, -1, length, size)
     done = []
@@ -145,6 +148,8 @@ def rotated(rope: Any, x: mx.array, offset: int = 0) -> Any:
     layout = _layout.get()
     if layout is None:
         return _rotated_in_order(rope, x, offset)
+    if rope.traditional:
+        raise ModelError("train: rotary embeddings in pairs (rope_traditional) are not known here")
     half = rope.dims // 2
     angles = layout.places[:, None, :, None] * (
         rope.scale * exp(mx.arange(half) * (-math.log(rope.base) / half))

@@ -186,6 +186,8 @@ def _iterate(
 
 def logits(model: Any, tokens: Any, places: Any, layout: Any) -> Any:
     """Logits (K, vocabulary) at `places` (K,) in the flattened `tokens` (B, T); see `arrays`."""
+    if layout and type(model.layers[0].self_attn.rope).__name__ != "RoPE":
+        raise ModelError("train: questions stand apart only with plain rotary embeddings (RoPE)")
     with laid_out(Layout(*layout) if layout else None):
         hidden = model.model(tokens)
     return model.model.embed_tokens.as_linear(hidden.reshape(-1, hidden.shape[-1])[places])

@@ -149,19 +149,36 @@ def test_an_item_that_is_run_again_asks_nothing_again(project: Path, counted: Co
     assert set(_questions(counted._bodies).values()) == {1}
 
 
-@pytest.mark.parametrize("options", [("--setup-plan",), ("-p", "skip_all")])
-def test_where_nothing_is_asked_no_server_is_needed(
+SKIP_ALL = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.skip(reason="not now"))
+"""
+
+
+def test_a_plan_needs_no_server(project: Path) -> None:
+    code, told = _run(project, NO_SERVER, "--lanes", "server", "--setup-plan")
+    assert code == 0, told
+    assert "cannot attach" not in told
+
+
+NO_SERVER = "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize("options", [(), ("--alluredir", "elsewhere")])
+def test_a_suite_of_skipped_cases_needs_no_server_and_passes_no_gate(
     project: Path, options: tuple[str, ...]
 ) -> None:
-    (project / "skip_all.py").write_text(
-        "import pytest\n"
-        "def pytest_collection_modifyitems(items):\n"
-        "    for item in items:\n"
-        "        item.add_marker(pytest.mark.skip(reason='not now'))\n"
-    )
-    code, told = _run(project, "http://127.0.0.1:9/v1", "--lanes", "server", *options)
+    conftest = project / "conftest.py"
+    conftest.write_text(conftest.read_text() + SKIP_ALL)
+    code, told = _run(project, NO_SERVER, "--lanes", "server", *options)
+    assert code == 1, told
     assert "cannot attach" not in told
-    assert code == 0, told
+    assert "20 question(s) have no answer" in told
+    (summary,) = project.glob("reports/2*/summary.json")
+    assert not json.loads(summary.read_text())["gate"]["passed"]
 
 
 SKIPPED_IN_SETUP = """
@@ -222,3 +239,78 @@ def test_an_item_that_is_skipped_is_not_asked(
     _, told = _run(project, counted.url, "--lanes", "server", *options)
     assert "15 passed, 5 skipped" in told
     assert sum(_questions(counted._bodies).values()) == 15
+
+
+BROKEN_BEFORE_ASKED = """
+import pytest
+
+@pytest.fixture(autouse=True)
+def broken(request):
+    if "::c0[" in request.node.nodeid or "::c3[" in request.node.nodeid:
+        raise RuntimeError("no fixture")
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item):
+    if "::c1[" in item.nodeid or "::c5[" in item.nodeid:
+        pytest.skip("not here")
+    return (yield)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_what_fails_or_is_skipped_before_it_is_asked_is_no_answer(
+    project: Path, counted: Counted, options: tuple[str, ...]
+) -> None:
+    """Whether it was asked ahead of its turn or not: of four in flight, c3 and c5 were."""
+    conftest = project / "conftest.py"
+    conftest.write_text(conftest.read_text() + BROKEN_BEFORE_ASKED)
+    code, told = _run(project, counted.url, "--lanes", "server", *options)
+    assert "16 passed, 2 skipped, 2 errors" in told
+    assert code == 1
+    (records,) = project.glob("reports/2*/records.jsonl")
+    assert _ids(records) == {f"c{n}" for n in range(20)} - {"c0", "c1", "c3", "c5"}
+    summary = json.loads(records.with_name("summary.json").read_text())
+    assert summary["gate"]["reasons"][0].startswith("4 question(s) have no answer: ")
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_a_skipped_case_keeps_an_answer_to_what_it_asks_today_alone(
+    project: Path, counted: Counted, options: tuple[str, ...]
+) -> None:
+    assert _run(project, counted.url, "--lanes", "server")[0] == 0
+    (records,) = project.glob("reports/2*/records.jsonl")
+    cases = project / "cases" / "a.yaml"
+    text = cases.read_text().replace("Look at number 0.", "Look at number 100.")
+    expected = "ask: Look at number 1., expect: {call: {name: look}}"
+    assert expected in text
+    cases.write_text(text.replace(expected, expected.replace("call: {name: look}", "answer: {}")))
+    conftest = project / "conftest.py"
+    mark_three = SKIP_ALL.replace("in items:", "in items[:3]:")
+    conftest.write_text(conftest.read_text() + mark_three)
+    run = str(records.parent)
+    code, told = _run(project, counted.url, "--lanes", "server", "--resume", run, *options)
+    assert "17 passed, 3 skipped" in told
+    assert code == 1
+    summary = json.loads(records.with_name("summary.json").read_text())
+    assert "c0[" in summary["gate"]["reasons"][0]
+    found = {record.case.id: record.status for record in read_records(records)}
+    assert found == {f"c{n}": "fail" if n == 1 else "pass" for n in range(1, 20)}
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [(("-n", "2", "-x"), "stopping after 1 failures"), (("--sw",), "Test failed")],
+)
+def test_a_run_that_stops_by_itself_says_why_and_has_its_reports(
+    project: Path, counted: Counted, options: tuple[str, ...], why: str
+) -> None:
+    cases = project / "cases" / "a.yaml"
+    right = "Look at number 7., expect: {call: {name: look}}"
+    cases.write_text(
+        cases.read_text().replace(right, "Look at number 7., expect: {answer: {contains: [x]}}")
+    )
+    code, told = _run(project, counted.url, "--lanes", "server", *options)
+    assert code == 2, told
+    (summary,) = project.glob("reports/2*/summary.json")
+    assert why in json.loads(summary.read_text())["run"]["ended"]
+    assert summary.with_name("report.html").exists()

@@ -130,12 +130,18 @@ class _Writer(AllureFileLogger):
 
 
 def _plain(value: Any) -> Any:
-    """As `attr.asdict` without what is empty, in a fifth of the time; allure has no mappings."""
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if not hasattr(value, "__attrs_attrs__"):
+    """As `attr.asdict` with allure's filter, which leaves out what is empty; in half the time."""
+    if isinstance(value, str):
         return value
-    return {key: _plain(inner) for key, inner in vars(value).items() if inner or inner is False}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    fields = getattr(type(value), "__attrs_attrs__", None)
+    if fields is None:
+        return value
+    given = [(field.name, getattr(value, field.name)) for field in fields]
+    return {name: _plain(inner) for name, inner in given if inner or inner is False}
 
 
 def write_at_once(writers: Iterable[Any]) -> None:
