@@ -5,6 +5,7 @@ A case that its own perfect answer would fail blames every model for the mistake
 
 import re
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from evals import patterns
@@ -26,7 +27,7 @@ from evals.judging.comparison import whole_matcher
 from evals.judging.matchers import check_arguments as check_matchers_of
 from evals.judging.matchers import examples, find, object_examples
 from evals.judging.pattern_words import NotKnownError, word
-from evals.judging.request_keys import check_request_keys
+from evals.judging.request_keys import asks, check_request_keys
 from evals.judging.schema_values import Found, Where, sample
 from evals.observation import Call, Observation
 
@@ -52,8 +53,21 @@ def _problems(case: Case) -> Iterator[str]:
             problems += _check_call(case, call, examples)
     yield from problems
     if not problems:
-        yield from _check_perfect(case, examples)
+        if not _is_literal(case):
+            yield from _check_perfect(case, examples)
         yield from _check_choice(case, examples)
+
+
+def _is_literal(case: Case) -> bool:
+    """Whether one call of plain, flat values is expected, which is its own perfect answer."""
+    call = case.expect.call
+    if call is None or case.expect.answer is not None or asks(case):
+        return False
+    return all(
+        not key.startswith("$")
+        and (isinstance(value, str | int | None) or (isinstance(value, float) and isfinite(value)))
+        for key, value in call.arguments.items()
+    )
 
 
 class _Examples:
