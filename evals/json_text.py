@@ -23,15 +23,6 @@ def parse_strict(text: str) -> Any:
     return _checked(lambda: (_DECODER.decode(text), len(text)))[0]
 
 
-def parse_strict_once(text: str) -> Any:
-    """As `parse_strict`, of a text that is asked for again and again; nobody may change the value.
-
-    Raises:
-        ValueError: as of `parse_strict`.
-    """
-    return read_once(parse_strict, text)
-
-
 def read_once(read: Callable[[str], Any], text: str) -> Any:
     """`read(text)`, kept for the next who asks, if it is short; nobody may change the value."""
     return _kept(read, text) if len(text) <= _SHORT else read(text)

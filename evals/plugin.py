@@ -242,7 +242,7 @@ def pytest_runtest_makereport(
     report = yield
     if not isinstance(item, CaseItem):
         return report
-    if report.when == "call" or not (report.passed or report.when == "teardown"):
+    if report.when == "call" or (report.when == "setup" and not report.passed):
         answered = item.record is not None or item.has_answer_from_before()
         vars(report)["evals_answered"] = item.key, answered  # xdist takes it to the controller
     if call.when == "call":

@@ -95,26 +95,31 @@ FORMATS: Any = Draft202012Validator.FORMAT_CHECKER
 
 def errors(value: Any, schema: Any) -> Iterator[ValidationError]:
     """What is wrong with a value, by a whole schema."""
+    yield from _validator(schema).iter_errors(value)
+
+
+def is_valid(value: Any, schema: Any, root: Any) -> bool:
+    """Whether a part of a schema allows a value; one that cannot be used allows none."""
+    validator = _validator(root if isinstance(root, Mapping) else _ANY)
+    try:
+        return bool(validator.evolve(schema=schema).is_valid(value))
+    except Exception:  # jsonschema's own errors of an unusable schema have no common type
+        return False
+
+
+def _validator(schema: Any) -> Any:
     kept = _made.get(id(schema))
     if kept is None:
         if len(_made) >= _MOST_MADE:
             _made.clear()
         kept = _made[id(schema)] = Validator(schema, format_checker=FORMATS)
-    yield from kept.iter_errors(value)
+    return kept
 
 
+_ANY: Mapping[str, Any] = {}
 _made: dict[int, Any] = {}
 """Validators of the latest schemas, by id: each keeps its schema alive, so no other has that id."""
 _MOST_MADE = 256
-
-
-def is_valid(value: Any, schema: Any, root: Any) -> bool:
-    """Whether a part of a schema allows a value; one that cannot be used allows none."""
-    validator = Validator(root if isinstance(root, Mapping) else {}, format_checker=FORMATS)
-    try:
-        return bool(validator.evolve(schema=schema).is_valid(value))
-    except Exception:  # jsonschema's own errors of an unusable schema have no common type
-        return False
 
 
 def resolve(schema: Any, root: Any) -> Any:

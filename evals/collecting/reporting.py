@@ -57,13 +57,12 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     stopped = config.stash.get(STOPPED, "")
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED and not stopped
     if stopped:
-        change_plan(config, ended=plan_of(config).ended or stopped)
+        why = stopped
     elif exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
-        change_plan(config, ended=plan_of(config).ended or why)
-    elif session.shouldfail:  # -x: what is on its way then comes or does not
-        change_plan(config, ended=plan_of(config).ended or str(session.shouldfail))
-    change_plan(config, unanswered=unanswered)
+    else:  # -x: what is on its way then comes or does not
+        why = str(session.shouldfail or "")
+    change_plan(config, ended=plan_of(config).ended or why or None, unanswered=unanswered)
     results = Path(config.option.allure_report_dir)
     try:
         asked.folder.create()

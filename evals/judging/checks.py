@@ -18,7 +18,7 @@ from evals.expect import Alternative
 from evals.formats.model_text import read_model_text
 from evals.formats.naming import CodeMarks, is_named
 from evals.formats.registry import find_format, syntax
-from evals.json_text import parse_strict_once, to_text
+from evals.json_text import parse_strict, read_once, to_text
 from evals.judging import answers
 from evals.judging.call_matching import CallsMatch, match_calls
 from evals.judging.looks import apart, cut, one_line
@@ -104,7 +104,7 @@ def _match_way(
 def parse_arguments(call: Call) -> Any:
     """A call's arguments as a mapping, or a ValueError (returned, not raised) that says why not."""
     try:
-        value = parse_strict_once(call.arguments)
+        value = read_once(parse_strict, call.arguments)
     except ValueError as error:
         return ValueError(f"not strict JSON: {error}")
     if not isinstance(value, dict):

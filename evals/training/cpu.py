@@ -42,8 +42,18 @@ _layout: ContextVar[Layout | None] = ContextVar("layout", default=None)
 
 
 @contextmanager
-def laid_out(layout: Layout | None) -> Iterator[None]:
-    """Within it and `fast_llama`, tokens stand so; None is one conversation a row."""
+def laid_out(model: Any, layout: Layout | None) -> Iterator[None]:
+    """Within it and `fast_llama`, tokens stand so; None is one conversation a row.
+
+    Raises:
+        ModelError: `model` turns its places in a way that `rotated` does not know.
+    """
+    rope = model.layers[0].self_attn.rope
+    if layout is not None and (type(rope) is not _rope or rope.traditional):
+        raise ModelError(
+            "train: questions stand apart only with plain rotary embeddings: no rope_scaling of "
+            "another kind, no rope_traditional"
+        )
     token = _layout.set(layout)
     try:
         yield
@@ -148,8 +158,6 @@ def rotated(rope: Any, x: mx.array, offset: int = 0) -> Any:
     layout = _layout.get()
     if layout is None:
         return _rotated_in_order(rope, x, offset)
-    if rope.traditional:
-        raise ModelError("train: rotary embeddings in pairs (rope_traditional) are not known here")
     half = rope.dims // 2
     angles = layout.places[:, None, :, None] * (
         rope.scale * exp(mx.arange(half) * (-math.log(rope.base) / half))

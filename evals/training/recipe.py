@@ -121,7 +121,7 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
     rows, held_out = dataset(tools, recipe.data)
     exchanges = recipe.data.catalogue + recipe.data.composed
     print(f"train: {len(rows)} rows with {exchanges} exchanges, {settings.iterations} steps;")
-    print("train: about 4 s a step on one core; the time left is shown from step 10 on", flush=True)
+    print("train: the time left is shown from step 10 on", flush=True)
     base, work = cached_base(cache), cache / "training" / name
     shutil.rmtree(work, ignore_errors=True)  # what an earlier training left would be judged, too
     made: dict[str, Any] = {

@@ -30,6 +30,8 @@ from evals.training.turns import (
 
 Row = dict[str, Any]
 
+APART_KEY = "apart"
+"""The key of a row whose questions stand apart: each is asked with the tools alone before it."""
 SOURCE_KEY = "converted_from"
 RESULT = "Tool result:"
 

@@ -24,11 +24,8 @@ from evals.errors import ModelError
 from evals.formats.qwen_xml import QWEN_XML
 from evals.observation import Call
 from evals.training.cpu import Layout, cross_entropy, fast_llama, laid_out
-from evals.training.rows import Row
+from evals.training.rows import APART_KEY, Row
 from evals.training.turns import turn_text
-
-APART_KEY = "apart"
-"""The key of a row whose questions stand apart: each is asked with the tools alone before it."""
 
 _MULTIPLE = 64  # shapes are padded to it, so that few of them need compiling
 
@@ -186,9 +183,7 @@ def _iterate(
 
 def logits(model: Any, tokens: Any, places: Any, layout: Any) -> Any:
     """Logits (K, vocabulary) at `places` (K,) in the flattened `tokens` (B, T); see `arrays`."""
-    if layout and type(model.layers[0].self_attn.rope).__name__ != "RoPE":
-        raise ModelError("train: questions stand apart only with plain rotary embeddings (RoPE)")
-    with laid_out(Layout(*layout) if layout else None):
+    with laid_out(model, Layout(*layout) if layout else None):
         hidden = model.model(tokens)
     return model.model.embed_tokens.as_linear(hidden.reshape(-1, hidden.shape[-1])[places])
 

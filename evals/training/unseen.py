@@ -1,6 +1,6 @@
 """Conversations about composed tools: rows in which reading the list is the only way to be right.
 
-One to twelve tools a row, those near to the wanted one among them: other verbs on the same thing,
+One to eight tools a row, those near to the wanted one among them: other verbs on the same thing,
 the same verb on other things, others of the domain. Three of ten requests want words: no tool on
 offer serves them, a required value is not said, a call is not wanted, or it is only talk. The
 exchanges of a row stand apart: what one says, another does not know.
@@ -18,9 +18,8 @@ from evals.training.asking import Asked, Asker
 from evals.training.catalogue import Catalogue
 from evals.training.composed import ComposedTool, Composer
 from evals.training.parts import PARTS, Action, Parts
-from evals.training.rows import Row
+from evals.training.rows import APART_KEY, Row
 from evals.training.spelling import Spelling, draw_nouns
-from evals.training.train import APART_KEY
 from evals.yaml_text import Loader
 
 KINDS = {
