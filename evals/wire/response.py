@@ -23,6 +23,7 @@ _READ = 65_536
 _LONGEST_HEADER = 65_536
 _MOST_INFORMATIONAL = 100
 _BEGIN = b"HTTP/"
+_NO_RESPONSE = "the server closed the connection without a response"
 
 
 class Broken(TransportError):  # noqa: N818
@@ -154,7 +155,7 @@ class _Wire:
 
     def _closed(self) -> Broken:
         if not self._bounds.raw:
-            return Broken("the server closed the connection without a response")
+            return Broken(_NO_RESPONSE)
         where = f"in the middle of its response ({self._bounds.body} bytes)"
         return Broken(f"the server closed the connection {where}")
 
@@ -179,6 +180,9 @@ def _connect(address: Address, bounds: Bounds) -> socket.socket:
             return _secured(connection, address, bounds) if address.secure else connection
         except BaseException as error:
             connection.close()
+            # A busy client may hear of a connection when it has been reset already.
+            if isinstance(error, ConnectionResetError) and not address.secure:
+                raise Broken(_NO_RESPONSE) from error
             if not isinstance(error, OSError):
                 raise
             failure = error

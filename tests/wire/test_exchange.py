@@ -3,8 +3,10 @@
 import contextlib
 import datetime
 import email.utils
+import os
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -220,6 +222,31 @@ def test_fetch_gives_any_status_and_keeps_its_deadline(listen: Listen) -> None:
     with pytest.raises(ExchangeError, match=r"did not answer within 0\.5 s"):
         fetch(listen(drip), "/models", timeout=0.5)
     assert time.monotonic() - begin < 2
+
+
+def test_a_reset_that_is_heard_of_while_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy(socket.socket):
+        """Looks at what became of its connect when the other side has long had its say."""
+
+        def connect(self, address: object) -> None:
+            self.setblocking(False)
+            self.connect_ex(address)  # type: ignore[arg-type]
+            done.wait(5)
+            if code := self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(code, os.strerror(code))
+
+    def reset() -> None:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        done.set()
+
+    done = threading.Event()
+    monkeypatch.setattr(socket, "socket", Busy)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=reset, daemon=True).start()
+        with pytest.raises(ExchangeError, match="closed the connection without a response"):
+            ask(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
 
 
 @pytest.mark.parametrize(
