@@ -19,6 +19,7 @@ MINUTES ?= 60
 SAMPLE ?= 200
 ARGS ?=
 ENGINE ?= llama_cpp
+TORCH ?=
 comma := ,
 # Each of a test run's hundreds of processes would compile the package again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -42,7 +43,7 @@ SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/ru
 	tests/versions/test_bisect.py tests/report/test_three_nights.py tests/training/test_training_run.py \
 	tests/running/test_spread.py tests/engines/test_two_ranks.py tests/bench/test_speculative.py
 
-.PHONY: help setup eval report test test-fast test-boot test-kills test-reliability soak check docs format lock model train audit \
+.PHONY: help setup eval report test test-fast test-boot test-torch test-kills test-reliability soak check docs format lock model train audit \
 	engines bench-formats bench-latency bench-overhead bench-scale bench-speculative bench-sweep bench-throughput mutants coverage pictures axe clean
 
 help: ## this list
@@ -81,6 +82,9 @@ test-fast: $(READY) ## its pure tests alone, with few examples each: judging, fo
 
 test-boot: $(READY) ## boot, signals and ports alone: what another system may do otherwise (minutes)
 	$(BIN)/python -m pytest $(BOOT) -q
+
+test-torch: $(READY) ## training in torch takes the steps of mlx_lm; TORCH=python has torch, numpy and safetensors
+	TORCH='$(TORCH)' $(BIN)/python -m pytest tests/training/test_in_torch.py
 
 test-kills: $(READY) ## kill N=10 runs each of pytest, worker and server at random; resume each
 	PYTHONPATH=tests $(BIN)/python tests/kills.py -n $(N)

@@ -58,6 +58,13 @@ def digest(model: Annotated[Path, typer.Argument(help="a model's folder")]) -> N
 def train(
     name: Annotated[str, typer.Argument(help="name of the adapter")] = "default",
     iterations: Annotated[int | None, typer.Option(help="training steps")] = None,
+    torch: Annotated[
+        str,
+        typer.Option(
+            metavar="PYTHON",
+            help="steps in torch, faster on a CPU: the Python of an environment that has it",
+        ),
+    ] = "",
 ) -> None:
     """Train an adapter again on the generated dataset, with the recorded settings and seeds."""
     or_exit(lambda: need("train", "training"))
@@ -69,7 +76,7 @@ def train(
     if environment != dict(os.environ):
         # The fast BLAS has to be there before mlx is loaded: the same command, once more.
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
-    or_exit(lambda: train_adapter(name, CASES / "tools", cache_folder(), iterations))
+    or_exit(lambda: train_adapter(name, CASES / "tools", cache_folder(), iterations, torch))
 
 
 def convert(

@@ -14,7 +14,7 @@ from evals.training.dataset import digest, generate
 from evals.training.parts import read_parts
 from evals.training.rows import Row
 from evals.training.select import CURVE, best, describe, learning_curve
-from evals.training.train import Settings, read_checkpoint, train
+from evals.training.train import CONFIG, Settings, read_checkpoint, train
 from evals.training.unseen import compose
 
 QUESTIONS = 200
@@ -108,13 +108,16 @@ def _catalogues(tools: Path) -> tuple[Catalogue, Catalogue]:
     return split(read_catalogue(tools))
 
 
-def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = None) -> None:
+def train_adapter(
+    name: str, tools: Path, cache: Path, iterations: int | None = None, torch: str = ""
+) -> None:
     """Train adapter `name`, one of `RECIPES`, in the cache; ship its best checkpoint.
 
-    `tools` is the folder with the tools' schemas. Checkpoints stay in the cache.
+    `tools` is the folder with the tools' schemas, `torch` as in `train`. Checkpoints stay in the
+    cache.
 
     Raises:
-        ModelError: there is no such recipe, or `tools` is not a folder.
+        ModelError: there is no such recipe, `tools` is not a folder, or torch's training failed.
     """
     recipe = find_recipe(name)
     settings = replace(recipe.settings, iterations=iterations or recipe.settings.iterations)
@@ -123,14 +126,13 @@ def train_adapter(name: str, tools: Path, cache: Path, iterations: int | None = 
     print(f"train: {len(rows)} rows with {exchanges} exchanges, {settings.iterations} steps;")
     print("train: the time left is shown from step 10 on", flush=True)
     base, work = cached_base(cache), cache / "training" / name
-    shutil.rmtree(work, ignore_errors=True)  # what an earlier training left would be judged, too
     made: dict[str, Any] = {
         "dataset": {"rows": len(rows), **_counted(recipe.data), "sha256": digest(rows)}
     }
     start = ADAPTERS / recipe.start / "adapters.safetensors" if recipe.start else None
     if start:
         made |= {"start": recipe.start, "keep": recipe.keep}
-    train(base, work, rows, held_out, settings, provenance=made, start=start)
+    train(base, work, rows, held_out, settings, provenance=made, start=start, torch=torch)
     ship_best(name, tools, cache)
 
 
@@ -167,9 +169,9 @@ def install_adapter(work: Path, name: str, step: int) -> None:
     target = ADAPTERS / name
     target.mkdir(parents=True, exist_ok=True)
     mx.save_safetensors(str(target / "adapters.safetensors"), halved)
-    config = json.loads((work / "adapter_config.json").read_text())
+    config = json.loads((work / CONFIG).read_text())
     text = json.dumps({**config, "checkpoint": step}, indent=2) + "\n"
-    (target / "adapter_config.json").write_text(text)
+    (target / CONFIG).write_text(text)
     for log in ("train.jsonl", CURVE):
         if (work / log).exists():
             shutil.copy(work / log, target / log)

@@ -19,6 +19,7 @@ import numpy as np
 from evals.training.cpu import fast_llama
 from evals.training.rows import Row
 from evals.training.train import (
+    CONFIG,
     Encoded,
     arrays,
     batches,
@@ -88,7 +89,7 @@ def learning_curve(
 
     steps = checkpoints(work)
     done = {(point.step, point.questions): point for point in read_curve(work / CURVE)}
-    config = json.loads((work / "adapter_config.json").read_text())
+    config = json.loads((work / CONFIG).read_text())
     model, tokenizer = load(str(base))[:2]
     linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"])
     model.eval()

@@ -10,7 +10,9 @@ format that the server does not read. Two adapters that differ in nothing else s
 
 import functools
 import json
+import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlx.utils import tree_flatten
 from mlx_lm.tuner.callbacks import TrainingCallback
 
 from evals.errors import ModelError
@@ -27,6 +30,8 @@ from evals.training.cpu import Layout, cross_entropy, fast_llama, laid_out
 from evals.training.rows import APART_KEY, Row
 from evals.training.turns import turn_text
 
+CONFIG = "adapter_config.json"
+_STATE = "state.pt"  # what `in_torch.py` needs to go on
 _MULTIPLE = 64  # shapes are padded to it, so that few of them need compiling
 
 
@@ -243,7 +248,7 @@ def read_checkpoint(adapter: Path, step: int) -> dict[str, Any]:
     """
     import mlx.core as mx
 
-    keep = json.loads((adapter / "adapter_config.json").read_text()).get("keep", 0)
+    keep = json.loads((adapter / CONFIG).read_text()).get("keep", 0)
     steps = checkpoints(adapter)
     for needed in (step, 0) if keep else (step,):
         if needed not in steps:
@@ -270,35 +275,58 @@ def train(
     *,
     provenance: dict[str, Any],
     start: Path | None = None,
+    torch: str = "",
 ) -> None:
     """Train an adapter on `rows` and write it, its config and its log into the folder `adapter`.
 
     It goes on from the weights in the file `start`, an adapter of the same shape, if one is given.
+    The steps are mlx_lm's, or with `torch`, a Python whose environment has it, those of
+    `in_torch.py`; these go on where an earlier training with the same config was ended.
 
     Checkpoints `NNNNNNN_adapters.safetensors` are left beside it, one every `save_every` steps and
     one of the last; that of step 0 is `start`.
+
+    Raises:
+        ModelError: the Python is none, or its training failed.
     """
     import mlx.core as mx
-    import mlx.optimizers as optimizers
     from mlx_lm import load
-    from mlx_lm.tuner.trainer import TrainingArgs
-    from mlx_lm.tuner.trainer import train as mlx_train
-    from mlx_lm.tuner.utils import build_schedule, linear_to_lora_layers
+    from mlx_lm.tuner.utils import linear_to_lora_layers
 
+    config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
+    text = json.dumps(config | ({"steps": "torch"} if torch else {}), indent=2) + "\n"
+    goes_on = torch and (adapter / _STATE).exists() and (adapter / CONFIG).read_text() == text
+    if not goes_on:
+        shutil.rmtree(adapter, ignore_errors=True)  # what it has would be judged, too
+    adapter.mkdir(parents=True, exist_ok=True)
+    (adapter / CONFIG).write_text(text)
     np.random.seed(settings.seed)
     mx.random.seed(settings.seed)
     model, tokenizer = load(str(base))[:2]
     model.freeze()
     linear_to_lora_layers(model, settings.num_layers, settings.lora_parameters)
-    adapter.mkdir(parents=True, exist_ok=True)
     if start:
         shutil.copy(start, _weights(adapter, 0))
         halved: Any = mx.load(str(start))
         model.load_weights([(k, v.astype(mx.float32)) for k, v in halved.items()], strict=False)
-    config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
-    (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    encoded = [encode(row, tokenizer, settings.call_format) for row in rows]
+    if torch:
+        if not start:
+            mx.save_safetensors(
+                str(_weights(adapter, 0)), dict(tree_flatten(model.trainable_parameters()))
+            )
+        _train_in_torch(torch, base, adapter, batches(encoded, settings.tokens_per_batch))
+        return
+    held_out = [encode(row, tokenizer, settings.call_format) for row in validation]
+    _train_in_mlx(model, adapter, encoded, held_out, settings)
+
+
+def schedule(settings: Settings) -> Any:
+    """The learning rate by step, from 0: warmed up, then a cosine to a twentieth of it."""
+    from mlx_lm.tuner.utils import build_schedule
+
     warmup = min(settings.warmup, settings.iterations // 2)
-    schedule = build_schedule(
+    return build_schedule(
         {
             "name": "cosine_decay",
             "warmup": warmup,
@@ -309,14 +337,47 @@ def train(
             ],
         }
     )
+
+
+def _train_in_torch(python: str, base: Path, adapter: Path, batched: list[list[Encoded]]) -> None:
+    with (adapter / "batches.jsonl").open("w") as file:
+        for batch in batched:
+            file.write(json.dumps([asdict(row) for row in batch]) + "\n")
+    # -I: the program's folder has modules named as some of the standard library. A BLAS that is
+    # there for mlx would take the place of torch's own.
+    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+    try:
+        done = subprocess.run(
+            [python, "-I", Path(__file__).with_name("in_torch.py"), base, adapter], env=environment
+        )
+    except OSError as error:
+        raise ModelError(f"train: cannot run {python}: {error.strerror}") from error
+    if done.returncode:
+        raise ModelError(
+            f"train: {python} ended with {done.returncode}; its environment needs torch, numpy and "
+            "safetensors, as that of `evals engine install vllm` has"
+        )
+
+
+def _train_in_mlx(
+    model: Any,
+    adapter: Path,
+    rows: list[Encoded],
+    validation: list[Encoded],
+    settings: Settings,
+) -> None:
+    import mlx.optimizers as optimizers
+    from mlx_lm.tuner.trainer import TrainingArgs
+    from mlx_lm.tuner.trainer import train as mlx_train
+
     with fast_llama():
         mlx_train(
             model=model,
             # Batches are small and differ much: without correction the first steps are three times
             # too large, and a second moment over 1,000 steps remembers a spike for too long.
-            optimizer=optimizers.Adam(schedule, betas=[0.9, 0.98], bias_correction=True),
-            train_dataset=[encode(row, tokenizer, settings.call_format) for row in rows],
-            val_dataset=[encode(row, tokenizer, settings.call_format) for row in validation],
+            optimizer=optimizers.Adam(schedule(settings), betas=[0.9, 0.98], bias_correction=True),
+            train_dataset=rows,
+            val_dataset=validation,
             args=TrainingArgs(
                 batch_size=1,
                 iters=settings.iterations,

@@ -1,0 +1,145 @@
+"""Training in torch takes the steps that mlx_lm takes, and goes on where it was ended.
+
+Torch is no package of this suite: `make test-torch TORCH=python` names a Python that has it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+from mlx_lm.models.llama import Model, ModelArgs
+from mlx_lm.tuner.utils import linear_to_lora_layers
+
+from evals.errors import ModelError
+from evals.training import train
+from evals.training.train import Encoded, Settings
+
+PROGRAM = Path(train.__file__).with_name("in_torch.py")
+TORCH = os.environ.get("TORCH", "")
+needs_torch = pytest.mark.skipif(not TORCH, reason="TORCH names no Python that has torch")
+
+ARGS = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "intermediate_size": 96,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": 97,
+    "rope_theta": 1000.0,
+    "tie_word_embeddings": True,
+}
+SETTINGS = Settings(
+    iterations=9, warmup=2, tokens_per_batch=256, learning_rate=1e-2, num_layers=2, save_every=3
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    mx.random.seed(5)
+    made = Model(ModelArgs(**ARGS))
+    made.freeze()
+    return made
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, model):
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "config.json").write_text(json.dumps(ARGS))
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Conversations, alone and two in a batch, and rows whose questions stand apart."""
+    random = np.random.default_rng(3)
+    made = []
+    for number in range(18):
+        parts = [random.integers(1, 97, random.integers(5, 50)) for _ in range(4)]
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        positions = [place for end in ends[1:] for place in range(end - 4, end - 1)]
+        made.append(
+            Encoded(
+                np.concatenate(parts).tolist(), positions, tuple(ends[:-1]) if number % 2 else ()
+            )
+        )
+    assert {len(batch) for batch in train.batches(made, SETTINGS.tokens_per_batch)} > {1}
+    return made
+
+
+def _work(folder: Path, model) -> Path:
+    folder.mkdir()
+    config = asdict(SETTINGS) | {"fine_tune_type": "lora"}
+    (folder / train.CONFIG).write_text(json.dumps(config))
+    weights = dict(tree_flatten(model.trainable_parameters()))
+    mx.save_safetensors(str(folder / "0000000_adapters.safetensors"), weights)
+    return folder
+
+
+def _log(work: Path) -> list[float]:
+    lines = [json.loads(line) for line in (work / "train.jsonl").read_text().splitlines()]
+    return [line["train_loss"] for line in lines if "train_loss" in line]
+
+
+@needs_torch
+def test_the_steps_are_those_of_mlx_and_go_on_after_a_kill(tmp_path, model, base, rows):
+    linear_to_lora_layers(model, 2, SETTINGS.lora_parameters)
+    batched = train.batches(rows, SETTINGS.tokens_per_batch)
+    assert len(batched) >= SETTINGS.iterations  # after that, mlx_lm draws another order
+    ours, killed = _work(tmp_path / "ours", model), _work(tmp_path / "killed", model)
+    theirs = _work(tmp_path / "theirs", model)
+    train._train_in_torch(TORCH, base, ours, batched)
+
+    shutil.copy(ours / "batches.jsonl", killed)
+    process = subprocess.Popen([TORCH, "-I", PROGRAM, base, killed])
+    while not (killed / "state.pt").exists():
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    kept = train.checkpoints(killed)[-1]
+    train._train_in_torch(TORCH, base, killed, batched)
+    assert train.checkpoints(killed) == train.checkpoints(ours) == [0, 3, 6, 9], kept
+
+    np.random.seed(SETTINGS.seed)
+    train._train_in_mlx(model, theirs, rows, rows[:2], SETTINGS)
+    for step in (3, 6, 9):
+        begun = train.read_checkpoint(ours, 0)
+        torch, again, mlx = (train.read_checkpoint(w, step) for w in (ours, killed, theirs))
+        for name, value in mlx.items():
+            assert not mx.allclose(begun[name], value, atol=1e-3).item()
+            assert mx.allclose(torch[name], value, atol=2e-4).item(), (step, name)
+            assert mx.allclose(torch[name], again[name], atol=2e-5).item(), (step, name)
+
+
+@needs_torch
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 50), (9, 2), (120, 50)])
+def test_the_learning_rate_is_that_of_mlx(steps, warmup):
+    settings = {"learning_rate": 4e-4, "iterations": steps, "warmup": warmup}
+    program = f"""
+import json, runpy, sys
+rate = runpy.run_path({str(PROGRAM)!r})["rate"]
+print([rate(step, {settings}) for step in range({steps})])
+"""
+    told = subprocess.run([TORCH, "-I", "-c", program], capture_output=True, text=True, check=True)
+    schedule = train.schedule(Settings(**settings))
+    wanted = [schedule(mx.array(step)).item() for step in range(steps)]
+    assert json.loads(told.stdout) == pytest.approx(wanted, rel=1e-4, abs=1e-9)
+
+
+def test_a_python_without_torch_is_told(tmp_path, model, base, rows):
+    work = _work(tmp_path / "work", model)
+    with pytest.raises(ModelError, match="needs torch, numpy and safetensors"):
+        train._train_in_torch(sys.executable, base, work, [[row] for row in rows])
+    with pytest.raises(ModelError, match="cannot run /no/python: No such file"):
+        train._train_in_torch("/no/python", base, work, [[row] for row in rows])
