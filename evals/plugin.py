@@ -243,8 +243,8 @@ def pytest_runtest_makereport(
     if not isinstance(item, CaseItem):
         return report
     if report.when == "call" or (report.when == "setup" and not report.passed):
-        answered = item.record is not None or item.has_answer_from_before()
-        vars(report)["evals_answered"] = item.key, answered  # xdist takes it to the controller
+        # Also from a worker of xdist to its controller.
+        vars(report)["evals_answered"] = item.key, item.has_answer()
     if call.when == "call":
         from evals.collecting import reporting  # loaded for what was asked: collecting is quick
 

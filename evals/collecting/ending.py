@@ -12,7 +12,7 @@ import pytest
 
 from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import OTHERS_FAILED, SESSION, STOPPED, UNANSWERED, end
+from evals.collecting.state import ANSWERED, OTHERS_FAILED, SESSION, STOPPED, end
 from evals.errors import EvalsError
 
 _WORKERS_MAY_TAKE = 0.5
@@ -46,12 +46,11 @@ class Ending:
 
     @pytest.hookimpl(trylast=True)  # after pytest has put it with the others
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note failures of other tests and what got no answer, also of those in workers."""
+        """Note failures of other tests and what got an answer, also of those in workers."""
         self._note_failure(report)
         if told := getattr(report, "evals_answered", None):
             key, answered = told
-            unanswered = self._config.stash.setdefault(UNANSWERED, set())
-            (unanswered.discard if answered else unanswered.add)(key)  # it may be run again
+            self._config.stash.setdefault(ANSWERED, {})[key] = answered  # it may be run again
         if report.passed and report.when != "call" and workers.is_question(report.nodeid):
             self._forget(report)
 

@@ -61,10 +61,10 @@ class CaseItem(pytest.Function):
         only_set_up = self.config.getoption("setuponly", False)
         return bool(only_set_up) or self.get_closest_marker("skip") is not None
 
-    def has_answer_from_before(self) -> bool:
-        """Whether the run that is resumed has an answer to its question; it is judged anew."""
+    def has_answer(self) -> bool:
+        """Whether this run, or the one that is resumed, has a judged answer to its question."""
         session = self.config.stash[SESSION]
-        return session.answer_from_before(self.profile, self.question) is not None
+        return self.record is not None or session.has_answer(self.profile, self.question)
 
     @classmethod
     def build(cls, parent: CaseFileNode, profile: str, question: Question) -> "CaseItem":

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from evals.collecting.items import CaseItem
 from evals.collecting.state import (
+    ANSWERED,
     ERROR_EXIT,
     FINISHED,
     OTHERS_FAILED,
     SESSION,
     STOPPED,
-    UNANSWERED,
     change_plan,
     end,
     plan_of,
@@ -51,8 +51,9 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
     """Merge the records, write summary and reports; of a whole suite the gate decides."""
     config = session.config
     asked = config.stash[SESSION]
-    unanswered = frozenset(config.stash.get(UNANSWERED, ()))
-    if not asked.folder.has_records() and not unanswered:
+    answered = config.stash.get(ANSWERED, {})
+    unanswered = frozenset(key for key in answered if not answered[key])
+    if config.option.setuponly or (not asked.folder.has_records() and not unanswered):
         return
     stopped = config.stash.get(STOPPED, "")
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED and not stopped
@@ -62,7 +63,11 @@ def finish_run(session: pytest.Session, exitstatus: int) -> None:
         why = "interrupted" if interrupted else f"pytest's exit code was {int(exitstatus)}"
     else:  # -x: what is on its way then comes or does not
         why = str(session.shouldfail or "")
-    change_plan(config, ended=plan_of(config).ended or why or None, unanswered=unanswered)
+    plan = plan_of(config)
+    # A resumed run has answers to questions that it did not come to, as they were then.
+    left = len(plan.wanted - answered.keys())
+    ended = plan.ended or why or (f"pytest did not come to {left} question(s)" if left else None)
+    change_plan(config, ended=ended, unanswered=unanswered)
     results = Path(config.option.allure_report_dir)
     try:
         asked.folder.create()

@@ -21,8 +21,8 @@ COLLECTED = pytest.StashKey[set[Path]]()
 """The case files that pytest came to."""
 PLAN = pytest.StashKey[Plan]()
 OTHERS_FAILED = pytest.StashKey[bool]()
-UNANSWERED = pytest.StashKey[set[str]]()
-"""Keys of what pytest came to and did not ask: it was skipped, or failed before that."""
+ANSWERED = pytest.StashKey[dict[str, bool]]()
+"""Of what pytest came to, by key: whether it has a judged answer; it may have been skipped."""
 STOPPED = pytest.StashKey[str]()
 """Why pytest stopped by itself before all was asked."""
 FINISHED: "pytest.StashKey[FinishedRun]" = pytest.StashKey()

@@ -57,7 +57,7 @@ def digest(model: Annotated[Path, typer.Argument(help="a model's folder")]) -> N
 
 def train(
     name: Annotated[str, typer.Argument(help="name of the adapter")] = "default",
-    iterations: Annotated[int | None, typer.Option(help="training steps")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="training steps")] = None,
     torch: Annotated[
         str,
         typer.Option(

@@ -44,6 +44,7 @@ class Session:
         self._watched = watched
         self.started = time.time()
         self._done = folder.kept()
+        self._claimed = False
         self._stack = contextlib.ExitStack()
         self._opened: Opened | None = None
         self._spread: Spread | None = None
@@ -85,8 +86,7 @@ class Session:
             return
         self.close()
         worker = self.folder.worker is not None
-        if not worker and not self._served:
-            self._claim_folder()
+        self._claim_folder()
         if address := self.options.ray:
             self._spread = self._stack.enter_context(self._spreading(profile, address))
             now = self._spread.served
@@ -131,9 +131,19 @@ class Session:
             return None
         record = judged(replace(kept, case=question.case))
         if record != kept:
+            self._claim_folder()
             self.folder.append(record)
             self._done[record.key] = record
         return record
+
+    def has_answer(self, profile: str, question: Question) -> bool:
+        """Whether there is a judged one, of this run or of the one that is resumed.
+
+        Raises:
+            OSError: as `answer_from_before`.
+        """
+        given = profile == self._name and self._runner and self._runner.has_given(question)
+        return bool(given) or self.answer_from_before(profile, question) is not None
 
     def watch(self) -> None:
         """Start the open server again whenever it dies, while xdist's workers ask it."""
@@ -175,7 +185,13 @@ class Session:
         )
 
     def _claim_folder(self) -> None:
-        """Make the folder ours, and begin with the answers that are kept."""
+        """Make the folder ours, and begin with the answers that are kept; once, before any write.
+
+        A worker of xdist writes into what its controller has claimed.
+        """
+        if self._claimed or self.folder.worker is not None:
+            return
+        self._claimed = True
         check_descriptors(self.options.in_flight)
         self.folder.create()
         if self.options.resume:

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-_STATE = "state.pt"
+_STATE, _LOG = "state.pt", "train.jsonl"
 
 
 class Begun(TypedDict):
@@ -40,6 +40,13 @@ class Llama:
         self.layers = config["num_hidden_layers"]
         self.groups = config["num_attention_heads"] // config["num_key_value_heads"]
         self.size = config["hidden_size"] // config["num_attention_heads"]
+        plain = {"head_dim": self.size, "tie_word_embeddings": True, "rope_scaling": None}
+        plain |= {"rope_traditional": False, "attention_bias": False, "mlp_bias": False}
+        for name, known in plain.items():
+            if (has := config.get(name, known)) not in (known, None):
+                sys.exit(
+                    f"train: the steps in torch know {name} {known} alone; this base has {has}"
+                )
         self.epsilon = config["rms_norm_eps"]
         self.theta = config["rope_theta"]
         self.scale = scale
@@ -141,6 +148,8 @@ def main(base: Path, work: Path) -> None:
     first, state = 0, None
     if (work / _STATE).exists():
         first, state = torch.load(work / _STATE)
+        _cut(work / _LOG, first)
+        print(f"train: goes on after step {first}", flush=True)
     model = Llama(base, load_file(_weights(work, first)), settings["lora_parameters"]["scale"])
     optimizer = torch.optim.Adam(model.lora.values(), betas=(0.9, 0.98))
     if state:
@@ -165,13 +174,20 @@ def main(base: Path, work: Path) -> None:
             )
             mean = round(sum(losses) / len(losses), 4)
             line = {"iteration": done, "train_loss": mean, "seconds": round(spent)}
-            with (work / "train.jsonl").open("a") as file:
+            with (work / _LOG).open("a") as file:
                 file.write(json.dumps(line) + "\n")
             losses = []
         if done % settings["save_every"] == 0 or done == settings["iterations"]:
             save_file({k: v.detach() for k, v in model.lora.items()}, _weights(work, done))
             torch.save((done, optimizer.state_dict()), work / f"{_STATE}.new")
             (work / f"{_STATE}.new").replace(work / _STATE)
+
+
+def _cut(log: Path, last: int) -> None:
+    """Drop the lines of steps that are taken again."""
+    if log.exists():
+        lines = log.read_text().splitlines(keepends=True)
+        log.write_text("".join(line for line in lines if json.loads(line)["iteration"] <= last))
 
 
 def _weights(work: Path, step: int) -> Path:

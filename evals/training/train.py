@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -287,31 +288,36 @@ def train(
     one of the last; that of step 0 is `start`.
 
     Raises:
-        ModelError: the Python is none, or its training failed.
+        ModelError: `torch` is no Python that has it, or its training failed.
     """
     import mlx.core as mx
     from mlx_lm import load
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
     config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
-    text = json.dumps(config | ({"steps": "torch"} if torch else {}), indent=2) + "\n"
-    goes_on = torch and (adapter / _STATE).exists() and (adapter / CONFIG).read_text() == text
-    if not goes_on:
-        shutil.rmtree(adapter, ignore_errors=True)  # what it has would be judged, too
+    if torch:
+        _need_torch(torch)
+        config |= {"steps": "torch", "base": base.name}
+        config |= {"start_sha256": sha256(start.read_bytes()).hexdigest()} if start else {}
     adapter.mkdir(parents=True, exist_ok=True)
-    (adapter / CONFIG).write_text(text)
+    goes_on = torch and _goes_on(adapter, config)
+    if not goes_on:
+        shutil.rmtree(adapter.resolve())  # what it has would be judged, too
+        adapter.resolve().mkdir()
+        (adapter / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     np.random.seed(settings.seed)
     mx.random.seed(settings.seed)
     model, tokenizer = load(str(base))[:2]
     model.freeze()
     linear_to_lora_layers(model, settings.num_layers, settings.lora_parameters)
     if start:
-        shutil.copy(start, _weights(adapter, 0))
+        if not goes_on:
+            shutil.copy(start, _weights(adapter, 0))
         halved: Any = mx.load(str(start))
         model.load_weights([(k, v.astype(mx.float32)) for k, v in halved.items()], strict=False)
     encoded = [encode(row, tokenizer, settings.call_format) for row in rows]
     if torch:
-        if not start:
+        if not start and not goes_on:
             mx.save_safetensors(
                 str(_weights(adapter, 0)), dict(tree_flatten(model.trainable_parameters()))
             )
@@ -343,20 +349,37 @@ def _train_in_torch(python: str, base: Path, adapter: Path, batched: list[list[E
     with (adapter / "batches.jsonl").open("w") as file:
         for batch in batched:
             file.write(json.dumps([asdict(row) for row in batch]) + "\n")
-    # -I: the program's folder has modules named as some of the standard library. A BLAS that is
-    # there for mlx would take the place of torch's own.
+    # A BLAS that is there for mlx would take the place of torch's own.
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
-    try:
-        done = subprocess.run(
-            [python, "-I", Path(__file__).with_name("in_torch.py"), base, adapter], env=environment
+    program = Path(__file__).with_name("in_torch.py")
+    # -I: beside the program are modules named as some of the standard library.
+    done = subprocess.run([python, "-I", program, base, adapter], env=environment)
+    if done.returncode:
+        raise ModelError(
+            f"train: the steps in torch ended with exit code {done.returncode}; the same command "
+            f"goes on at the last checkpoint in {adapter}"
         )
+
+
+def _need_torch(python: str) -> None:
+    try:
+        code = "import torch, numpy, safetensors.torch"
+        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True)
     except OSError as error:
         raise ModelError(f"train: cannot run {python}: {error.strerror}") from error
     if done.returncode:
+        said = done.stderr.strip().splitlines()[-1:] or ["nothing"]
         raise ModelError(
-            f"train: {python} ended with {done.returncode}; its environment needs torch, numpy and "
-            "safetensors, as that of `evals engine install vllm` has"
+            f"train: {python} has no usable torch, numpy and safetensors: it said {said[0]!r}; "
+            "that of `evals engine install vllm` has them"
         )
+
+
+def _goes_on(adapter: Path, config: dict[str, Any]) -> bool:
+    """Whether the folder has the state of a training in torch with the same config."""
+    if not (adapter / _STATE).exists() or not (adapter / CONFIG).exists():
+        return False
+    return bool(json.loads((adapter / CONFIG).read_text()) == json.loads(json.dumps(config)))
 
 
 def _train_in_mlx(

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +295,107 @@ def test_a_skipped_case_keeps_an_answer_to_what_it_asks_today_alone(
     assert "c0[" in summary["gate"]["reasons"][0]
     found = {record.case.id: record.status for record in read_records(records)}
     assert found == {f"c{n}": "fail" if n == 1 else "pass" for n in range(1, 20)}
+
+
+def _killed_with_workers(records: Path) -> None:
+    records.rename(records.with_name("records.gw0.jsonl"))
+    records.touch()
+
+
+def _killed_within_a_line(records: Path) -> None:
+    records.write_bytes(records.read_bytes()[:-300])
+
+
+@pytest.mark.parametrize("killed", [_killed_with_workers, _killed_within_a_line])
+def test_a_skipped_case_is_judged_anew_whatever_the_killed_run_left(
+    project: Path, counted: Counted, killed: Callable[[Path], None]
+) -> None:
+    """Two of them come first, before anything is asked."""
+    assert _run(project, counted.url, "--lanes", "server")[0] == 0
+    (records,) = project.glob("reports/2*/records.jsonl")
+    killed(records)
+    cases = project / "cases" / "a.yaml"
+    text = cases.read_text()
+    for number in (0, 1):
+        was = f"id: c{number}, ask: Look at number {number}., expect: {{call: {{name: look}}}}"
+        assert was in text
+        now = was.replace("call: {name: look}", "answer: {}").replace("ask", "tags: [skip], ask", 1)
+        text = text.replace(was, now)
+    cases.write_text(text)
+    code, told = _run(project, counted.url, "--lanes", "server", "--resume", str(records.parent))
+    assert "18 passed, 2 skipped" in told
+    assert code == 1
+    found = {record.case.id: record.status for record in read_records(records)}
+    assert found == {f"c{n}": "fail" if n < 2 else "pass" for n in range(20)}
+
+
+LEAVES = """
+import pytest
+
+def pytest_runtest_logstart(nodeid):
+    if "::c7[" in nodeid:
+        pytest.exit("enough", returncode=0)
+"""
+SWALLOWS = """
+def pytest_runtest_protocol(item):
+    return "::c7[" in item.nodeid or None
+"""
+
+
+@pytest.mark.parametrize(
+    ("conftest", "options", "left"),
+    [(LEAVES, (), 3), (SWALLOWS, (), 1), (SWALLOWS, ("-n", "2"), 1)],
+    ids=["exit", "swallowed", "swallowed by a worker"],
+)
+def test_a_question_that_pytest_does_not_come_to_passes_no_gate(
+    project: Path, counted: Counted, conftest: str, options: tuple[str, ...], left: int
+) -> None:
+    """The run that is resumed has an answer to another question of this name."""
+    assert _run(project, counted.url, "--lanes", "server")[0] == 0
+    (records,) = project.glob("reports/2*/records.jsonl")
+    cases = project / "cases" / "a.yaml"
+    cases.write_text(cases.read_text().replace("Look at number 7.", "Look at number 700."))
+    file = project / "conftest.py"
+    file.write_text(file.read_text() + conftest)
+    run = str(records.parent)
+    code, told = _run(project, counted.url, "--lanes", "server", "--resume", run, *options)
+    assert code == 1, told
+    summary = json.loads(records.with_name("summary.json").read_text())
+    assert summary["run"]["ended"] == f"pytest did not come to {left} question(s)"
+    assert not summary["gate"]["passed"]
+
+
+def test_a_plan_of_a_resumed_run_changes_nothing_of_it(project: Path, counted: Counted) -> None:
+    assert _run(project, counted.url, "--lanes", "server")[0] == 0
+    (records,) = project.glob("reports/2*/records.jsonl")
+    kept = {path: path.read_bytes() for path in records.parent.glob("*") if path.is_file()}
+    run = str(records.parent)
+    code, told = _run(project, NO_SERVER, "--lanes", "server", "--resume", run, "--setup-only")
+    assert code == 0, told
+    assert "gate" not in told
+    assert kept == {path: path.read_bytes() for path in kept}
+
+
+def test_what_was_answered_and_is_then_skipped_in_a_second_try_stays_answered(
+    project: Path, counted: Counted
+) -> None:
+    (project / "conftest.py").write_text(
+        'pytest_plugins = ["evals.plugin"]\n'
+        "import pytest\n"
+        "from _pytest.runner import runtestprotocol\n"
+        "tries = []\n"
+        "def pytest_runtest_setup(item):\n"
+        "    if '::c5[' in item.nodeid:\n"
+        "        tries.append(item)\n"
+        "        if len(tries) == 2:\n"
+        "            pytest.skip('once is enough')\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    if '::c5[' in item.nodeid:\n"
+        "        runtestprotocol(item, nextitem=nextitem)\n"
+    )
+    code, told = _run(project, counted.url, "--lanes", "server")
+    assert "20 passed, 1 skipped" in told
+    assert code == 0, told
 
 
 @pytest.mark.parametrize(

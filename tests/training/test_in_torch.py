@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -45,19 +45,22 @@ SETTINGS = Settings(
 
 
 @pytest.fixture(scope="module")
-def model():
+def base(tmp_path_factory):
     mx.random.seed(5)
-    made = Model(ModelArgs(**ARGS))
-    made.freeze()
-    return made
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory, model):
     folder = tmp_path_factory.mktemp("base")
     (folder / "config.json").write_text(json.dumps(ARGS))
-    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())))
+    weights = dict(tree_flatten(Model(ModelArgs(**ARGS)).parameters()))
+    mx.save_safetensors(str(folder / "model.safetensors"), weights)
     return folder
+
+
+@pytest.fixture
+def model(base):
+    made = Model(ModelArgs(**ARGS))
+    made.load_weights(str(base / "model.safetensors"))
+    made.freeze()
+    linear_to_lora_layers(made, 2, SETTINGS.lora_parameters)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,6 @@ def _log(work: Path) -> list[float]:
 
 @needs_torch
 def test_the_steps_are_those_of_mlx_and_go_on_after_a_kill(tmp_path, model, base, rows):
-    linear_to_lora_layers(model, 2, SETTINGS.lora_parameters)
     batched = train.batches(rows, SETTINGS.tokens_per_batch)
     assert len(batched) >= SETTINGS.iterations  # after that, mlx_lm draws another order
     ours, killed = _work(tmp_path / "ours", model), _work(tmp_path / "killed", model)
@@ -137,9 +139,61 @@ print([rate(step, {settings}) for step in range({steps})])
     assert json.loads(told.stdout) == pytest.approx(wanted, rel=1e-4, abs=1e-9)
 
 
-def test_a_python_without_torch_is_told(tmp_path, model, base, rows):
-    work = _work(tmp_path / "work", model)
-    with pytest.raises(ModelError, match="needs torch, numpy and safetensors"):
-        train._train_in_torch(sys.executable, base, work, [[row] for row in rows])
-    with pytest.raises(ModelError, match="cannot run /no/python: No such file"):
-        train._train_in_torch("/no/python", base, work, [[row] for row in rows])
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "0000100_adapters.safetensors").write_text("hours of work")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [(sys.executable, "No module named 'torch'"), ("/no/python", "cannot run /no/python: No such")],
+)
+def test_a_python_without_torch_is_told_before_anything_is_removed(work, base, python, said):
+    with pytest.raises(ModelError, match=said):
+        train.train(base, work, [], [], SETTINGS, provenance={}, torch=python)
+    assert [path.name for path in work.iterdir()] == ["0000100_adapters.safetensors"]
+
+
+@needs_torch
+def test_a_training_goes_on_only_with_the_same_config_and_beginning(
+    tmp_path, monkeypatch, model, base, rows
+):
+    """`train` as a whole, but for a tokenizer, in a folder that is a link, as big ones may be."""
+    monkeypatch.setattr("mlx_lm.load", lambda path: (model, None))
+    monkeypatch.setattr("mlx_lm.tuner.utils.linear_to_lora_layers", lambda *what: None)
+    monkeypatch.setattr(train, "encode", lambda row, *rest: row)
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    work.symlink_to(elsewhere)
+    start = _work(tmp_path / "start", model) / "0000000_adapters.safetensors"
+    other = tmp_path / "other.safetensors"
+    mx.save_safetensors(str(other), {k: v + 0.01 for k, v in mx.load(str(start)).items()})
+    fewer = replace(SETTINGS, iterations=6)
+    for begins, settings, goes_on in (
+        (start, SETTINGS, False),
+        (start, SETTINGS, True),
+        (other, SETTINGS, False),
+        (other, fewer, False),
+        (other, fewer, True),
+    ):
+        curve = elsewhere / "curve.jsonl"
+        curve.touch()
+        train.train(base, work, rows, [], settings, provenance={}, start=begins, torch=TORCH)
+        assert curve.exists() == goes_on
+        assert train.checkpoints(work)[-1] == settings.iterations
+        assert (elsewhere / "0000000_adapters.safetensors").read_bytes() == begins.read_bytes()
+        assert json.loads((work / train.CONFIG).read_text())["steps"] == "torch"
+
+
+@needs_torch
+def test_another_kind_of_llama_is_refused(tmp_path, model, base, rows, capfd):
+    scaled = tmp_path / "scaled"
+    shutil.copytree(base, scaled)
+    config = {**ARGS, "rope_scaling": {"rope_type": "llama3"}}
+    (scaled / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="exit code 1"):
+        train._train_in_torch(TORCH, scaled, _work(tmp_path / "work", model), [[rows[0]]])
+    assert "know rope_scaling None alone" in capfd.readouterr().err
