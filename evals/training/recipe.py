@@ -45,14 +45,14 @@ class Recipe:
 
 
 _FENCES = Settings(call_format=JSON_FENCE.name)
-_SHORT = Settings(iterations=480, save_every=40)
-_READING = Data(catalogue=2000, composed=9000, seed=13)
+_SHORT = Settings(iterations=840, save_every=60)
+_READING = Data(catalogue=3000, composed=9000, seed=13)
 RECIPES = {
     "default": Recipe(),
     "json-fence": Recipe(_FENCES),
-    "reading": Recipe(_SHORT, _READING, start="default", keep=0.5),
+    "reading": Recipe(_SHORT, _READING, start="default", keep=0.25),
     "reading-json-fence": Recipe(
-        replace(_SHORT, call_format=JSON_FENCE.name), _READING, start="json-fence", keep=0.5
+        replace(_SHORT, call_format=JSON_FENCE.name), _READING, start="json-fence", keep=0.25
     ),
 }
 """Adapters of a pair differ in the format of calls alone; `reading` ones go on with tools that only
