@@ -123,8 +123,8 @@ def audit(
     from evals.models.build import cached_base
     from evals.training.audit import audit, read_rows
     from evals.training.distance import UNSEEN, distance
+    from evals.training.encode import encode
     from evals.training.recipe import dataset, find_recipe
-    from evals.training.train import encode
 
     if data:
         rows = or_exit(lambda: read_rows(data))

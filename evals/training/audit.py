@@ -20,8 +20,8 @@ from evals.errors import ConfigError
 from evals.formats.qwen_xml import QWEN_XML
 from evals.json_text import parse_strict
 from evals.observation import Call
+from evals.training.encode import Encoded
 from evals.training.rows import Row
-from evals.training.train import Encoded
 from evals.training.turns import OPENAI, Turn, Unconvertible, read_turn
 
 CALL_SHARE = (0.60, 0.80)

@@ -12,11 +12,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
@@ -129,22 +128,10 @@ def _attention(queries: Sequence[Any], keys: Sequence[Any], values: Sequence[Any
     return torch.cat(done, 2)
 
 
-def rate(step: int, settings: dict[str, Any]) -> float:
-    """The learning rate of a step, counted from 0: warmed up, then a cosine to a twentieth."""
-    highest, steps = settings["learning_rate"], settings["iterations"]
-    warmup = min(settings["warmup"], steps // 2)
-    begins = warmup + 1 if warmup else 0
-    if step < begins:
-        return float(highest * step / warmup)
-    lowest = highest / 20
-    done = (step - begins) / (steps - warmup)
-    return float(lowest + (highest - lowest) * (1 + math.cos(math.pi * done)) / 2)
-
-
 def main(base: Path, work: Path) -> None:
     """Train until the last step; a training that was ended goes on at its last checkpoint."""
     settings = json.loads((work / "adapter_config.json").read_text())
-    batches = [json.loads(line) for line in (work / "batches.jsonl").read_text().splitlines()]
+    steps = [json.loads(line) for line in (work / "steps.jsonl").read_text().splitlines()]
     first, state = 0, None
     if (work / _STATE).exists():
         first, state = torch.load(work / _STATE)
@@ -155,29 +142,24 @@ def main(base: Path, work: Path) -> None:
     if state:
         optimizer.load_state_dict(state)
     began, losses = time.monotonic(), []
-    for step, batch in enumerate(_in_order(batches, settings)):
-        if step < first:
-            continue
+    for done, step in enumerate(steps[first:], start=first + 1):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step, settings)
+            group["lr"] = step["rate"]
         optimizer.zero_grad()
-        loss = model.loss(batch)
+        loss = model.loss(step["batch"])
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-        done = step + 1
         if done % 10 == 0:
             spent = time.monotonic() - began
-            left = spent / (done - first) * (settings["iterations"] - done)
-            print(
-                f"step {done}/{settings['iterations']}, about {left / 60:.0f} min left", flush=True
-            )
+            left = spent / (done - first) * (len(steps) - done)
+            print(f"step {done}/{len(steps)}, about {left / 60:.0f} min left", flush=True)
             mean = round(sum(losses) / len(losses), 4)
             line = {"iteration": done, "train_loss": mean, "seconds": round(spent)}
             with (work / _LOG).open("a") as file:
                 file.write(json.dumps(line) + "\n")
             losses = []
-        if done % settings["save_every"] == 0 or done == settings["iterations"]:
+        if done % settings["save_every"] == 0 or done == len(steps):
             save_file({k: v.detach() for k, v in model.lora.items()}, _weights(work, done))
             torch.save((done, optimizer.state_dict()), work / f"{_STATE}.new")
             (work / f"{_STATE}.new").replace(work / _STATE)
@@ -192,15 +174,6 @@ def _cut(log: Path, last: int) -> None:
 
 def _weights(work: Path, step: int) -> Path:
     return work / f"{step:07d}_adapters.safetensors"
-
-
-def _in_order(batches: list[list[Begun]], settings: dict[str, Any]) -> Iterator[list[Begun]]:
-    """As many batches as there are steps, each once before any comes again, as mlx_lm's loop."""
-    random = np.random.RandomState(settings["seed"])
-    order: list[int] = []
-    while len(order) < settings["iterations"]:
-        order += random.permutation(len(batches)).tolist()
-    yield from (batches[i] for i in order[: settings["iterations"]])
 
 
 if __name__ == "__main__":

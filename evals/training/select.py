@@ -17,17 +17,9 @@ from typing import Any
 import numpy as np
 
 from evals.training.cpu import fast_llama
+from evals.training.encode import Encoded, arrays, batches, encode
 from evals.training.rows import Row
-from evals.training.train import (
-    CONFIG,
-    Encoded,
-    arrays,
-    batches,
-    checkpoints,
-    encode,
-    logits,
-    read_checkpoint,
-)
+from evals.training.train import CONFIG, checkpoints, logits, read_checkpoint
 from evals.training.unseen import KIND_KEY
 
 CURVE = "curve.jsonl"

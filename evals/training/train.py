@@ -1,11 +1,9 @@
-"""LoRA with mlx_lm on the generated rows: the loss is on every assistant turn and on nothing else.
+"""LoRA on the generated rows: the loss is on every assistant turn and on nothing else.
 
-mlx_lm's trainer does the steps; this module gives it batches and a loss. Its own prompt masking
-trains the last message only, and its loss computes 49,152 logits for each prompt token, which on
-a CPU costs a third of the step; here logits are computed where there is a target.
-
-What is learned can be written in two formats: as the server's XML, or as JSON in a code fence, the
-format that the server does not read. Two adapters that differ in nothing else show what it costs.
+mlx_lm's trainer does the steps, or torch in another environment; this module gives them batches
+and learning rates. mlx_lm's own prompt masking trains the last message only, and its loss computes
+49,152 logits for each prompt token, which on a CPU costs a third of the step; here logits are
+computed where there is a target.
 """
 
 import functools
@@ -26,14 +24,12 @@ from mlx_lm.tuner.callbacks import TrainingCallback
 
 from evals.errors import ModelError
 from evals.formats.qwen_xml import QWEN_XML
-from evals.observation import Call
 from evals.training.cpu import Layout, cross_entropy, fast_llama, laid_out
-from evals.training.rows import APART_KEY, Row
-from evals.training.turns import turn_text
+from evals.training.encode import Encoded, arrays, batches, encode, shuffled
+from evals.training.rows import Row
 
 CONFIG = "adapter_config.json"
 _STATE = "state.pt"  # what `in_torch.py` needs to go on
-_MULTIPLE = 64  # shapes are padded to it, so that few of them need compiling
 
 
 @dataclass(frozen=True)
@@ -53,121 +49,6 @@ class Settings:
     call_format: str = QWEN_XML.name
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """One row as token ids, and the positions whose next token is learned.
-
-    `starts` has where each question begins, if they stand apart.
-    """
-
-    ids: list[int]
-    positions: list[int]
-    starts: tuple[int, ...] = ()
-
-
-def encode(row: Row, tokenizer: Any, call_format: str = QWEN_XML.name) -> Encoded:
-    """`row` as the server would render it; learned are assistant turns up to their end mark."""
-    write = (
-        _for_template if call_format == QWEN_XML.name else functools.partial(_as_text, call_format)
-    )
-    messages = [write(message) for message in row["messages"]]
-    ids = tokenizer.apply_chat_template(messages, tools=row.get("tools"), return_dict=False)
-    header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
-    end = tokenizer.encode("<|im_end|>", add_special_tokens=False)[0]
-    positions: list[int] = []
-    start = 0
-    while (start := _find(ids, header, start)) >= 0:
-        start += len(header)
-        stop = ids.index(end, start)
-        positions += range(start - 1, stop)
-    starts = _starts(row, ids, header[0]) if row.get(APART_KEY) else ()
-    return Encoded(ids, positions, starts)
-
-
-def _starts(row: Row, ids: list[int], mark: int) -> tuple[int, ...]:
-    """Where the messages of the user begin; each message begins with `mark`, the last one last."""
-    roles = [message["role"] for message in row["messages"]]
-    marks = [i for i, token in enumerate(ids) if token == mark][-len(roles) :]
-    return tuple(i for i, role in zip(marks, roles, strict=True) if role == "user")
-
-
-def _for_template(message: dict[str, Any]) -> dict[str, Any]:
-    """With arguments as values: the template writes XML of them."""
-    if not message.get("tool_calls"):
-        return message
-    calls = [
-        {"function": {**c["function"], "arguments": json.loads(c["function"]["arguments"])}}
-        for c in message["tool_calls"]
-    ]
-    return {**message, "tool_calls": calls}
-
-
-def _as_text(call_format: str, message: dict[str, Any]) -> dict[str, Any]:
-    """With calls as text of the content: the template leaves them as they are."""
-    if not message.get("tool_calls"):
-        return message
-    calls = [Call(**call["function"]) for call in message["tool_calls"]]
-    return {"role": message["role"], "content": turn_text(message["content"], calls, call_format)}
-
-
-def _find(ids: list[int], part: list[int], start: int) -> int:
-    for i in range(start, len(ids) - len(part) + 1):
-        if ids[i : i + len(part)] == part:
-            return i
-    return -1
-
-
-def _padded(length: int) -> int:
-    return -(-length // _MULTIPLE) * _MULTIPLE
-
-
-def batches(rows: list[Encoded], tokens_per_batch: int) -> list[list[Encoded]]:
-    """`rows` by length, in batches of so many tokens with their padding, or of one long row."""
-    ordered = sorted(rows, key=lambda row: len(row.ids))
-    result: list[list[Encoded]] = [[]]
-    for row in ordered:
-        if result[-1] and (len(result[-1]) + 1) * _padded(len(row.ids)) > tokens_per_batch:
-            result.append([])
-        result[-1].append(row)
-    return result
-
-
-def arrays(batch: list[Encoded]) -> tuple[Any, Any, Any, Any, Any]:
-    """Tokens (B, T); of all positions in it that are learned: place, target and weight (K,).
-
-    The last is the places and the parts of a `Layout`, or nothing where no question stands apart.
-    """
-    import mlx.core as mx
-
-    length = _padded(max(len(row.ids) for row in batch))
-    count = _padded(sum(len(row.positions) for row in batch))
-    tokens = np.zeros((len(batch), length), np.int32)
-    places = np.zeros(count, np.int32)
-    targets = np.zeros(count, np.int32)
-    weights = np.zeros(count, np.float32)
-    done = 0
-    for i, row in enumerate(batch):
-        these = slice(done, done := done + len(row.positions))
-        tokens[i, : len(row.ids)] = row.ids
-        places[these] = i * length + np.asarray(row.positions)
-        targets[these] = np.asarray(row.ids)[np.asarray(row.positions) + 1]
-        weights[these] = 1.0
-    layout = _layout(batch, length) if any(row.starts for row in batch) else ()
-    return mx.array(tokens), mx.array(places), mx.array(targets), mx.array(weights), layout
-
-
-def _layout(batch: list[Encoded], length: int) -> tuple[Any, Any]:
-    import mlx.core as mx
-
-    places = np.tile(np.arange(length, dtype=np.int32), (len(batch), 1))
-    parts = np.zeros_like(places)
-    for i, row in enumerate(batch):
-        for part, start in enumerate(row.starts):
-            places[i, start:] = np.arange(length - start) + row.starts[0]
-            parts[i, start:] = part + 1
-    return mx.array(places), mx.array(parts)
-
-
 def _iterate(
     dataset: list[Encoded],
     batch_size: int,
@@ -179,12 +60,7 @@ def _iterate(
     tokens_per_batch: int,
 ) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
     """mlx_lm's batch protocol; its `batch_size` and `max_seq_length` do not apply here."""
-    ordered = batches(dataset, tokens_per_batch)
-    while True:
-        for i in np.random.permutation(len(ordered)):
-            yield arrays(ordered[i])
-        if not loop:
-            return
+    yield from map(arrays, shuffled(batches(dataset, tokens_per_batch), loop))
 
 
 def logits(model: Any, tokens: Any, places: Any, layout: Any) -> Any:
@@ -291,8 +167,7 @@ def train(
         ModelError: `torch` is no Python that has it, or its training failed.
     """
     import mlx.core as mx
-    from mlx_lm import load
-    from mlx_lm.tuner.utils import linear_to_lora_layers
+    from mlx_lm.utils import load_tokenizer
 
     config = {"fine_tune_type": "lora", **asdict(settings), **provenance}
     if torch:
@@ -300,31 +175,40 @@ def train(
         config |= {"steps": "torch", "base": base.name}
         config |= {"start_sha256": sha256(start.read_bytes()).hexdigest()} if start else {}
     adapter.mkdir(parents=True, exist_ok=True)
-    goes_on = torch and _goes_on(adapter, config)
-    if not goes_on:
+    if not (torch and _goes_on(adapter, config)):
         shutil.rmtree(adapter.resolve())  # what it has would be judged, too
         adapter.resolve().mkdir()
         (adapter / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if start:
+            shutil.copy(start, _weights(adapter, 0))
+        elif torch:
+            drawn = dict(tree_flatten(_begun(base, settings).trainable_parameters()))
+            mx.save_safetensors(str(_weights(adapter, 0)), drawn)
+    load: Any = load_tokenizer
+    tokenizer = load(base)
+    encoded = [encode(row, tokenizer, settings.call_format) for row in rows]
     np.random.seed(settings.seed)
+    if torch:
+        _train_in_torch(torch, base, adapter, batches(encoded, settings.tokens_per_batch), settings)
+        return
+    held_out = [encode(row, tokenizer, settings.call_format) for row in validation]
+    _train_in_mlx(_begun(base, settings, start), adapter, encoded, held_out, settings)
+
+
+def _begun(base: Path, settings: Settings, start: Path | None = None) -> Any:
+    """The frozen model `base` with LoRA as `settings` draw it, or that of the file `start`."""
+    import mlx.core as mx
+    from mlx_lm import load
+    from mlx_lm.tuner.utils import linear_to_lora_layers
+
     mx.random.seed(settings.seed)
-    model, tokenizer = load(str(base))[:2]
+    model = load(str(base))[0]
     model.freeze()
     linear_to_lora_layers(model, settings.num_layers, settings.lora_parameters)
     if start:
-        if not goes_on:
-            shutil.copy(start, _weights(adapter, 0))
         halved: Any = mx.load(str(start))
         model.load_weights([(k, v.astype(mx.float32)) for k, v in halved.items()], strict=False)
-    encoded = [encode(row, tokenizer, settings.call_format) for row in rows]
-    if torch:
-        if not start and not goes_on:
-            mx.save_safetensors(
-                str(_weights(adapter, 0)), dict(tree_flatten(model.trainable_parameters()))
-            )
-        _train_in_torch(torch, base, adapter, batches(encoded, settings.tokens_per_batch))
-        return
-    held_out = [encode(row, tokenizer, settings.call_format) for row in validation]
-    _train_in_mlx(model, adapter, encoded, held_out, settings)
+    return model
 
 
 def schedule(settings: Settings) -> Any:
@@ -345,10 +229,16 @@ def schedule(settings: Settings) -> Any:
     )
 
 
-def _train_in_torch(python: str, base: Path, adapter: Path, batched: list[list[Encoded]]) -> None:
-    with (adapter / "batches.jsonl").open("w") as file:
-        for batch in batched:
-            file.write(json.dumps([asdict(row) for row in batch]) + "\n")
+def _train_in_torch(
+    python: str, base: Path, adapter: Path, batched: list[list[Encoded]], settings: Settings
+) -> None:
+    import mlx.core as mx
+
+    rates = map(schedule(settings), map(mx.array, range(settings.iterations)))
+    with (adapter / "steps.jsonl").open("w") as file:
+        for rate, batch in zip(rates, shuffled(batched), strict=False):
+            step = {"rate": rate.item(), "batch": [asdict(row) for row in batch]}
+            file.write(json.dumps(step) + "\n")
     # A BLAS that is there for mlx would take the place of torch's own.
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     program = Path(__file__).with_name("in_torch.py")

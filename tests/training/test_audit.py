@@ -15,8 +15,8 @@ from evals.lanes.tokens import load_tokenizer, render
 from evals.loading.casefile import find_case_files, read_cases
 from evals.models.build import cached_base
 from evals.training.audit import audit, read_rows
+from evals.training.encode import encode
 from evals.training.recipe import dataset
-from evals.training.train import encode
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "Could you please tell me how many penguins live on the southern island?"

@@ -25,11 +25,12 @@ from evals.models.preflight import preflight
 from evals.training import cpu
 from evals.training.catalogue import read_catalogue, split
 from evals.training.dataset import digest, generate
+from evals.training.encode import Encoded, arrays, encode
 from evals.training.parts import read_parts
 from evals.training.recipe import RECIPES, dataset
 from evals.training.rows import APART_KEY
 from evals.training.select import CURVE, Point, best, read_curve
-from evals.training.train import Encoded, arrays, encode, logits
+from evals.training.train import logits
 from evals.training.unseen import KIND_KEY, KINDS, compose
 
 ROOT = Path(__file__).parents[2]
