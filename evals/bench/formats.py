@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evals.bench.suite import RATES, Run, markdown, rate_text, run_suite
+from evals.bench.suite import PARTS, RATES, Run, markdown, rate_text, run_suite
 from evals.disk import replace_file
+from evals.judging.scoring import score
 from evals.results import Record, Status
 from evals.running.profile import build_default
 
@@ -38,23 +39,18 @@ def formats(
 
 
 def table(runs: dict[str, Run]) -> str:
-    """Both adapters by lane as Markdown: the five questions, the suite, and what was to blame."""
-    head = ["trained on", "lane", "five questions", "cases", *RATES.values(), "blame"]
-    rows = [head, ["---", "---", "--:", "--:", *["---"] * (len(RATES) + 1)]]
+    """Both adapters by lane and by tools as Markdown, with the five questions and the blame."""
+    head = ["trained on", "lane", "five questions", "tools", "cases", *RATES.values(), "blame"]
+    rows = [head, ["---", "---", "--:", "---", "--:", *["---"] * (len(RATES) + 1)]]
     for title, run in runs.items():
         for lane in LANES:
-            records = [record for record in run.records if record.lane == lane]
-            rates = run.rates(lane)
-            rows.append(
-                [
-                    title,
-                    lane,
-                    _five(records),
-                    str(rates["case"].n),
-                    *(rate_text(rates[name]) for name in RATES),
-                    blame(records),
-                ]
-            )
+            start = [title, lane, _five([r for r in run.records if r.lane == lane])]
+            for part, records in run.parts().items():
+                mine = [record for record in records if record.lane == lane]
+                rates = score(mine).rates
+                texts = [rate_text(rates[name]) for name in RATES]
+                rows.append([*start, PARTS[part], str(rates["case"].n), *texts, blame(mine)])
+                start = [""] * len(start)
     note = (
         "Five questions: in two wordings, call or answer as wanted. Rates: 95% Wilson intervals; "
         "name and arguments are of the cases that expect a call. Blame: what cases failed of."

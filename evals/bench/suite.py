@@ -8,8 +8,10 @@ from pathlib import Path
 
 from evals.errors import HarnessError
 from evals.judging.scoring import Rate
-from evals.report.summary import Summary
+from evals.report.summarize import by_training
+from evals.report.summary import ProfileServed, Summary
 from evals.report.summary_file import SUMMARY, read_summary
+from evals.report.text import TRAINING
 from evals.results import RECORDS, Record
 from evals.stored import read_records
 
@@ -21,6 +23,8 @@ RATES = {
     "case": "whole case",
 }
 """The rates of a benchmark's table, by their names in the summary."""
+PARTS = {**TRAINING, "all": "all"}
+"""What the parts of a run are called in a benchmark's table."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,12 @@ class Run:
     summary: Summary
     records: tuple[Record, ...]
 
-    def rates(self, lane: str | None = None) -> Mapping[str, Rate]:
-        """The rates of a lane, or of all together, by name."""
-        profile = self.summary.profiles[PROFILE]
-        return profile.lanes[lane].rates if lane else profile.rates
+    def parts(self) -> Mapping[str, Sequence[Record]]:
+        """The records on tools of the model's training and on others; all, if that is not known."""
+        served = self.summary.fingerprint.profiles.get(PROFILE, ProfileServed())
+        if served.trained_tools is None:
+            return {"all": self.records}
+        return by_training(self.records, served.trained_tools)
 
 
 def run_suite(

@@ -1,25 +1,45 @@
 """The same fused weights at every quantisation: how small before calls break.
 
-All variants are asked the same suite through the same stock server, in lane `server`. A drop counts
-if exact McNemar on the cases of both says so, Holm-adjusted over all variants.
+All variants are asked the same suite through the same stock server, in lane `server`. Tools of the
+model's training and others are told apart. A drop counts if exact McNemar on the cases of both says
+so, Holm-adjusted over all variants and both parts.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from evals.bench.suite import PROFILE, RATES, Run, markdown, rate_text, run_suite
+from evals.bench.suite import PARTS, PROFILE, RATES, Run, markdown, rate_text, run_suite
 from evals.disk import replace_file
-from evals.judging.scoring import Rate, holm
+from evals.judging.scoring import Rate, holm, mcnemar, score
 from evals.lanes.tokens import load_tokenizer
 from evals.models.build import GROUP_SIZE
 from evals.models.preflight import preflight
-from evals.report.comparison import LEVEL, ProfileChange, compare
+from evals.report.comparison import LEVEL, compare
 from evals.report.plots import Interval, rate_series, standalone
+from evals.results import Record
 from evals.running.profile import build_default
 
 WIDTHS = ("fp16", "8-bit", "6-bit", "5-bit", "mixed-4-6", "4-bit", "mixed-3-6", "3-bit")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the suite says of a quantisation, on tools of the model's training or on others."""
+
+    tools: str
+    rates: Mapping[str, Rate]
+    regressed: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    p_value: float | None = None
+    """Against the first variant, adjusted; None for the first itself."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it breaks more cases than it mends, and not by chance at the 5% level."""
+        broke = len(self.regressed) > len(self.fixed)
+        return broke and self.p_value is not None and self.p_value < LEVEL
 
 
 @dataclass(frozen=True)
@@ -32,18 +52,8 @@ class Variant:
     name: str
     size: int
     bits_per_weight: float
-    rates: Mapping[str, Rate]
     faults: tuple[str, ...]
-    change: ProfileChange | None
-    p_value: float | None
-    """Against the first variant, adjusted; None for the first itself."""
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether it breaks more cases than it mends, and not by chance at the 5% level."""
-        change, p = self.change, self.p_value
-        broke = change is not None and len(change.newly_failing) > len(change.fixed)
-        return broke and p is not None and p < LEVEL
+    parts: tuple[Part, ...]
 
 
 def sweep(
@@ -55,8 +65,8 @@ def sweep(
 ) -> list[Variant]:
     """Build, serve and ask each of `widths`; the first is what the others are compared with.
 
-    `options` are those of `evals run`. Writes `sweep.md`, `sweep.svg` and `sweep.json` into
-    `folder`, where each run has a folder, too.
+    `options` are those of `evals run`. Writes `sweep.md`, `sweep.json` and a picture of each part
+    into `folder`, where each run has a folder, too.
 
     Raises:
         ModelError: a variant cannot be built.
@@ -71,7 +81,8 @@ def sweep(
     variants = _variants(widths, built, runs, weights)
     replace_file(folder / "sweep.json", _as_json(variants))
     replace_file(folder / "sweep.md", table(variants))
-    replace_file(folder / "sweep.svg", standalone(picture(variants)))
+    for name, svg in pictures(variants).items():
+        replace_file(folder / name, standalone(svg))
     return variants
 
 
@@ -87,89 +98,96 @@ def _bytes(model: Path) -> int:
 def _variants(
     widths: Sequence[str], built: Sequence[Path], runs: Sequence[Run], weights: float
 ) -> list[Variant]:
-    changes = [_change(runs[0], run) for run in runs[1:]]
-    p_values = holm([change.p_value for change in changes])
     return [
         Variant(
             name=width,
             size=_bytes(model),
             bits_per_weight=_bytes(model) * 8 / weights,
-            rates=run.rates(),
             faults=tuple(preflight(model, load_tokenizer(model))),
-            change=change,
-            p_value=p_value,
+            parts=parts,
         )
-        for width, model, run, change, p_value in zip(
-            widths, built, runs, [None, *changes], [None, *p_values], strict=True
-        )
+        for width, model, parts in zip(widths, built, compared(runs), strict=True)
     ]
 
 
-def _change(first: Run, run: Run) -> ProfileChange:
-    compared = compare(first.summary, run.summary)
-    return next(profile for profile in compared.profiles if profile.name == PROFILE)
+def compared(runs: Sequence[Run]) -> list[tuple[Part, ...]]:
+    """The parts of each run; those of the first are what the others' are compared with."""
+    first, *others = ([_part(runs[0], run, *part) for part in run.parts().items()] for run in runs)
+    flips = [mcnemar(len(p.fixed), len(p.regressed)) for parts in others for p in parts]
+    adjusted = iter(holm(flips))
+    told = [tuple(replace(part, p_value=next(adjusted)) for part in parts) for parts in others]
+    return [tuple(first), *told]
+
+
+def _part(first: Run, run: Run, tools: str, records: Sequence[Record]) -> Part:
+    cases = {record.case.node for record in records}
+    profiles = compare(first.summary, run.summary).profiles
+    change = next(profile for profile in profiles if profile.name == PROFILE)
+    return Part(
+        tools,
+        score(records).rates,
+        regressed=tuple(case for case in change.newly_failing if case in cases),
+        fixed=tuple(case for case in change.fixed if case in cases),
+    )
 
 
 def table(variants: Sequence[Variant]) -> str:
     """The variants as a Markdown table, with 95% intervals and the comparison with the first."""
-    first = variants[0]
-    head = ["quantisation", "MB", "bits/weight", *RATES.values(), "call tags", f"vs {first.name}"]
-    rows = [head, ["---", "--:", "--:", *["---"] * (len(RATES) + 2)]]
+    first = variants[0].name
+    head = ["quantisation", "MB", "bits/weight", "call tags", "tools"]
+    head += ["cases", *RATES.values(), f"vs {first}"]
+    rows = [head, ["---", "--:", "--:", "---", "---", "--:", *["---"] * (len(RATES) + 1)]]
     for variant in variants:
-        rows.append(
-            [
-                variant.name,
-                f"{variant.size / 1e6:.0f}",
-                f"{variant.bits_per_weight:.2f}",
-                *(rate_text(variant.rates[name]) for name in RATES),
-                "; ".join(variant.faults) or "nearest to themselves",
-                _verdict(variant),
-            ]
-        )
-    n = first.rates["case"].n
+        start = [
+            variant.name,
+            f"{variant.size / 1e6:.0f}",
+            f"{variant.bits_per_weight:.2f}",
+            "; ".join(variant.faults) or "nearest to themselves",
+        ]
+        for part in variant.parts:
+            rates = [rate_text(part.rates[name]) for name in RATES]
+            rows.append(
+                [*start, PARTS[part.tools], str(part.rates["case"].n), *rates, _verdict(part)]
+            )
+            start = [""] * len(start)
     note = (
-        f"{n} cases, lane server; 95% Wilson intervals; groups of {GROUP_SIZE} weights. "
-        "Regressed and fixed cases against the first row: exact McNemar, Holm-adjusted."
+        f"Lane server; 95% Wilson intervals; groups of {GROUP_SIZE} weights. Regressed and fixed "
+        "cases against the first quantisation: exact McNemar, Holm-adjusted over all."
     )
     return markdown(rows, note)
 
 
-def _verdict(variant: Variant) -> str:
-    if variant.change is None or variant.p_value is None:
+def _verdict(part: Part) -> str:
+    if part.p_value is None:
         return ""
-    regressed, fixed = len(variant.change.newly_failing), len(variant.change.fixed)
-    how = "**worse**" if variant.is_worse else "no significant change"
-    return f"{how}: {regressed} regressed, {fixed} fixed, p = {variant.p_value:.2g}"
+    how = "**worse**" if part.is_worse else "no significant change"
+    regressed, fixed = len(part.regressed), len(part.fixed)
+    return f"{how}: {regressed} regressed, {fixed} fixed, p = {part.p_value:.2g}"
 
 
-def picture(variants: Sequence[Variant]) -> str:
-    """The four rates with their intervals by quantisation, as SVG."""
+def pictures(variants: Sequence[Variant]) -> dict[str, str]:
+    """The four rates of each part with their intervals by quantisation, as SVG by file name."""
+    return {
+        f"sweep-{part.tools}.svg": _picture(variants, place)
+        for place, part in enumerate(variants[0].parts)
+    }
+
+
+def _picture(variants: Sequence[Variant], place: int) -> str:
     series = [
         (
             title,
             [
                 Interval(v.name, rate.value, rate.low, rate.high, rate.n)
                 for v in variants
-                for rate in [v.rates[name]]
+                for rate in [v.parts[place].rates[name]]
             ],
         )
         for name, title in RATES.items()
     ]
-    return rate_series("Rates by quantisation", series)
+    return rate_series(f"Rates by quantisation, {PARTS[variants[0].parts[place].tools]}", series)
 
 
 def _as_json(variants: Sequence[Variant]) -> str:
-    rows = [
-        {
-            "name": v.name,
-            "bytes": v.size,
-            "bits_per_weight": round(v.bits_per_weight, 3),
-            "rates": {name: asdict(rate) for name, rate in v.rates.items()},
-            "faults": v.faults,
-            "regressed": v.change and list(v.change.newly_failing),
-            "fixed": v.change and list(v.change.fixed),
-            "p_value": v.p_value,
-        }
-        for v in variants
-    ]
-    return json.dumps({"schema": 1, "variants": rows}, indent=2) + "\n"
+    rows = [{**asdict(v), "bits_per_weight": round(v.bits_per_weight, 3)} for v in variants]
+    return json.dumps({"schema": 2, "variants": rows}, indent=2) + "\n"

@@ -20,7 +20,7 @@ def sweep(
     chosen = widths.split(",") if widths else bench.WIDTHS
     variants = or_exit(lambda: bench.sweep(cache_folder(), folder, chosen, context.args))
     print(bench.table(variants))
-    print(f"sweep: {folder / 'sweep.md'}, {folder / 'sweep.svg'}")
+    print(f"sweep: {folder / 'sweep.md'}, {folder / 'sweep.json'}, {folder / 'sweep-*.svg'}")
 
 
 def formats(

@@ -144,9 +144,9 @@ def _profile(
         errors=figures.errors,
         rates=_rates(figures),
         known=figures.known,
-        lanes=_parts(records, lambda record: record.lane),
-        categories=dict(sorted(_parts(records, lambda record: record.case.category).items())),
-        tools={} if trained is None else _by_training(records, frozenset(trained)),
+        lanes=_figures(group(records, lambda record: record.lane)),
+        categories=_figures(dict(sorted(group(records, lambda r: r.case.category).items()))),
+        tools={} if trained is None else _figures(by_training(records, trained)),
         violations=dict(figures.violations),
         misses=dict(figures.misses),
         prompt_tokens=_prompt_tokens(records),
@@ -162,17 +162,18 @@ def _profile(
     )
 
 
-def _by_training(records: Sequence[Record], trained: frozenset[str]) -> dict[str, LaneFigures]:
-    """A case with one tool that the training did not have is `unseen`."""
+def by_training(records: Iterable[Record], trained: Iterable[str]) -> dict[str, list[Record]]:
+    """Records by whether the training had all tools of the case: `trained`, else `unseen`."""
+    names = frozenset(trained)
 
     def kind(record: Record) -> str:
-        return "trained" if {tool.name for tool in record.case.tools} <= trained else "unseen"
+        return "trained" if {tool.name for tool in record.case.tools} <= names else "unseen"
 
-    return dict(sorted(_parts(records, kind).items()))
+    return dict(sorted(group(records, kind).items()))
 
 
-def _parts(records: Sequence[Record], by: Callable[[Record], str]) -> dict[str, LaneFigures]:
-    parts = {name: score(mine) for name, mine in group(records, by).items()}
+def _figures(groups: Mapping[str, Sequence[Record]]) -> dict[str, LaneFigures]:
+    parts = {name: score(mine) for name, mine in groups.items()}
     return {
         name: LaneFigures(scored=part.scored, errors=part.errors, rates=_rates(part))
         for name, part in parts.items()

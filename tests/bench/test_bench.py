@@ -4,62 +4,88 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from made_runs import answer_of, called, case_of, write_run
+from made_runs import TOOLS, answer_of, called, case_of, write_run
 
 from evals.bench import formats, sweep
 from evals.bench.suite import Run, run_suite
 from evals.errors import HarnessError
 from evals.observation import Observation
-from evals.report.comparison import compare
+from evals.report.summary import ProfileServed
 from evals.results import Record
 
 FENCE = '```json\n{"name": "get_message", "arguments": {"id": 9007199254740993}}\n```'
 
 
-def _run(folder, records) -> Run:
-    return Run(folder, write_run(folder, records), tuple(records))
+def _run(folder, records, trained=None) -> Run:
+    summary = write_run(folder, records)
+    served = {"default": ProfileServed(trained_tools=trained)}
+    fingerprint = replace(summary.fingerprint, profiles=served)
+    return Run(folder, replace(summary, fingerprint=fingerprint), tuple(records))
 
 
-def _answers(right, wrong, lane="server") -> list[Record]:
+def _answers(right, wrong, tools=TOOLS, lane="server") -> list[Record]:
     """Records of `right` right and `wrong` wrong answers, the same cases in every run."""
     seen = [called()] * right + [called(3, 3)] * wrong
     return [
-        answer_of(case_of(f"case-{i}"), replace(observation, lane=lane))
+        answer_of(
+            case_of(f"{len(tools)}-case-{i}").model_copy(update={"tools": tools}),
+            replace(observation, lane=lane),
+        )
         for i, observation in enumerate(seen)
     ]
 
 
 @pytest.fixture
 def variants(tmp_path):
-    runs = {
-        "fp16": _run(tmp_path / "a", _answers(20, 0)),
-        "5-bit": _run(tmp_path / "b", _answers(18, 2)),
-        "3-bit": _run(tmp_path / "c", _answers(2, 18)),
-    }
+    """20 cases with one tool, which the training had, and 20 with another beside it."""
     rows = []
-    for (name, run), p in zip(runs.items(), (None, 0.5, 1e-5), strict=True):
-        change = compare(runs["fp16"].summary, run.summary).profiles[0] if p else None
+    right = {"fp16": (20, 20), "5-bit": (18, 20), "3-bit": (20, 2)}
+    runs = [
+        _run(
+            tmp_path / name,
+            [*_answers(one, 20 - one, TOOLS[:1]), *_answers(two, 20 - two)],
+            trained=("get_message",),
+        )
+        for name, (one, two) in right.items()
+    ]
+    for name, parts in zip(right, sweep.compared(runs), strict=True):
         faults = ("<tool_call> cannot win",) if name == "3-bit" else ()
-        rows.append(sweep.Variant(name, 84_000_000, 5.5, run.rates(), faults, change, p))
+        rows.append(sweep.Variant(name, 84_000_000, 5.5, faults, parts))
     return rows
 
 
-def test_the_sweeps_table_says_what_is_significantly_worse(variants):
-    head, _, first, second, third, *_ = sweep.table(variants).splitlines()
-    assert head.count("|") == first.count("|") == third.count("|")
-    assert "| 84 | 5.50 |" in first
-    assert "1.000 [0.839, 1.000]" in first
-    assert "no significant change: 2 regressed, 0 fixed, p = 0.5" in second
-    assert "**worse**: 18 regressed, 0 fixed, p = 1e-05" in third
-    assert "<tool_call> cannot win" in third
-    assert [v.is_worse for v in variants] == [False, False, True]
+def test_the_sweeps_table_tells_tools_of_the_training_and_others_apart(variants):
+    head, _, *lines = sweep.table(variants).split("\n\n")[0].splitlines()
+    assert {line.count("|") for line in lines} == {head.count("|")}
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[0] for row in cells] == ["fp16", "", "5-bit", "", "3-bit", ""]
+    assert {row[4] for row in cells[::2]} == {"tools of its training"}
+    assert {row[4] for row in cells[1::2]} == {"tools it never saw"}
+    assert [(row[-2], row[-1]) for row in cells] == [
+        ("1.000 [0.839, 1.000]", ""),
+        ("1.000 [0.839, 1.000]", ""),
+        ("0.900 [0.699, 0.972]", "no significant change: 2 regressed, 0 fixed, p = 1"),
+        ("1.000 [0.839, 1.000]", "no significant change: 0 regressed, 0 fixed, p = 1"),
+        ("1.000 [0.839, 1.000]", "no significant change: 0 regressed, 0 fixed, p = 1"),
+        ("0.100 [0.028, 0.301]", "**worse**: 18 regressed, 0 fixed, p = 3.1e-05"),
+    ]
+    assert cells[0][1:3] == ["84", "5.50"]
+    assert "<tool_call> cannot win" in cells[4]
 
 
-def test_the_sweeps_picture_has_every_rate_of_every_variant(variants):
-    svg = sweep.picture(variants)
-    ElementTree.fromstring(svg)
-    for text in ("3-bit: 0.100", "5-bit: 0.900", "fp16: 1.000", "whole case"):
-        assert text in svg
+def test_the_sweeps_pictures_have_every_rate_of_every_variant(variants):
+    pictures = sweep.pictures(variants)
+    assert set(pictures) == {"sweep-trained.svg", "sweep-unseen.svg"}
+    for name, point in (("trained", "5-bit: 0.900"), ("unseen", "3-bit: 0.100")):
+        svg = pictures[f"sweep-{name}.svg"]
+        ElementTree.fromstring(svg)
+        for text in (point, "fp16: 1.000", "whole case"):
+            assert text in svg
+
+
+def test_a_model_of_unknown_training_is_one_part(tmp_path):
+    (part,), _ = sweep.compared([_run(tmp_path / name, _answers(3, 1)) for name in "ab"])
+    assert (part.tools, part.rates["case"].n) == ("all", 4)
 
 
 def test_the_formats_table_tells_a_format_the_server_does_not_read(tmp_path):
