@@ -121,6 +121,8 @@ def _finish(
     lines += [f"note: {one}" for one in usable.notes]
     if lines:
         or_exit(lambda: replace_file(to / REPORT, "\n".join(lines) + "\n"))
+    else:
+        or_exit(lambda: (to / REPORT).unlink(missing_ok=True))  # of an import before, into the same
     print(
         f"{usable.count} cases in {len(paths)} files below {to}; {len(usable.unusable)} not "
         f"imported, {len(usable.notes)} notes" + (f": {to / REPORT}" if lines else "")

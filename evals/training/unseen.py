@@ -1,7 +1,7 @@
 """Conversations about composed tools: rows in which reading the list is the only way to be right.
 
 One to eight tools a row, those near to the wanted one among them: other verbs on the same thing,
-the same verb on other things, others of the domain. Three of ten requests want words: no tool on
+the same verb on other things, others of the domain. A third of the requests wants words: no tool on
 offer serves them, a required value is not said, a call is not wanted, or it is only talk. The
 exchanges of a row stand apart: what one says, another does not know.
 """

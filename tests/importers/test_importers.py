@@ -276,6 +276,15 @@ def test_a_file_that_is_there_is_kept_unless_force_is_given(tmp_path):
     assert (tmp_path / "c/log.yaml").read_text() == written
 
 
+def test_what_an_import_before_could_not_take_is_not_said_of_this_one(tmp_path):
+    log, report = tmp_path / "log.jsonl", tmp_path / "c/import-report.txt"
+    arguments = ["import", "log", str(log), "--to", str(tmp_path / "c"), "--force"]
+    for spoilt in ("no json\n", ""):
+        log.write_text(log_line({"content": "Fine."}) + "\n" + spoilt)
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        assert report.exists() == bool(spoilt)
+
+
 USER = {"role": "user", "content": "Hi"}
 ANTHROPIC = {"content": [{"type": "tool_use", "name": "look", "input": {}}]}
 EVENTS = 'data: {"choices": [{"delta": {"tool_calls": []}}]}\n\ndata: [DONE]\n\n'
