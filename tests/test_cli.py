@@ -57,6 +57,16 @@ def test_failures_are_printed_in_full_if_asked_for(option):
     assert "--tb=no" not in pytest_arguments([option], [])
 
 
+def test_a_model_outside_of_the_project_does_not_hide_its_conftest(tmp_path):
+    """This project's conftest.py names the plugin, which pytest takes from the root's alone."""
+    given = ["--model", str(tmp_path), "--evals-lanes", "server", "-k", "x", "--progress", "--tier"]
+    handed = [f"--model={tmp_path}", "--evals-lanes=server", "-k", "x", "--progress", "--tier"]
+    assert pytest_arguments(given, [])[-6:] == handed
+    assert pytest_arguments(["--", "--model", "m"], [])[-3:] == ["--", "--model", "m"]
+    told = python("-m", "evals", "run", "--model", str(tmp_path), "--collect-only", "-k", "digit")
+    assert "cases/" in told
+
+
 def test_runs_of_different_suites_are_compared_if_asked_for_also_by_the_old_name(tmp_path):
     records = [answer_of(case_of("digit"), called())]
     write_run(tmp_path / "before", records)

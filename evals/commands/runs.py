@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +67,26 @@ def pytest_arguments(given: Sequence[str], folders: Sequence[Path]) -> list[str]
     unnamed = shlex.join(glob.escape(str(folder)) for folder in folders)
     plugin = [] if has_config(Path.cwd()) and _is_autoloaded() else ["-p", "evals.plugin"]
     at = [f"--rootdir={Path.cwd()}", "-o", f"testpaths={unnamed}"]
-    return [*always, *quiet, *plugin, *at, *given]
+    return [*always, *quiet, *plugin, *at, *_joined(given)]
+
+
+def _joined(given: Sequence[str]) -> Iterator[str]:
+    """With the values of our options joined to them: `--model=/elsewhere/model`.
+
+    pytest looks for conftest.py before it knows our options. A value that is a folder is a place to
+    it then, and the project's own conftest.py is not found.
+    """
+    from evals.commands.run_options import run_options
+
+    valued = {f"--{e}{o.name[2:]}" for o in run_options() if o.value for e in ("", "evals-")}
+    words = iter(given)
+    for word in words:
+        if word == "--":
+            yield word
+            break
+        value = next(words, None) if word in valued else None
+        yield word if value is None else f"{word}={value}"
+    yield from words
 
 
 def _is_autoloaded() -> bool:
