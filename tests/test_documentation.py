@@ -136,7 +136,7 @@ def test_every_command_can_be_given(page, words):
     [
         ("evals frobnicate", ["frobnicate"]),
         ("evals model frobnicate", ["model", "frobnicate"]),
-        ("evals model build --adapter json-fence", []),
+        ("evals model build --adapter catalogue", []),
         ("evals --version", []),
         ("evals accept --from x", ["--from"]),
         ("make frobnicate", ["frobnicate"]),

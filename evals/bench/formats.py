@@ -12,10 +12,11 @@ from pathlib import Path
 from evals.bench.suite import PARTS, RATES, Run, markdown, rate_text, run_suite
 from evals.disk import replace_file
 from evals.judging.scoring import score
+from evals.models.build import DEFAULT_ADAPTER
 from evals.results import Record, Status
 from evals.running.profile import build_default
 
-ADAPTERS = {"before: JSON fences": "json-fence", "after: XML": "default"}
+ADAPTERS = {"before: JSON fences": f"{DEFAULT_ADAPTER}-json-fence", "after: XML": DEFAULT_ADAPTER}
 LANES = ("direct", "server", "agent")
 FIVE_QUESTIONS = "five_questions"
 

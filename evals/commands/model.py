@@ -10,6 +10,7 @@ import typer
 
 from evals.commands.terminal import CASES, OneOf, or_exit
 from evals.extras import need
+from evals.models.build import DEFAULT_ADAPTER
 
 
 def _call_formats() -> Sequence[str]:
@@ -30,7 +31,7 @@ _ROW_SHAPE = OneOf("shape of rows", _row_shapes)
 
 def build(
     quantization: Annotated[str, typer.Option(help="fp16, 8-bit … 2-bit, mixed-4-6 …")] = "5-bit",
-    adapter: Annotated[str, typer.Option(help="a shipped adapter")] = "default",
+    adapter: Annotated[str, typer.Option(help="a shipped adapter")] = DEFAULT_ADAPTER,
     weights: Annotated[
         str | None, typer.Option(help="exit code 1 unless its weights have this digest")
     ] = None,
@@ -56,7 +57,7 @@ def digest(model: Annotated[Path, typer.Argument(help="a model's folder")]) -> N
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="name of the adapter")] = "default",
+    name: Annotated[str, typer.Argument(help="name of the adapter")] = DEFAULT_ADAPTER,
     iterations: Annotated[int | None, typer.Option(min=1, help="training steps")] = None,
     torch: Annotated[
         str,
@@ -113,7 +114,9 @@ def audit(
         Path | None, typer.Argument(help="training rows, JSONL; without: the shipped model's")
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="rows for validation, JSONL")] = None,
-    recipe: Annotated[str, typer.Option(help="the adapter whose data is checked")] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="the adapter whose data is checked")
+    ] = DEFAULT_ADAPTER,
 ) -> None:
     """Check training data for leaked cases, balance, format, overlap and prompt; exit code 1."""
     or_exit(lambda: need("train", "the audit of training data"))

@@ -19,6 +19,8 @@ from evals.models import base
 from evals.models.cache import build_once
 
 ADAPTERS = Path(__file__).parents[1] / "training" / "adapters"
+DEFAULT_ADAPTER = "reading"
+"""The adapter of the default model; the others are what it began with, and for experiments."""
 TOOLS = "tools.json"
 """The file beside an adapter that names the tools of its training, apart from its digest."""
 GGUF = "model.gguf"

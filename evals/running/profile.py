@@ -25,7 +25,7 @@ from evals.lanes.lane import Ask, Setup, lanes_asked
 from evals.lanes.prompt import look_at
 from evals.lanes.replayed import replayed
 from evals.lanes.tokens import Decode, decoder, load_tokenizer, render, token_texts
-from evals.models.build import ADAPTERS, build_gguf, build_model
+from evals.models.build import ADAPTERS, DEFAULT_ADAPTER, build_gguf, build_model
 from evals.models.preflight import preflight
 from evals.observation import Observation
 from evals.replay import build as replay
@@ -127,13 +127,13 @@ def build_default(
     say: Callable[[str], None],
     *,
     quantization: str = "5-bit",
-    adapter: str = "default",
+    adapter: str = DEFAULT_ADAPTER,
     dequantized: bool | None = None,
 ) -> Path:
     """The default model's folder, built if need be: quantised, or its float32 copy.
 
     Without `dequantized` it is the one that mlx computes fast here. `adapter` is the name of a
-    shipped one; the others are for experiments.
+    shipped one.
 
     Raises:
         ConfigError: mlx is not installed.

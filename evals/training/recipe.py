@@ -48,15 +48,18 @@ _FENCES = Settings(call_format=JSON_FENCE.name)
 _SHORT = Settings(iterations=840, save_every=60)
 _READING = Data(catalogue=3000, composed=9000, seed=13)
 RECIPES = {
-    "default": Recipe(),
-    "json-fence": Recipe(_FENCES),
-    "reading": Recipe(_SHORT, _READING, start="default", keep=0.25),
+    "catalogue": Recipe(),
+    "catalogue-json-fence": Recipe(_FENCES),
+    "reading": Recipe(_SHORT, _READING, start="catalogue", keep=0.25),
     "reading-json-fence": Recipe(
-        replace(_SHORT, call_format=JSON_FENCE.name), _READING, start="json-fence", keep=0.25
+        replace(_SHORT, call_format=JSON_FENCE.name),
+        _READING,
+        start="catalogue-json-fence",
+        keep=0.25,
     ),
 }
-"""Adapters of a pair differ in the format of calls alone; `reading` ones go on with tools that only
-the list tells."""
+"""Adapters of a pair differ in the format of calls alone; `catalogue` ones know the tools of
+`evals/training/catalogue`, and `reading` ones go on with tools that only the list tells."""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -10,7 +10,7 @@ from evals.training.catalogue import read_catalogue
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("adapter", ["default", "json-fence"])
+@pytest.mark.parametrize("adapter", ["catalogue", "reading"])
 @pytest.mark.parametrize("ending", ["fp16", "5bit-group32", "5bit-group32-float32"])
 def test_a_model_that_is_built_here_tells_its_tools(adapter, ending):
     from evals.models import build

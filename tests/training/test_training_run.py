@@ -71,18 +71,21 @@ def _digest(data):
 
 
 def test_the_recipes_differ_in_nothing_but_the_format():
-    for name, fences in (("default", "json-fence"), ("reading", "reading-json-fence")):
+    for name, fences in (("catalogue", "catalogue-json-fence"), ("reading", "reading-json-fence")):
         xml, fence = RECIPES[name], RECIPES[fences]
         assert fence.settings.call_format == "json-fence"
         assert replace(fence.settings, call_format="qwen3-coder-xml") == xml.settings
         assert fence.data == xml.data
-        assert (xml.start, fence.start) in [("", ""), ("default", "json-fence")]
+        assert (xml.start, fence.start) in [("", ""), ("catalogue", "catalogue-json-fence")]
         assert xml.keep == fence.keep
 
 
-def test_the_default_adapter_is_shipped_as_its_recipe_says():
-    config = json.loads((ADAPTERS / "default" / "adapter_config.json").read_text())
-    assert asdict(RECIPES["default"].settings).items() <= config.items()
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_adapters_are_as_their_recipes_say(name):
+    recipe = RECIPES[name]
+    begun = {"start": recipe.start, "keep": recipe.keep} if recipe.start else {}
+    config = json.loads((ADAPTERS / name / "adapter_config.json").read_text())
+    assert (asdict(recipe.settings) | begun).items() <= config.items()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
