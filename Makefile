@@ -118,7 +118,7 @@ lock: $(READY) ## pin all packages again, for Linux and macOS
 model: $(READY) ## build the default model from its adapter (about a minute)
 	$(BIN)/evals model build
 
-train: $(READY) ## train the default model's adapter again (about two hours on one core)
+train: $(READY) ## train the default model's adapter again (about three hours on one core)
 	$(BIN)/evals model train
 
 audit: $(READY) ## check the training data: leaked cases, balance, format, overlap, prompt
