@@ -163,6 +163,13 @@ class ProfileServed:
     """The version of the engine's package here; null of an attached server."""
     evidence: str | None = None
     """How the engine gives up what the model wrote: `none` leaves the layer of a miss unknown."""
+    served_name: str | None = None
+    """What requests call the model; of a path its last part."""
+    call_format: str | None = None
+    """The call format by which the answers are judged."""
+    requests: str | None = None
+    """Digest of what else decides the requests: `headers` without a key, `extra_body`, what is left
+    out of them, and the `arguments` of the booted server."""
 
 
 @dataclass(frozen=True, kw_only=True)

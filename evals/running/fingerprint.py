@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from pathlib import Path, PurePath
 
 from evals import __version__
 from evals.case import Case
+from evals.engines.dialect import Dialect
 from evals.models.build import quantization, trained_tools, weights_digest
 from evals.report.summary import Fingerprint, ProfileServed
 from evals.running.call_format import parser_of
@@ -103,19 +104,50 @@ def served_by(opened: Opened) -> ProfileServed:
         parser=parser_of(opened.profile, opened.tokenizer),
         grammar=opened.profile.grammar,
         trained_tools=trained_tools(folder) if folder else None,
+        call_format=opened.call_format,
+        requests=_requests(opened),
         **_engine(opened),
     )
+
+
+_LATER = ("served_name", "call_format", "requests")
+"""Keys that a `fingerprint.json` of an earlier version does not have."""
+
+
+def differing(before: ProfileServed, now: ProfileServed) -> list[str]:
+    """In what a profile is served otherwise than before; what nobody noted then is passed over."""
+    was, is_now = asdict(before), asdict(now)
+    known = [key for key in is_now if was[key] is not None or key not in _LATER]
+    return [key for key in known if was[key] != is_now[key]]
 
 
 def _engine(opened: Opened) -> dict[str, str | None]:
     server = opened.server
     if server is None:
         return {}
+    name = server.dialect.model
     return {
         "engine": server.engine,
         "engine_version": server.version,
         "evidence": server.dialect.evidence.name,
+        # Shards on several machines may have one model in several places.
+        "served_name": PurePath(name).name if PurePath(name).is_absolute() else name,
     }
+
+
+def _requests(opened: Opened) -> str:
+    """Digest of what decides the requests beside the case, the model's name and the evidence."""
+    dialect = opened.server.dialect if opened.server else Dialect()
+    headers = {name.lower(): value for name, value in dialect.headers.items()}
+    headers.pop("authorization", None)  # a key may be another one after a while
+    return _digest_of(
+        {
+            "headers": headers,
+            "extra_body": dialect.extra_body,
+            "omit": sorted({*dialect.omit}),
+            "arguments": [*opened.arguments],
+        }
+    )
 
 
 def _served_bits(folder: Path) -> str:

@@ -181,11 +181,18 @@ class RunFolder:
         return tuple(found)
 
     def served(self) -> Mapping[str, ProfileServed]:
-        """What served each profile of a run that is resumed; nothing of a new one."""
+        """What served each profile of a run that is resumed.
+
+        Raises:
+            ConfigError: nobody can tell.
+        """
         try:
             return read_fingerprint(self.path).profiles
-        except ConfigError:
-            return {}
+        except ConfigError as error:
+            raise ConfigError(
+                f"--resume {self.path}: nothing tells what its answers are of, so that none can be "
+                f"kept; begin a new run ({error})"
+            ) from error
 
     def write_fingerprint(self, fingerprint: Fingerprint) -> None:
         """Note what the run is made of."""

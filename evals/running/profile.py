@@ -52,6 +52,8 @@ class Opened:
     call_format: str
     packages: Mapping[str, str] = field(default_factory=dict)
     """Versions of what answers: of the engine, as far as it tells, and of the packages here."""
+    arguments: Sequence[str] = ()
+    """What the booted server was started with, as the target says."""
 
     def prompt_tokens(self, request: Mapping[str, Any]) -> int | None:
         """How many tokens this machine renders for a request's prompt; None if it cannot tell."""
@@ -269,8 +271,18 @@ def open_profile(
         )
         asks = {lane.name: stack.enter_context(lane.open(setup)) for lane in asked}
         profile = config.profile(name)
-        packages = packages_of(server)
-        yield Opened(name, profile, server, model, tokenizer, decode, asks, call_format, packages)
+        yield Opened(
+            name=name,
+            profile=profile,
+            server=server,
+            model=model,
+            tokenizer=tokenizer,
+            decode=decode,
+            lanes=asks,
+            call_format=call_format,
+            packages=packages_of(server),
+            arguments=() if target.url else target.arguments,
+        )
 
 
 def _tokenizer(target: Target, model: Path | str | None, cache: Path) -> Any:

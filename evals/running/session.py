@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from evals.config import Config, cache_folder, read_config
 from evals.engines.memory import PeakMemory
 from evals.errors import ConfigError
 from evals.report.summary import Fingerprint, ProfileServed
+from evals.report.summary_file import FINGERPRINT
 from evals.results import Record
-from evals.running.fingerprint import served, served_by
+from evals.running.fingerprint import differing, served, served_by
 from evals.running.folder import RunFolder, check_unused, choose_folder
 from evals.running.life import Life
 from evals.running.limits import check_descriptors
@@ -55,7 +56,7 @@ class Session:
         self._memory: PeakMemory | None = None
         self._peaks: dict[str, int] = {}
         self._served: dict[str, ProfileServed] = {}
-        self._served_before = folder.served()
+        self._served_before = folder.served() if self._done else {}
 
     @property
     def url(self) -> str:
@@ -238,12 +239,16 @@ class Session:
 
     def _as_before(self, profile: str, now: ProfileServed) -> ProfileServed:
         """What serves the profile `now`: in a resumed run, the same as before."""
-        before = self._served_before.get(profile, now)
-        was, is_now = asdict(before), asdict(now)
-        if differing := [key for key in is_now if was[key] != is_now[key]]:
+        before = self._served_before.get(profile)
+        where = f"--resume {self.folder.path}: its answers in profile {profile}"
+        if before is None and any(of.profile == profile for of in self._done.values()):
             raise ConfigError(
-                f"--resume {self.folder.path}: its answers in profile {profile} are of another "
-                f"{' and '.join(differing)}; begin a new run"
+                f"{where} may be of any server: {FINGERPRINT} there does not tell; begin a new run"
+            )
+        if others := differing(before or now, now):
+            raise ConfigError(
+                f"{where} were served with another {' and '.join(others)}; serve it as before, or "
+                "begin a new run"
             )
         profiles = {**self.served_profiles(), profile: now}
         self.folder.write_fingerprint(Fingerprint(profiles=profiles))

@@ -1,0 +1,132 @@
+"""A resumed run: what it keeps of the one before, and what it refuses to keep."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_server import call, completion, respond, serve
+
+from evals.errors import ConfigError
+from evals.loading.casefile import find_case_files, read_cases
+from evals.report.summary import ProfileServed
+from evals.results import Record
+from evals.running.fingerprint import differing
+from evals.running.places import known_names
+from evals.running.session import Session, open_session
+
+PROJECT = {
+    "cases/a.yaml": "defaults: {tools: [{name: look}]}\ncases:\n"
+    + "".join(
+        f"  - {{id: c{n}, ask: Look at c{n}., expect: {{call: {{name: look}}}}}}\n" for n in (1, 2)
+    ),
+    "evals.toml": 'lanes = ["server"]\n',
+}
+CALLS = respond(
+    completion({"role": "assistant", "tool_calls": [call("look", "{}", id="1")]}, "tool_calls")
+)
+
+
+@pytest.fixture
+def server():
+    """It calls `look`, whatever it is asked."""
+    with serve() as scripted:
+        scripted.answer = CALLS
+        yield scripted
+
+
+def ask_all(session: Session, project: Path) -> list[Record]:
+    """The answers to all cases of the project, as pytest's items ask for them."""
+    files = find_case_files([project / "cases"])
+    cases = read_cases(files, project, known_names(session.config))
+    asked = [each for case in cases for each in session.questions(case)]
+    try:
+        return [session.answer(*each, lambda each=each: [each[1]]) for each in asked]
+    finally:
+        session.close()
+        session.folder.unlock()
+
+
+@pytest.fixture
+def run(project, server):
+    """Asks all cases in a new run, or in one that is resumed; its answers, and its folder."""
+
+    def run(**settings: Any) -> tuple[list[Record], Path]:
+        place = {} if "resume" in settings else {"run_dir": project / "run"}
+        given = {"attach": server.server.url, **place, **settings}
+        session = open_session(given, project, None)
+        return ask_all(session, project), session.folder.path
+
+    return run
+
+
+def questions(server) -> list[str]:
+    texts = (body["messages"][-1]["content"] for body in server.bodies)
+    return [text for text in texts if text.startswith("Look")]
+
+
+def test_what_is_served_as_before_is_not_asked_again(run, server):
+    _, folder = run()
+    records, _ = run(resume=folder)
+    assert len(records) == len(questions(server)) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "named"),
+    [
+        ("", {"served_name": "m2"}, "served_name"),
+        ("[profiles.default]\ncall_format = 'hermes-json'\n", {}, "call_format"),
+        ("[targets.default]\nextra_body = {top_k = 1}\n", {}, "requests"),
+        ("[targets.default]\nheaders = {X-Variant = 'b'}\n", {}, "requests"),
+        ("[targets.default]\nlogprobs = false\n", {}, "evidence"),
+        ("[targets.default]\nstream_options = false\n", {}, "requests"),
+    ],
+)
+def test_answers_to_other_requests_are_kept_by_no_resumed_run(
+    run, server, project, target, settings, named
+):
+    _, folder = run()
+    saved = (folder / "records.jsonl").read_bytes()
+    (project / "evals.toml").write_text(PROJECT["evals.toml"] + target)
+    with pytest.raises(ConfigError, match=f"were served with another .*{named}"):
+        run(resume=folder, **settings)
+    assert len(questions(server)) == 2
+    assert (folder / "records.jsonl").read_bytes() == saved
+
+
+def test_a_key_is_none_of_it(run, project, monkeypatch):
+    monkeypatch.setenv("KEY", "first")
+    _, folder = run(api_key_env="KEY")
+    told = json.loads((folder / "fingerprint.json").read_text())["profiles"]["default"]
+    monkeypatch.setenv("KEY", "second")
+    (project / "evals.toml").write_text(
+        f"{PROJECT['evals.toml']}[targets.default]\nheaders = {{authorization = 'x'}}\n"
+    )
+    run(resume=folder, api_key_env="KEY")
+    again = json.loads((folder / "fingerprint.json").read_text())["profiles"]["default"]
+    assert again == told
+
+
+def test_what_an_earlier_version_did_not_note_is_passed_over():
+    now = ProfileServed(model="m", served_name="m", call_format="f", requests="d")
+    assert differing(ProfileServed(model="m"), now) == []
+    assert differing(ProfileServed(), now) == ["model"]
+    assert differing(now, ProfileServed(model="m", served_name="n")) == [
+        *("served_name", "call_format", "requests")
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "[]", "{", '{"profiles": {"default": {"model": 5}}}', '{"profiles": {}}']
+)
+def test_answers_of_which_nothing_tells_what_they_are_of_are_not_kept(run, text):
+    _, folder = run()
+    saved = (folder / "records.jsonl").read_bytes()
+    place = folder / "fingerprint.json"
+    place.unlink() if text is None else place.write_text(text)
+    with pytest.raises(ConfigError, match="begin a new run"):
+        run(resume=folder)
+    assert (folder / "records.jsonl").read_bytes() == saved
+    (folder / "records.jsonl").write_text("")
+    records, _ = run(resume=folder)
+    assert len(records) == 2
