@@ -17,6 +17,7 @@ from typing import Any
 from evals.case import Case
 from evals.config import Config, cache_folder, read_config
 from evals.engines.memory import PeakMemory
+from evals.engines.server import Server
 from evals.errors import ConfigError
 from evals.report.summary import Fingerprint, ProfileServed
 from evals.report.summary_file import FINGERPRINT
@@ -26,6 +27,7 @@ from evals.running.folder import RunFolder, check_unused, choose_folder
 from evals.running.life import Life
 from evals.running.limits import check_descriptors
 from evals.running.options import RunOptions, read_options
+from evals.running.packages import packages_of
 from evals.running.profile import Opened, open_profile
 from evals.running.questions import Question, questions
 from evals.running.replica import Replica
@@ -37,12 +39,20 @@ class Session:
     """What is open and answered while a run goes on; boots nothing before `open`."""
 
     def __init__(
-        self, config: Config, options: RunOptions, folder: RunFolder, *, watched: bool = False
+        self,
+        config: Config,
+        options: RunOptions,
+        folder: RunFolder,
+        *,
+        watched: bool = False,
+        packages: Mapping[str, str] | None = None,
     ) -> None:
+        """`watched` and `packages` are what the controller told this xdist worker."""
         self.config = config
         self.options = options
         self.folder = folder
         self._watched = watched
+        self._packages = packages
         self.started = time.time()
         self._done = folder.kept()
         self._claimed = False
@@ -96,6 +106,8 @@ class Session:
                 profile, self.config, self.options.lanes, self.folder.path, cache_folder(), _say
             )
             self._opened = self._stack.enter_context(opening)
+            if self._packages is not None:  # a worker attaches, and cannot see what it asks
+                self._opened = replace(self._opened, packages=self._packages)
             self._memory = _memory(self._opened)
             now = served(self._opened) if worker else served_by(self._opened)
         self._name = profile
@@ -229,13 +241,30 @@ class Session:
             "folder": str(self.folder.path),
             "url": self.url,
             "watched": bool(self._opened.server and self._opened.server.process),
+            "packages": dict(self._opened.packages),
             "model": str(model) if model is not None else None,
         }
 
     def _kept_answer(self, profile: str, question: Question) -> Record | None:
-        """The answer that is there already; None where today's question is another."""
+        """The answer that is there already; None where today's question is another.
+
+        None, too, where it is of versions that nobody noted, and a known defect of some versions
+        asks for them today.
+        """
         kept = self._done.get(question.key(profile))
-        return kept if kept and is_answer_to(kept, question.case) else None
+        if kept is None or not is_answer_to(kept, question.case):
+            return None
+        unnoted = question.case.told_apart_by - kept.packages.keys()
+        return None if unnoted & self._versions(profile).keys() else kept
+
+    def _versions(self, profile: str) -> Mapping[str, str]:
+        """The packages of what answers in `profile` today, as far as they can be known."""
+        if self._packages is not None:
+            return self._packages
+        if self._opened and profile == self._name:
+            return self._opened.packages
+        url = self.config.target(profile).url
+        return packages_of(Server(url) if url else None)
 
     def _as_before(self, profile: str, now: ProfileServed) -> ProfileServed:
         """What serves the profile `now`: in a resumed run, the same as before."""
@@ -275,8 +304,13 @@ def open_session(
             options, model=worker["model"], attach=worker["url"], port=None, in_flight=in_flight
         )
         folder = RunFolder(Path(worker["folder"]), worker["worker"])
-    watched = bool(worker and worker["watched"])
-    return Session(options.applied_to(config), options, folder, watched=watched)
+    return Session(
+        options.applied_to(config),
+        options,
+        folder,
+        watched=bool(worker and worker["watched"]),
+        packages=worker["packages"] if worker else None,
+    )
 
 
 def _memory(opened: Opened) -> PeakMemory | None:

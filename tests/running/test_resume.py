@@ -10,7 +10,7 @@ from scripted_server import call, completion, respond, serve
 from evals.errors import ConfigError
 from evals.loading.casefile import find_case_files, read_cases
 from evals.report.summary import ProfileServed
-from evals.results import Record
+from evals.results import Record, Status
 from evals.running.fingerprint import differing
 from evals.running.places import known_names
 from evals.running.session import Session, open_session
@@ -114,6 +114,49 @@ def test_what_an_earlier_version_did_not_note_is_passed_over():
     assert differing(now, ProfileServed(model="m", served_name="n")) == [
         *("served_name", "call_format", "requests")
     ]
+
+
+DEFECT = "[{profiles: [default], reason: it is lost, versions: 'openai <0.1'}]"
+
+
+def test_a_defect_of_some_versions_forgives_no_answer_of_which_they_are_not_noted(
+    run, server, project
+):
+    server.answer = respond(completion({"role": "assistant", "content": "No."}))
+    failed, folder = run()
+    assert [record.status for record in failed] == [Status.FAIL] * 2
+    cases = project / "cases" / "a.yaml"
+    cases.write_text(cases.read_text().replace("{id: c1,", f"{{id: c1, known_defects: {DEFECT},"))
+    again, _ = run(resume=folder)
+    assert [record.status for record in again] == [Status.FAIL] * 2
+    assert questions(server) == ["Look at c1.", "Look at c2.", "Look at c1."]
+    run(resume=folder)
+    assert len(questions(server)) == 3
+
+
+def test_of_versions_that_nobody_can_know_an_answer_is_kept(run, server, project):
+    cases = project / "cases" / "a.yaml"
+    unknown = DEFECT.replace("openai", "mlx-lm")  # of a server that runs already
+    cases.write_text(cases.read_text().replace("{id: c1,", f"{{id: c1, known_defects: {unknown},"))
+    _, folder = run()
+    run(resume=folder)
+    assert len(questions(server)) == 2
+
+
+def test_a_worker_of_xdist_notes_the_versions_that_its_controller_knows(server, project):
+    settings = {"attach": server.server.url, "run_dir": project / "run"}
+    controller = open_session(settings, project, None)
+    controller.open("default")
+    told = {**controller.for_worker("gw0"), "parts": 1}
+    assert "openai" in told["packages"]
+    worker = open_session(settings, project, {**told, "packages": {"mlx-lm": "0.31.3"}})
+    cases = project / "cases" / "a.yaml"
+    defect = DEFECT.replace("openai", "mlx-lm")
+    cases.write_text(cases.read_text().replace("{id: c1,", f"{{id: c1, known_defects: {defect},"))
+    records = ask_all(worker, project)
+    controller.close()
+    controller.folder.unlock()
+    assert [dict(record.packages) for record in records] == [{"mlx-lm": "0.31.3"}, {}]
 
 
 @pytest.mark.parametrize(
