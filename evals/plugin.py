@@ -18,7 +18,7 @@ from evals.collecting.ending import Ending
 from evals.collecting.items import CaseFileNode, CaseItem
 from evals.collecting.progress import Progress
 from evals.collecting.project import find_project, unasked_lines
-from evals.collecting.state import COLLECTED, FINISHED, PROJECT, SESSION
+from evals.collecting.state import FINISHED, PROJECT, SESSION
 from evals.errors import EvalsError, cannot_write
 from evals.garbage import no_garbage
 from evals.running.session import Session, open_session
@@ -161,7 +161,6 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     project = parent.config.stash.get(PROJECT, None)
     if project is None or not project.has_case_file(file_path):
         return None
-    parent.config.stash.setdefault(COLLECTED, set()).add(file_path.resolve())
     return CaseFileNode.from_parent(parent, path=file_path)
 
 

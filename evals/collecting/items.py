@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evals.collecting import workers
-from evals.collecting.state import PROJECT, SESSION, end
+from evals.collecting.state import COLLECTED, PROJECT, SESSION, end
 from evals.errors import CaseFailed, CaseFileError, EvalsError, HarnessError
 from evals.loading.casefile import read_cases
 from evals.results import Record, Status
@@ -22,8 +22,10 @@ class CaseFileNode(pytest.File):
         """One item for each case, profile, lane and repeat that the session asks for."""
         session = self.config.stash[SESSION]
         names = known_names(session.config)
+        keys = self.config.stash.setdefault(COLLECTED, {}).setdefault(self.path.resolve(), set())
         for case in read_cases([self.path], self.config.stash[PROJECT].root, names):
             for profile, question in session.questions(case):
+                keys.add(question.key(profile))
                 yield CaseItem.build(self, profile, question)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

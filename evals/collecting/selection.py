@@ -31,7 +31,7 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     _refuse_duplicates(items)
     session = config.stash[SESSION]
-    change_plan(config, collected=_keys(items))
+    change_plan(config, collected=frozenset().union(*config.stash.get(COLLECTED, {}).values()))
     items.sort(key=lambda item: _order(item, session))
     if session.options.shard is not None:
         _keep_share(config, items, session)
@@ -103,7 +103,7 @@ def _passed_over(config: pytest.Config) -> list[str]:
         files = find_case_files(project.folders)
     except CaseFileError:  # a folder without any: pytest says so
         return []
-    seen = config.stash.get(COLLECTED, set())
+    seen = config.stash.get(COLLECTED, {})
     return [os.path.relpath(file, project.root) for file in files if file.resolve() not in seen]
 
 

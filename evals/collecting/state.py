@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # reports are loaded when there is one to write: a collection
 PROJECT = pytest.StashKey[Project]()
 SESSION = pytest.StashKey[Session]()
 """Both only where cases are among pytest's arguments."""
-COLLECTED = pytest.StashKey[set[Path]]()
-"""The case files that pytest came to."""
+COLLECTED = pytest.StashKey[dict[Path, set[str]]]()
+"""The keys of all that each case file asks that pytest came to, before any plugin left some out."""
 PLAN = pytest.StashKey[Plan]()
 OTHERS_FAILED = pytest.StashKey[bool]()
 ANSWERED = pytest.StashKey[dict[str, bool]]()
