@@ -79,9 +79,10 @@ def merge_runs(
         _join_grammar_logs(parts, output)
         files = [part.folder / RECORDS for part in parts]
         records = StoredRecords.join(folder.records, files)
+        joined = _run(parts, output)
         run = replace(
-            _run(parts, output),
-            whole=complete and first.tier == "full",
+            joined,
+            whole=complete and first.tier == "full" and not joined.ended,
             missing=tuple(missing),
             baseline=str(baseline.resolve()) if baseline else None,
         )
@@ -102,7 +103,7 @@ def merge_lines(merged: Merged) -> Iterator[str]:
         yield f"missing: {key}"
     if len(merged.missing) > _MISSING:
         yield f"missing: {len(merged.missing) - _MISSING} more"
-    if not merged.missing and not run.whole and run.tier == "full":
+    if not (merged.missing or run.whole or run.ended) and run.tier == "full":
         yield "the shards asked other cases than those in cases/ here"
 
 
@@ -221,10 +222,19 @@ def _run(parts: Sequence[_Part], output: Path) -> RunInfo:
         whole=False,
         tier=runs[0].tier,
         asked=runs[0].asked,
+        ended=_ended(parts),
         deaths=tuple(death for run in runs for death in run.deaths),
         server_peak_bytes=_peaks([run.server_peak_bytes for run in runs]),
         merged=tuple(f"{part.folder.name} ({part.shard.part})" for part in parts),
     )
+
+
+def _ended(parts: Sequence[_Part]) -> str | None:
+    """What ended shards before their end, though each question may have an answer; None if none."""
+    hows = [
+        f"{p.folder.name} ({p.shard.part}): {how}" for p in parts if (how := p.summary.run.ended)
+    ]
+    return "; ".join(hows) or None
 
 
 def _peaks(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:

@@ -289,6 +289,13 @@ def test_shards_of_different_runs_are_refused(project, copies, tmp_path, path, v
     assert not (tmp_path / "out").exists()
 
 
+def test_a_shard_that_did_not_come_to_its_end_fails_the_gate(project, copies, tmp_path):
+    merged = merge_runs(copies(1, run__ended="interrupted"), tmp_path / "out", project)
+    assert (merged.missing, merged.summary.run.whole) == ([], False)
+    told = "the run did not come to its end: s2 (2/3): interrupted"
+    assert merged.summary.gate == GateOutcome(passed=False, reasons=(told,))
+
+
 def test_other_machines_are_told(project, copies, tmp_path):
     folders = copies(1, fingerprint__machine__cores=96)
     merged = merge_runs(folders, tmp_path / "out", project)
