@@ -60,6 +60,7 @@ class Runner:
         self._save = save
         self._saving = threading.Lock()
         self._closed = False
+        self._ended: Exception | None = None
         self._in_flight = in_flight
         self._counting = threading.Lock()
         self._working = 0
@@ -77,7 +78,7 @@ class Runner:
         return _key(question) in self._given
 
     def add(self, questions: Sequence[Question]) -> None:
-        """Ask these, too, after those that there are; none twice."""
+        """Ask these, too, after those that there are; none twice. Nobody asks after the end."""
         groups: dict[tuple[str, int], list[Question]] = {}
         for question in questions:
             if question not in self:
@@ -87,6 +88,9 @@ class Runner:
                 future: Future[dict[str, Record]] = Future()
                 self._futures |= {_key(question): future for question in group}
                 self._waiting.put((group, future))
+            if self._ended:
+                self._settle_all(self._ended)
+                return
             for _ in range(min(self._in_flight - self._working, len(groups))):
                 self._working += 1
                 threading.Thread(target=self._work, name="ask", daemon=True).start()
@@ -125,8 +129,13 @@ class Runner:
                 _settle(future, error)
 
     def _end(self, error: Exception) -> None:
-        """Whoever waits for an answer that does not come any more gets `error`."""
+        """Whoever waits for an answer, now or later, gets `error`: none comes any more."""
         self.close()
+        with self._counting:
+            self._ended = self._ended or error
+            self._settle_all(self._ended)
+
+    def _settle_all(self, error: Exception) -> None:
         for future in list(self._futures.values()):  # answers are taken meanwhile
             _settle(future, error)
 

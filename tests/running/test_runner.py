@@ -1,6 +1,7 @@
 """Questions asked: what one lane cannot do is the error of its own answer alone."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from scripted_server import TOOLS, Scripted, call, completion, make_case, respon
 
 from evals.case import Case
 from evals.config import cache_folder, read_config
+from evals.errors import ServerError
 from evals.lanes import lane as lanes
 from evals.lanes.lane import Ask, Lane, Setup
 from evals.observation import Observation, Traits
@@ -18,7 +20,7 @@ from evals.running.life import Life
 from evals.running.profile import open_profile
 from evals.running.questions import Question
 from evals.running.replica import Replica
-from evals.running.runner import Runner
+from evals.running.runner import Group, Keep, Runner
 
 READ: dict[str, Any] = {"call": {"name": "todoread"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -111,3 +113,33 @@ def test_token_ids_that_no_tokenizer_has_are_no_evidence(
     for record in asked(make_case(tools=TOOLS, expect=READ), "server", "agent").values():
         assert (record.outcome, record.blame) == ("miss", Layer.UNKNOWN)
         assert record.model_text is None
+
+
+class _Down:
+    """An asker whose server is down for good."""
+
+    def ask(self, group: Group, keep: Keep) -> dict[str, Record]:
+        raise ServerError("it is down")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_question_that_comes_after_the_end_is_told_of_it_and_waits_for_nobody() -> None:
+    first, *later = (Question(make_case(id=name), "server") for name in "abc")
+    runner = Runner(_Down(), [first], in_flight=2, save=lambda record: None)
+    with pytest.raises(ServerError):
+        runner.record(first)
+    failed: list[str] = []
+
+    def ask() -> None:
+        for question in later:
+            runner.add([question])
+            with pytest.raises(ServerError, match="it is down"):
+                runner.record(question)
+            failed.append(question.case.id)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(timeout=10)
+    assert failed == ["b", "c"]
