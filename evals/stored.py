@@ -125,7 +125,7 @@ class StoredRecords(Sequence[Record]):
                 part, place, short = found.pop(key)
                 sources[part].seek(place)
                 stored._add(file.tell(), short)
-                file.write(sources[part].readline())
+                file.write(sources[part].readline().rstrip(b"\n") + b"\n")
         return stored
 
     def _add(self, place: int, record: Record) -> None:

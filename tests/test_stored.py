@@ -74,6 +74,16 @@ def test_parts_are_joined_by_key_and_the_latest_counts(tmp_path):
     assert list(joined.whole()) == list(read_records(tmp_path / "1")) == [a, newer]
 
 
+def test_a_last_line_without_its_end_is_a_line_of_its_own_when_joined(tmp_path):
+    a, b = records_of(12)[:2]
+    for name, record in (("1", a), ("2", b)):
+        write_records([record], tmp_path / name)
+        cut = (tmp_path / name).read_bytes().rstrip(b"\n")
+        (tmp_path / name).write_bytes(cut)
+    joined = StoredRecords.join(tmp_path / "joined", [tmp_path / "1", tmp_path / "2"])
+    assert list(joined.whole()) == list(read_records(tmp_path / "joined")) == [a, b]
+
+
 def test_an_error_while_records_are_written_leaves_the_old_ones(tmp_path):
     path = tmp_path / "records.jsonl"
     write_records(records_of(3), path)

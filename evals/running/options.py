@@ -199,7 +199,7 @@ def _check_limits(settings: Mapping[str, Any]) -> None:
 def _lanes(settings: Mapping[str, Any], config: Config) -> tuple[str, ...]:
     lanes: Sequence[str] = _names(settings["lanes"]) if "lanes" in settings else config.lanes
     check_lanes(lanes)
-    return tuple(lanes)
+    return tuple(dict.fromkeys(lanes))
 
 
 def _engine(settings: Mapping[str, Any]) -> str | None:

@@ -166,10 +166,17 @@ def main(base: Path, work: Path) -> None:
 
 
 def _cut(log: Path, last: int) -> None:
-    """Drop the lines of steps that are taken again."""
+    """Drop the lines of steps that are taken again, and one that a killed training left torn."""
     if log.exists():
-        lines = log.read_text().splitlines(keepends=True)
-        log.write_text("".join(line for line in lines if json.loads(line)["iteration"] <= last))
+        lines = log.read_text(errors="replace").splitlines()
+        log.write_text("".join(f"{line}\n" for line in lines if _step(line) <= last))
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _weights(work: Path, step: int) -> Path:

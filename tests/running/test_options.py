@@ -32,6 +32,10 @@ def test_what_is_given_is_read(tmp_path):
     assert attached == {"a", "b"}  # and no target that `all` implies
 
 
+def test_a_lane_that_is_named_twice_is_asked_once():
+    assert read_options({"lanes": "stream,server,stream"}, CONFIG).lanes == ("stream", "server")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -5,12 +5,14 @@ Torch is no package of this suite: `make test-torch TORCH=python` names a Python
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import mlx.core as mx
 import numpy as np
@@ -43,6 +45,21 @@ ARGS = {
 SETTINGS = Settings(
     iterations=9, warmup=2, tokens_per_batch=256, learning_rate=1e-2, num_layers=2, save_every=3
 )
+
+
+def test_a_line_that_a_killed_training_left_torn_is_dropped_with_the_steps_taken_again(
+    tmp_path, monkeypatch
+):
+    for name in ("torch", "torch.nn", "safetensors.torch"):  # cutting a file needs none of them
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    log = tmp_path / "train.jsonl"
+    told = ['{"iteration": 10}', '{"iteration": 20}', '{"iteration": 30}', '{"iterat', "4", ""]
+    log.write_text("\n".join(told))
+    runpy.run_path(str(PROGRAM))["_cut"](log, 20)
+    assert log.read_text().splitlines() == told[:2]
+    log.write_text(told[0])  # killed before the end of the line
+    runpy.run_path(str(PROGRAM))["_cut"](log, 20)
+    assert log.read_text() == f"{told[0]}\n"
 
 
 @pytest.fixture(scope="module")
