@@ -113,6 +113,10 @@ class RunFolder:
         """Whether anything was answered."""
         return any(path.stat().st_size for path in self._record_files())
 
+    def has_new(self) -> bool:
+        """Whether anything was answered, here or by workers, since the records were replaced."""
+        return bool(self._appended) or any(path != self.records for path in self._record_files())
+
     def kept(self) -> dict[str, Record]:
         """Records of a run that is resumed, by key; without errors, which are asked again.
 

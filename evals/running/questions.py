@@ -1,11 +1,12 @@
 """What a run asks: each case × profile × lane × repeat, and the share of one machine."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evals.case import Case
 from evals.config import Config
+from evals.results import Record
 from evals.running.fingerprint import suite_digest
 from evals.running.options import RunOptions
 from evals.running.shard import deal
@@ -61,6 +62,21 @@ def questions(case: Case, options: RunOptions, config: Config) -> Iterator[tuple
         for lane in options.lanes:
             for number in range(options.repeat or case.repeat):
                 yield profile, Question(case, lane, number)
+
+
+def left_out(answers: Iterable[Record], options: RunOptions) -> list[str]:
+    """What of `answers` the options do not ask for, in words: `lane stream`, `profile mine`."""
+    found = dict[str, None]()
+    for answer in answers:
+        if answer.profile not in options.profiles:
+            found[f"profile {answer.profile}"] = None
+        if answer.lane not in options.lanes:
+            found[f"lane {answer.lane}"] = None
+        if options.tier == "smoke" and answer.case.tier != "smoke":
+            found["tier full"] = None
+        if answer.repeat >= (options.repeat or answer.case.repeat):
+            found[f"repeat {answer.repeat + 1}"] = None
+    return list(found)
 
 
 def share(

@@ -8,7 +8,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +23,13 @@ from evals.report.summary import Fingerprint, ProfileServed
 from evals.report.summary_file import FINGERPRINT
 from evals.results import Record
 from evals.running.fingerprint import differing, served, served_by
-from evals.running.folder import RunFolder, check_unused, choose_folder
+from evals.running.folder import RunFolder, choose_folder
 from evals.running.life import Life
 from evals.running.limits import check_descriptors
 from evals.running.options import RunOptions, read_options
 from evals.running.packages import packages_of
 from evals.running.profile import Opened, open_profile
-from evals.running.questions import Question, questions
+from evals.running.questions import Question, left_out, questions
 from evals.running.replica import Replica
 from evals.running.runner import Runner, is_answer_to, judged
 from evals.running.spread import Spread, spread
@@ -67,6 +67,13 @@ class Session:
         self._peaks: dict[str, int] = {}
         self._served: dict[str, ProfileServed] = {}
         self._served_before = folder.served() if self._done else {}
+        if folder.worker is None:
+            self._refuse_narrower()
+
+    @property
+    def left_as_it_was(self) -> bool:
+        """Whether a resumed run has answered nothing so far, and need not write into its folder."""
+        return self.options.resume is not None and not (self._claimed and self.folder.has_new())
 
     @property
     def url(self) -> str:
@@ -97,7 +104,8 @@ class Session:
             return
         self.close()
         worker = self.folder.worker is not None
-        self._claim_folder()
+        if self.options.resume is None:
+            self._claim_folder()
         if address := self.options.ray:
             self._spread = self._stack.enter_context(self._spreading(profile, address))
             now = self._spread.served
@@ -111,7 +119,12 @@ class Session:
             self._memory = _memory(self._opened)
             now = served(self._opened) if worker else served_by(self._opened)
         self._name = profile
-        self._served[profile] = now if worker else self._as_before(profile, now)
+        if not worker:
+            self._check_as_before(profile, now)
+            self._claim_folder()
+            profiles = {**self.served_profiles(), profile: now}
+            self.folder.write_fingerprint(Fingerprint(profiles=profiles))
+        self._served[profile] = now
 
     def answer(
         self, profile: str, question: Question, wanted: Callable[[], Sequence[Question]]
@@ -198,20 +211,15 @@ class Session:
         )
 
     def _claim_folder(self) -> None:
-        """Make the folder ours, and begin with the answers that are kept; once, before any write.
+        """Begin with the answers that are kept; once, before any write.
 
         A worker of xdist writes into what its controller has claimed.
         """
         if self._claimed or self.folder.worker is not None:
             return
-        self._claimed = True
         check_descriptors(self.options.in_flight)
-        self.folder.create()
-        if self.options.resume:
-            self._done = self.folder.kept()
-        else:
-            check_unused(self.folder.path)  # another run may have been there meanwhile
         self.folder.replace_records(self._done.values())
+        self._claimed = True
 
     def server_peaks(self) -> dict[str, int]:
         """The most bytes that the server of each closed profile had, where this run booted it."""
@@ -266,8 +274,31 @@ class Session:
         url = self.config.target(profile).url
         return packages_of(Server(url) if url else None)
 
-    def _as_before(self, profile: str, now: ProfileServed) -> ProfileServed:
-        """What serves the profile `now`: in a resumed run, the same as before."""
+    def _refuse_narrower(self) -> None:
+        """Refuse to resume what has answers that these options do not ask for: they would go."""
+        if narrower := left_out(self._done.values(), self.options):
+            raise ConfigError(
+                f"--resume {self.folder.path}: it has answers that these options leave out "
+                f"({', '.join(narrower)}); resume it with the options that it was begun with, "
+                "choose a part of it with -k, or begin a new run"
+            )
+
+    def refuse_strangers(self, keys: Iterable[str]) -> None:
+        """Refuse to resume as a shard what has answers to questions with `keys`, of other shards.
+
+        Raises:
+            ConfigError: there are some.
+        """
+        if strange := sorted(self._done.keys() & set(keys)):
+            raise ConfigError(
+                f"--resume {self.folder.path}: {len(strange)} of its answers, such as "
+                f"{strange[0]}, are to questions of another shard than {self.options.shard}; "
+                "give the --shard that it was begun with, or, if cases have changed since, begin "
+                "all shards anew"
+            )
+
+    def _check_as_before(self, profile: str, now: ProfileServed) -> None:
+        """Make sure that a resumed run is served as the one before was."""
         before = self._served_before.get(profile)
         where = f"--resume {self.folder.path}: its answers in profile {profile}"
         if before is None and any(of.profile == profile for of in self._done.values()):
@@ -279,38 +310,49 @@ class Session:
                 f"{where} were served with another {' and '.join(others)}; serve it as before, or "
                 "begin a new run"
             )
-        profiles = {**self.served_profiles(), profile: now}
-        self.folder.write_fingerprint(Fingerprint(profiles=profiles))
-        return now
 
 
 def open_session(
-    settings: Mapping[str, Any], root: Path, worker: Mapping[str, Any] | None
+    settings: Mapping[str, Any],
+    root: Path,
+    worker: Mapping[str, Any] | None,
+    *,
+    writes: bool = True,
 ) -> Session:
     """The session of this process; boots nothing.
 
     `worker` is what the controller told this xdist worker, `for_worker`; None in another process.
+    A session that `writes` has its folder to itself from here on.
 
     Raises:
-        ConfigError: the configuration or an option is wrong.
+        ConfigError: the configuration or an option is wrong, or another process writes the run.
+        OSError: the folder cannot be made.
     """
     config = read_config(root)
     options = read_options(settings, config)
     if worker is None:
         folder = RunFolder(choose_folder(options, root))
+        if writes:
+            folder.create()
     else:
         in_flight = math.ceil(options.in_flight / worker["parts"])  # all workers together as one
         options = replace(
             options, model=worker["model"], attach=worker["url"], port=None, in_flight=in_flight
         )
         folder = RunFolder(Path(worker["folder"]), worker["worker"])
-    return Session(
-        options.applied_to(config),
-        options,
-        folder,
-        watched=bool(worker and worker["watched"]),
-        packages=worker["packages"] if worker else None,
-    )
+    try:
+        if writes and worker is None:
+            choose_folder(options, root)  # another run may have been there meanwhile
+        return Session(
+            options.applied_to(config),
+            options,
+            folder,
+            watched=bool(worker and worker["watched"]),
+            packages=worker["packages"] if worker else None,
+        )
+    except BaseException:
+        folder.unlock()
+        raise
 
 
 def _memory(opened: Opened) -> PeakMemory | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inner_run import runner
 from scripted_server import call, completion, respond, serve
 
 from evals.errors import ConfigError
@@ -12,6 +13,7 @@ from evals.loading.casefile import find_case_files, read_cases
 from evals.report.summary import ProfileServed
 from evals.results import Record, Status
 from evals.running.fingerprint import differing
+from evals.running.folder import RunFolder
 from evals.running.places import known_names
 from evals.running.session import Session, open_session
 
@@ -22,16 +24,33 @@ PROJECT = {
     ),
     "evals.toml": 'lanes = ["server"]\n',
 }
-CALLS = respond(
-    completion({"role": "assistant", "tool_calls": [call("look", "{}", id="1")]}, "tool_calls")
+CALLED = call("look", "{}", id="1")
+CALLS = respond(completion({"role": "assistant", "tool_calls": [CALLED]}, "tool_calls"))
+STREAM = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+COUNTS = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+EVENTS = (
+    {
+        "choices": [
+            {"index": 0, "delta": {"role": "assistant", "tool_calls": [{"index": 0, **CALLED}]}}
+        ]
+    },
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+    {"choices": [], "usage": COUNTS},
+)
+STREAMS = respond(
+    "".join(f"data: {json.dumps({**STREAM, **event})}\n\n" for event in EVENTS).encode()
+    + b"data: [DONE]\n\n",
+    kind="text/event-stream",
 )
 
 
 @pytest.fixture
 def server():
-    """It calls `look`, whatever it is asked."""
+    """It calls `look`, whatever it is asked, also in a stream."""
     with serve() as scripted:
-        scripted.answer = CALLS
+        scripted.answer = lambda handler: (STREAMS if handler.body.get("stream") else CALLS)(
+            handler
+        )
         yield scripted
 
 
@@ -173,3 +192,95 @@ def test_answers_of_which_nothing_tells_what_they_are_of_are_not_kept(run, text)
     (folder / "records.jsonl").write_text("")
     records, _ = run(resume=folder)
     assert len(records) == 2
+
+
+@pytest.fixture
+def inner(project, server, monkeypatch, capfd):
+    monkeypatch.chdir(project)
+    return runner(server.server.url, capfd)
+
+
+RESULTS = ("records.jsonl", "summary.json", "report.html")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--lanes", "server"), "lane stream"),
+        (("--tier", "smoke"), "tier full"),
+        (("--repeat", "1"), "repeat 2"),
+        (("--profiles", "other"), "profile default"),
+    ],
+)
+def test_a_run_is_not_resumed_with_options_that_would_lose_answers(inner, project, options, named):
+    (project / "evals.toml").write_text("[profiles.default]\n[profiles.other]\n")
+    wide = ("--lanes", "server,stream", "--temperature", "1", "--repeat", "2")
+    inner(*wide)
+    before = files(project / "run")
+    ran = inner(*wide, *options, "--resume", "run")
+    assert (ran.code, files(project / "run")) == (4, before), ran.output
+    assert f"it has answers that these options leave out ({named}); resume" in ran.output
+    ran = inner(*wide, "--resume", "run", "-k", "c1")
+    assert ran.summary["run"]["whole"] is False, ran.output
+    assert files(project / "run")["records.jsonl"] == before["records.jsonl"]
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_shard_is_not_resumed_with_answers_of_another(inner, project, workers):
+    assert inner("--shard", "1/2").code == 0
+    before = files(project / "run")
+    ran = inner("--shard", "2/2", "--resume", "run", "-n", workers)
+    now = files(project / "run")
+    assert ran.code in (2, 4), ran.output
+    assert [now[name] for name in RESULTS] == [before[name] for name in RESULTS]
+    assert "INTERNALERROR" not in ran.output
+    assert "1 of its answers, such as cases/a.yaml::c1[default-server], are to" in ran.output
+    cases = project / "cases" / "a.yaml"
+    cases.write_text(cases.read_text().replace("id: c2, ", "id: a0, "))
+    ran = inner("--shard", "1/2", "--resume", "run")
+    assert ran.code == 4, ran.output
+    assert "if cases have changed since, begin all shards anew" in ran.output
+
+
+@pytest.mark.parametrize("where", ["--run-dir", "--resume"])
+def test_a_run_that_may_not_use_its_folder_writes_nothing_there(inner, project, where):
+    (project / "elsewhere").mkdir()
+    inner()
+    (project / "run" / "records.jsonl").unlink() if where == "--run-dir" else None
+    before = files(project / "run")
+    with RunFolder(project / "run").locked():
+        ran = inner(where, "run", "--alluredir", "elsewhere")
+    assert (ran.code, files(project / "run")) == (4, before), ran.output
+    assert "another process is writing this run" in ran.output
+    assert "Traceback" not in ran.output
+
+
+def leave(session):
+    pytest.exit("enough", returncode=7)
+
+
+@pytest.mark.parametrize(
+    ("options", "hooks", "code"),
+    [
+        (("--served-name", "m2"), {}, 3),
+        (("--attach", "http://127.0.0.1:9"), {}, 3),
+        ((), {"pytest_collection_finish": leave}, 7),
+    ],
+)
+def test_a_resume_that_goes_no_further_leaves_the_run_as_it_was(
+    inner, project, options, hooks, code
+):
+    inner()
+    before = files(project / "run")
+    ran = inner("--resume", "run", *options, **hooks)
+    assert before.items() <= files(project / "run").items()
+    assert ran.code == code, ran.output
+    assert "Traceback" not in ran.output
