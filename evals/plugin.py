@@ -6,7 +6,6 @@ run of the whole suite ends with the gate's exit code.
 """
 
 import argparse
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from evals.collecting.ending import Ending
 from evals.collecting.items import CaseFileNode, CaseItem
 from evals.collecting.progress import Progress
 from evals.collecting.project import find_project, unasked_lines
-from evals.collecting.state import FINISHED, PROJECT, SESSION
-from evals.errors import EvalsError, cannot_write
+from evals.collecting.state import BEGUN, EARLIER, FINISHED, PROJECT, SESSION
+from evals.errors import CaseFailed, EvalsError, HarnessError, cannot_write
 from evals.garbage import no_garbage
 from evals.running.session import Session, open_session
 
@@ -102,8 +101,9 @@ def pytest_configure(config: pytest.Config) -> None:
         if not project.places:
             return
         told = workers.told_by_controller(config)
-        session = open_session(_settings(config), project.root, told)
-        if getattr(config.option, "allure_report_dir", None) is None:
+        asks = not (config.option.collectonly or config.getoption("setuponly", False))
+        session = open_session(_settings(config), project.root, told, writes=asks)
+        if asks and getattr(config.option, "allure_report_dir", None) is None:
             _report_to_allure(config, session)
     except EvalsError as error:
         raise pytest.UsageError(str(error)) from error
@@ -121,14 +121,10 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
 
 
 def _report_to_allure(config: pytest.Config, session: Session) -> None:
-    if config.option.collectonly:
-        return
     results = session.folder.allure_results
     config.option.allure_report_dir = str(results)
-    if not workers.is_worker(config):
-        session.folder.create()  # locked from here on: nobody else's results are removed
-        # A resumed run reports its earlier answers again: twice they would look like retries.
-        shutil.rmtree(results, ignore_errors=True)
+    # A resumed run reports its earlier answers again: twice they would look like retries.
+    config.stash[EARLIER] = [*results.glob("*")]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -223,14 +219,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return workers.scheduler(config, log) if SESSION in config.stash else None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
     """Once all plugins are there, and before anything is asked."""
     config = session.config
     if SESSION in config.stash and not config.option.collectonly:
         from evals.collecting import reporting  # loaded where something is asked
 
+        config.stash[BEGUN] = True
         reporting.hasten_allure()
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after allure-pytest has had its say
@@ -245,6 +243,8 @@ def pytest_runtest_makereport(
         # Also from a worker of xdist to its controller.
         vars(report)["evals_answered"] = item.key, item.has_answer()
     if call.when == "call":
+        wrong = call.excinfo is not None and call.excinfo.errisinstance((CaseFailed, HarnessError))
+        vars(report)["evals_forgiven"] = wrong  # not what a hook found fault with
         from evals.collecting import reporting  # loaded for what was asked: collecting is quick
 
         reporting.tell_allure(item)

@@ -12,7 +12,7 @@ import pytest
 
 from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import ANSWERED, OTHERS_FAILED, SESSION, STOPPED, end
+from evals.collecting.state import ANSWERED, BEGUN, FAILURES, SESSION, STOPPED, Failures, end
 from evals.errors import EvalsError
 
 _WORKERS_MAY_TAKE = 0.5
@@ -70,9 +70,14 @@ class Ending:
         self._note_failure(report)
 
     def _note_failure(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        """Note a failure that is no answer's: the gate forgives those of cases alone."""
-        if report.failed and (report.when != "call" or not workers.is_question(report.nodeid)):
-            self._config.stash[OTHERS_FAILED] = True
+        """Note whether a failure is an answer's: the gate forgives these alone."""
+        if not report.failed:
+            return
+        failures = self._config.stash.setdefault(FAILURES, Failures())
+        if vars(report).get("evals_forgiven"):
+            failures.forgiven += 1
+        else:
+            failures.others.append(report.nodeid)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
@@ -83,6 +88,8 @@ class Ending:
         # pytest and xdist have a class of their own each, both below that of Ctrl-C.
         if excinfo.type is not KeyboardInterrupt and excinfo.errisinstance(KeyboardInterrupt):
             self._config.stash[STOPPED] = str(excinfo.value)
+        if isinstance(excinfo.value, pytest.exit.Exception):
+            self._config.stash[BEGUN] = True  # it may say that all is well
         shown = excinfo.traceback.filter(excinfo)[-1:]
         if shown and not self._config.option.fulltrace:
             excinfo.traceback = shown

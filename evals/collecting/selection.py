@@ -1,5 +1,6 @@
 """Which of the collected items are asked, in what order, and whether they are the whole suite."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -10,8 +11,8 @@ import pytest
 
 from evals.collecting import workers
 from evals.collecting.items import CaseItem
-from evals.collecting.state import COLLECTED, PROJECT, SESSION, change_plan, plan_of
-from evals.errors import CaseFileError
+from evals.collecting.state import COLLECTED, PROJECT, SESSION, change_plan, plan_of, refuse
+from evals.errors import CaseFileError, ConfigError
 from evals.escaping import one_line
 from evals.loading.casefile import check_unique, find_case_files
 from evals.loading.tools import is_left_out, notes
@@ -29,7 +30,7 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     Of a shard its items are left. This comes before `-k`: a case's shard does not depend on what
     is chosen.
     """
-    _refuse_duplicates(items)
+    _refuse_duplicates(config, items)
     session = config.stash[SESSION]
     change_plan(config, collected=frozenset().union(*config.stash.get(COLLECTED, {}).values()))
     items.sort(key=lambda item: _order(item, session))
@@ -46,7 +47,8 @@ def note_wanted(config: pytest.Config, session: pytest.Session) -> None:
     wanted = _keys(session.items)
     config.stash[_PASSED_OVER] = _passed_over(config)
     whole = (
-        wanted == plan_of(config).collected
+        bool(config.stash.get(COLLECTED, None))  # without a case file there is no suite
+        and wanted == plan_of(config).collected
         and not session.testsfailed  # a file that could not be collected
         and config.stash[PROJECT].named_whole
         and not _leaves_out(config)
@@ -99,21 +101,23 @@ def _passed_over(config: pytest.Config) -> list[str]:
     project = config.stash[PROJECT]
     if _leaves_out(config) or not project.named_whole or workers.is_controller(config):
         return []
-    try:
-        files = find_case_files(project.folders)
-    except CaseFileError:  # a folder without any: pytest says so
-        return []
+    files = dict[Path, None]()
+    for folder in project.folders:
+        with contextlib.suppress(CaseFileError):  # one without any
+            files |= dict.fromkeys(find_case_files([folder]))
     seen = config.stash.get(COLLECTED, {})
-    return [os.path.relpath(file, project.root) for file in files if file.resolve() not in seen]
+    return [
+        os.path.relpath(file, project.root) for file in sorted(files) if file.resolve() not in seen
+    ]
 
 
-def _refuse_duplicates(items: list[pytest.Item]) -> None:
+def _refuse_duplicates(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Each file is read for itself; two of them must not have a case of one name."""
     cases = {(i.parent, i.question.case.node): i.question.case for i in _case_items(items)}
     try:
         check_unique(cases.values())
     except CaseFileError as error:
-        raise pytest.UsageError(str(error)) from error
+        refuse(config, error)
 
 
 def _case_items(items: list[pytest.Item]) -> Iterator[CaseItem]:
@@ -134,6 +138,10 @@ def _keep_share(config: pytest.Config, items: list[pytest.Item], session: Sessio
         if isinstance(i, CaseItem) and (i.profile, i.question.case.node) not in mine
     ]
     if others:
+        try:
+            session.refuse_strangers(item.key for item in others)
+        except ConfigError as error:
+            refuse(config, error)
         config.hook.pytest_deselected(items=others)
         left = set(others)
         items[:] = [item for item in items if item not in left]

@@ -1,6 +1,6 @@
 """What the hooks of one pytest process keep for one another, as values in pytest's stash."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,10 +19,25 @@ SESSION = pytest.StashKey[Session]()
 """Both only where cases are among pytest's arguments."""
 COLLECTED = pytest.StashKey[dict[Path, set[str]]]()
 """The keys of all that each case file asks that pytest came to, before any plugin left some out."""
+EARLIER = pytest.StashKey[list[Path]]()
+"""Allure's results of the run that is resumed; they go when there are those of this one."""
 PLAN = pytest.StashKey[Plan]()
-OTHERS_FAILED = pytest.StashKey[bool]()
+
+
+@dataclass
+class Failures:
+    """What pytest reported as failed: how many answers, and the ids of all else."""
+
+    forgiven: int = 0
+    """Wrong answers: the gate judges them."""
+    others: list[str] = field(default_factory=list)
+
+
+FAILURES = pytest.StashKey[Failures]()
 ANSWERED = pytest.StashKey[dict[str, bool]]()
 """Of what pytest came to, by key: whether it has a judged answer; it may have been skipped."""
+BEGUN = pytest.StashKey[bool]()
+"""There where items were to be run, and not only shown in some way."""
 STOPPED = pytest.StashKey[str]()
 """Why pytest stopped by itself before all was asked."""
 FINISHED: "pytest.StashKey[FinishedRun]" = pytest.StashKey()
@@ -48,4 +63,18 @@ def end(config: pytest.Config, error: EvalsError | OSError) -> NoReturn:
     if folder.has_answers():
         why += f"\nwhat was answered is kept: --resume {folder.path}"
     change_plan(config, ended=why)
+    _tell_controller(config, why)
     pytest.exit(why, returncode=ERROR_EXIT)
+
+
+def refuse(config: pytest.Config, error: EvalsError) -> NoReturn:
+    """Refuse, in a line, what pytest was asked for."""
+    _tell_controller(config, str(error))
+    raise pytest.UsageError(str(error)) from error
+
+
+def _tell_controller(config: pytest.Config, why: str) -> None:
+    """Why this worker of xdist ends: without that its controller knows of an internal error."""
+    session: Any = config.pluginmanager.get_plugin("session")
+    if session is not None and hasattr(config, "workerinput"):
+        session.shouldstop = why

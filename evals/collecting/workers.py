@@ -28,7 +28,8 @@ def is_worker(config: pytest.Config) -> bool:
 
 def is_controller(config: pytest.Config) -> bool:
     """Whether this process gives its items to workers."""
-    return not is_worker(config) and bool(getattr(config.option, "tx", None))
+    dealt = getattr(config.option, "dist", "no") != "no"  # else pytest runs all in this process
+    return not is_worker(config) and dealt and bool(getattr(config.option, "tx", None))
 
 
 def told_by_controller(config: pytest.Config) -> dict[str, Any] | None:
@@ -87,10 +88,14 @@ _TOLD = pytest.StashKey[list[str]]()
 
 
 def tell_controller(config: pytest.Config) -> None:
-    """Tell what this worker was to ask, whether that is all, and what shards are dealt from."""
+    """Tell what this worker was to ask, whether that is all, and what shards are dealt from.
+
+    One that had to end tells why.
+    """
     plan = plan_of(config)
     output: dict[str, Any] = getattr(config, "workeroutput")  # noqa: B009 - xdist puts it there
-    output[_KEY] = {"whole": plan.whole, "suite": plan.suite, "wanted": sorted(plan.wanted)}
+    told = {"whole": plan.whole, "suite": plan.suite, "ended": plan.ended}
+    output[_KEY] = {**told, "wanted": sorted(plan.wanted)}
 
 
 def hear_collection(node: Any, ids: Iterable[str]) -> None:
@@ -106,7 +111,8 @@ def hear_collection(node: Any, ids: Iterable[str]) -> None:
 def hear_worker(node: Any) -> None:
     """Take over what a worker that ended has told; one that died has told nothing."""
     if told := (getattr(node, "workeroutput", None) or {}).get(_KEY):
-        change_plan(node.config, **{**told, "wanted": frozenset(told["wanted"])})
+        ended = plan_of(node.config).ended or told["ended"]  # another one's reason stays
+        change_plan(node.config, **{**told, "wanted": frozenset(told["wanted"]), "ended": ended})
 
 
 def to_ask(item: pytest.Item) -> list[pytest.Item]:

@@ -115,6 +115,30 @@ def test_a_worker_that_died_leaves_its_part_to_another(project: Path, counted: C
     assert {record.case.id for record in records} >= {f"c{n}" for n in range(20) if n != 5}, output
 
 
+DOWN = """
+import os
+
+from evals.errors import ServerError
+from evals.running.session import Session
+
+def answer(*_):
+    raise ServerError("it is down for good")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    Session.answer = answer
+"""
+
+
+def test_a_worker_that_ends_the_run_says_why(project: Path, counted: Counted) -> None:
+    conftest = project / "conftest.py"
+    conftest.write_text(conftest.read_text() + DOWN)
+    code, output = _run(project, counted.url, "-n", "2", "--lanes", "server")
+    assert code == 3, output
+    assert "INTERNALERROR" not in output
+    (summary,) = project.glob("reports/2*/summary.json")
+    assert json.loads(summary.read_text())["run"]["ended"] == "it is down for good"
+
+
 def test_what_asks_a_question_more_than_once_is_refused_in_one_line(
     project: Path, counted: Counted
 ) -> None:
