@@ -1,6 +1,8 @@
 """What a tool's JSON Schema says about a value: whether it fits, its types, its default."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +17,7 @@ ABSENT = object()
 """Stands for "no value", which is not the same as null."""
 
 _DEPTH = 16
+_DEEPEST = 4
 
 
 def json_type(value: Any) -> str:
@@ -142,33 +145,142 @@ def leads(reference: str, root: Any) -> bool:
     return _at(root, reference, ABSENT) is not ABSENT
 
 
-def child(schema: Any, key: str | int, root: Any) -> Any:
-    """The schema of a property or of an array's item; `{}` where nothing is said about it."""
+def child(schema: Any, key: str | int, root: Any, inside: Any = ABSENT) -> Any:
+    """The schema of a property or of an array's item; `{}` where nothing is said about it.
+
+    `inside` is the object or the array itself. Where branches (`anyOf`, `oneOf`, `if`) speak of the
+    key, those count that it is in, with the key or, as it may be left out, without it; where it is
+    in none, all do. What several say is an `anyOf`, with a default only if all say the same.
+    Without `inside` all branches count, and `if` does not.
+    """
     schema = resolve(schema, root)
     if not isinstance(schema, Mapping):
         return {}
     own = schema.get("properties")
-    if isinstance(own, dict) and key in own:  # the first place of all, and the usual one
-        return resolve(own[key], root)
-    parts = list(_parts(schema, root))
-    if isinstance(key, int):
-        found = [part["items"] for part in parts if isinstance(part.get("items"), Mapping)]
-    else:
-        found = [
-            *(said[key] for said in _mappings(parts, "properties") if key in said),
-            *(
-                said[pattern]
-                for said in _mappings(parts, "patternProperties")
-                for pattern in said
-                if _found(pattern, key)
-            ),
-            *_mappings(parts, "additionalProperties"),
-        ]
-    return resolve(found[0], root) if found else {}
+    if (
+        isinstance(own, dict)
+        and key in own
+        and (inside is ABSENT or not schema.keys() & _BRANCHING)
+    ):
+        return resolve(own[key], root)  # the first place of all, and the usual one
+    found = _Lookup(key, root, set()).of(schema, inside)
+    return {} if found is ABSENT else resolve(found, root)
 
 
-def _mappings(parts: list[Mapping[str, Any]], keyword: str) -> Iterator[Mapping[str, Any]]:
-    return (part[keyword] for part in parts if isinstance(part.get(keyword), Mapping))
+_BRANCHING = {"allOf", "anyOf", "oneOf", "if", "dependentSchemas"}
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """What a schema says of one key, through all of its branches; each is looked at once."""
+
+    key: str | int
+    root: Any
+    seen: set[int]
+
+    def of(self, schema: Any, inside: Any) -> Any:
+        """The schema of the key, or `ABSENT`."""
+        if id(schema) in self.seen:  # a branch that leads to itself
+            return ABSENT
+        self.seen.add(id(schema))
+        schema = resolve(schema, self.root)
+        if not isinstance(schema, Mapping):
+            return ABSENT
+        inside = self.filled(schema, inside)
+        in_force = _named([*self.alternatives(schema, inside), *self.conditions(schema, inside)])
+        own = _named([self.own(schema, inside)])
+        all_of = list[Any]()
+        for part in schema.get("allOf") or ():
+            said = _named([self.of(part, inside)])
+            conditional = self.own(resolve(part, self.root), inside) is ABSENT
+            (in_force if conditional else all_of).extend(said)
+        parts = [*in_force, *own, *all_of]
+        if len(parts) < 2:
+            return parts[0] if parts else ABSENT
+        # A branch may say otherwise than the object, and the object than what it is made of.
+        ranks = ([default(part, self.root) for part in rank] for rank in (in_force, own, all_of))
+        stated = next((rank for rank in map(_named, ranks) if rank), [])
+        return {"allOf": parts, **_as_default(stated)}
+
+    def own(self, schema: Any, inside: Any) -> Any:
+        """What the schema says itself, outside its branches."""
+        key = self.key
+        if not isinstance(schema, Mapping):
+            return ABSENT
+        if isinstance(key, int):
+            first = schema.get("prefixItems") if inside is not ABSENT else None
+            if isinstance(first, list) and key < len(first):
+                return first[key]
+            return schema["items"] if isinstance(schema.get("items"), Mapping) else ABSENT
+        named = _mapping(schema, "properties")
+        if key in named:
+            return named[key]
+        patterned = _mapping(schema, "patternProperties")
+        more = schema.get("additionalProperties")
+        otherwise = more if isinstance(more, Mapping) else ABSENT
+        return next((patterned[each] for each in patterned if _found(each, key)), otherwise)
+
+    def alternatives(self, schema: Mapping[str, Any], inside: Any) -> Iterator[Any]:
+        """What the branches say of which one holds, or several do."""
+        for keyword in ("anyOf", "oneOf"):
+            branches = list(schema.get(keyword) or ())
+            holding = branches
+            if inside is not ABSENT:
+                holding = [branch for branch in branches if any(self.holds(branch, inside))]
+            yield self.either(holding or branches, inside)
+
+    def conditions(self, schema: Mapping[str, Any], inside: Any) -> Iterator[Any]:
+        """What holds where a condition does: `then`, `else`, and what depends on another key."""
+        if inside is ABSENT:
+            return
+        if "if" in schema:
+            met = self.holds(schema["if"], inside)
+            ways = {"then" if each else "else" for each in met}
+            yield self.either([schema[way] for way in sorted(ways) if way in schema], inside)
+        depending = _mapping(schema, "dependentSchemas")
+        for key in depending:
+            if key in inside and key != self.key:
+                yield self.of(depending[key], inside)
+
+    def either(self, branches: Sequence[Any], inside: Any) -> Any:
+        """What one of several says, where it is not known which."""
+        said = _named(self.of(branch, inside) for branch in branches)
+        if len(said) < 2:
+            return said[0] if said else ABSENT
+        stated = [default(each, self.root) for each in said]
+        return {"anyOf": said, **({} if ABSENT in stated else _as_default(stated))}
+
+    def holds(self, branch: Any, inside: Any) -> tuple[bool, bool]:
+        """Whether a branch allows the value as it is, and without the key."""
+        whole = self.filled(resolve(branch, self.root), inside)
+        rest = whole
+        if isinstance(inside, Mapping):
+            left = {key: value for key, value in inside.items() if key != self.key}
+            rest = self.filled(resolve(branch, self.root), left)
+        return is_valid(whole, branch, self.root), is_valid(rest, branch, self.root)
+
+    def filled(self, schema: Any, inside: Any) -> Any:
+        """An object with the defaults of what it leaves out."""
+        if not isinstance(schema, Mapping) or not isinstance(inside, Mapping):
+            return inside
+        named = _mapping(schema, "properties").items()
+        stated = ((key, default(each, self.root)) for key, each in named if key not in inside)
+        return {**inside, **{key: value for key, value in stated if value is not ABSENT}}
+
+
+def _named(found: Iterable[Any]) -> list[Any]:
+    return [each for each in found if each is not ABSENT]
+
+
+def _mapping(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
+    said = schema.get(keyword)
+    return said if isinstance(said, Mapping) else {}
+
+
+def _as_default(stated: Sequence[Any]) -> Mapping[str, Any]:
+    """The one default of several, as a part of a schema; nothing where they differ."""
+    texts = {json.dumps(each, sort_keys=True, default=str) for each in stated}
+    return {"default": stated[0]} if len(texts) == 1 else {}
 
 
 def _found(pattern: str, key: str) -> bool:
@@ -178,9 +290,21 @@ def _found(pattern: str, key: str) -> bool:
         return False
 
 
-def default(schema: Any) -> Any:
-    """The default that a schema states, or `ABSENT`."""
-    return schema.get("default", ABSENT) if isinstance(schema, Mapping) else ABSENT
+def default(schema: Any, root: Any) -> Any:
+    """The default that a schema states, or those parts of its `allOf` that do; else `ABSENT`."""
+    return _default(schema, root, 0)
+
+
+def _default(schema: Any, root: Any, depth: int) -> Any:
+    schema = resolve(schema, root)
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return ABSENT
+    if "default" in schema:
+        return schema["default"]
+    parts = schema.get("allOf") or ()
+    return _as_default(_named(_default(part, root, depth + 1) for part in parts)).get(
+        "default", ABSENT
+    )
 
 
 def allowed_types(schema: Any, root: Any, depth: int = 0) -> frozenset[str] | None:
@@ -235,15 +359,6 @@ def _restrictions(schema: Mapping[str, Any], root: Any, depth: int) -> Iterator[
         types = allowed_types(branch, root, depth + 1)
         if types is not None:
             yield types
-
-
-def _parts(schema: Mapping[str, Any], root: Any) -> Iterator[Mapping[str, Any]]:
-    yield schema
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        for branch in schema.get(keyword) or ():
-            branch = resolve(branch, root)
-            if isinstance(branch, Mapping):
-                yield branch
 
 
 def _at(root: Any, reference: str, otherwise: Any = None) -> Any:

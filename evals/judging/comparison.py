@@ -116,11 +116,11 @@ class Place:
     root: Any
     matchers: tuple[Matcher, ...]
 
-    def at(self, key: str | int) -> "Place":
-        """The place of a key or an item."""
+    def at(self, key: str | int, inside: Any) -> "Place":
+        """The place of a key or an item of what came, which may lack it."""
         simple = isinstance(key, int) or re.fullmatch(r"[\w$-]+", key)
         step = f"[{key}]" if isinstance(key, int) else f".{key}" if simple else f"[{to_text(key)}]"
-        child = schemas.child(self.schema, key, self.root) if self.schema else {}
+        child = schemas.child(self.schema, key, self.root, inside) if self.schema else {}
         return Place(self.path + step, child, self.root, self.matchers)
 
     def leaf(self, how: How, expected: Any, got: Any) -> Leaf:
@@ -168,20 +168,27 @@ def whole_matcher(arguments: Mapping[str, Any]) -> str | None:
 
 
 def compare_objects(
-    expected: Mapping[str, Any], got: Mapping[str, Any], place: Place
+    expected: Mapping[str, Any],
+    got: Mapping[str, Any],
+    place: Place,
+    inside: Mapping[str, Any] | None = None,
 ) -> Iterator[Leaf]:
-    """As `compare`, of two mappings whose own keys are names and no matchers."""
+    """As `compare`, of two mappings whose own keys are names and no matchers.
+
+    Where `got` is a part, `inside` is all that came: it decides which branch of a schema holds.
+    """
+    inside = got if inside is None else inside
     if not expected and not got:
         yield place.leaf("exact", expected, got)
     for key, value in expected.items():
-        where = place.at(key)
+        where = place.at(key, inside)
         if key in got:
             yield from compare(value, got[key], where)
         else:
             yield _absent(value, where)
     for key, value in got.items():
         if key not in expected:
-            where = place.at(key)
+            where = place.at(key, inside)
             yield Leaf(where.path, came_by_default(value, where), NOTHING, to_text(value))
 
 
@@ -193,7 +200,7 @@ def _absent(expected: Any, place: Place) -> Leaf:
 
 
 def _as_default(value: Any, place: Place, otherwise: How) -> How:
-    default = schemas.default(place.schema)
+    default = schemas.default(place.schema, place.root)
     same = default is not schemas.ABSENT and all(x.ok for x in compare(value, default, place))
     return "default" if same else otherwise
 
@@ -207,7 +214,7 @@ def _compare_arrays(expected: Sequence[Any], got: Sequence[Any], place: Place) -
     if not expected and not got:
         yield place.leaf("exact", expected, got)
     for i in range(max(len(expected), len(got))):
-        where = place.at(i)
+        where = place.at(i, got)
         if i >= len(got):
             yield Leaf(where.path, "missing", to_text(expected[i]), NOTHING)
         elif i >= len(expected):

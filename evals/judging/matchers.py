@@ -208,7 +208,7 @@ def _unordered(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[
 
     @cache
     def cell(i: int, j: int) -> list[Leaf]:
-        return list(compare(wanted[i], got[j], place.at(j)))
+        return list(compare(wanted[i], got[j], place.at(j, got)))
 
     if len(wanted) * len(got) > MOST_CELLS:
         pairs = assign_equal([*map(to_text, wanted)], [*map(to_text, got)])
@@ -238,7 +238,9 @@ def _contains(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[L
     if isinstance(got, str):
         found = isinstance(item, str) and item in got
     elif isinstance(got, list | tuple):
-        found = any(all(leaf.ok for leaf in compare(item, g, place)) for g in got)
+        found = any(
+            all(leaf.ok for leaf in compare(item, g, place.at(i, got))) for i, g in enumerate(got)
+        )
     else:
         found = False
     yield place.leaf("matcher" if found else "wrong", expected, got)
@@ -288,10 +290,10 @@ def _partial(expected: Mapping[str, Any], got: Any, place: Place) -> Iterator[Le
     if not isinstance(got, Mapping):
         yield place.leaf("coerced" if coerces(named, got) else "wrong", expected, got)
         return
-    yield from compare_objects(named, {k: v for k, v in got.items() if k in named}, place)
+    yield from compare_objects(named, {k: v for k, v in got.items() if k in named}, place, got)
     for key in got:
         if key not in named:
-            yield Leaf(place.at(key).path, "matcher", NOTHING, to_text(got[key]))
+            yield Leaf(place.at(key, got).path, "matcher", NOTHING, to_text(got[key]))
 
 
 def _partial_problems(expected: Mapping[str, Any], path: str, check: Check) -> list[str]:

@@ -2,7 +2,9 @@
 
 `true` ≠ `1` ≠ `"1"`, `1` = `1.0`, integers are exact at any size, text is compared as given. An
 expected value may be a [matcher](#matchers), a mapping with one `$`-key. An absent argument equals
-its schema's `default`, and the other way round.
+its schema's `default`, and the other way round. Where branches of a schema (`anyOf`, `oneOf`, `if`)
+state different defaults, the one counts whose branch the arguments are in; none where that does
+not tell.
 """
 
 from collections.abc import Mapping

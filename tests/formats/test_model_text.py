@@ -520,6 +520,17 @@ def test_types_of_parameters_that_are_not_named(more):
     assert json.loads(call.arguments) == {"n": 5}
 
 
+def test_a_value_is_of_a_type_of_any_branch():
+    branches = [
+        {"properties": {"mode": {"const": mode}, "n": kind(type_)}}
+        for mode, type_ in (("a", "integer"), ("b", "boolean"))
+    ]
+    offered = Tool(name="g", parameters={"type": "object", "anyOf": branches})
+    for text, value in (("5", 5), ("true", True)):
+        reading = read_model_text(xml("g", mode="b", n=text), [offered])
+        assert json.loads(reading.calls[0].arguments) == {"mode": "b", "n": value}
+
+
 def test_a_tag_behind_an_empty_line_is_found_whatever_else_begins_with_a_line_end():
     reading = read_model_text("Well.\n\n[TOOL_CALLS]f[ARGS]{}", [Tool(name="f")])
     assert [item.call.name for item in reading.read] == ["f"]

@@ -386,6 +386,141 @@ def test_a_default_beside_a_reference_counts():
     assert hows({}, {"unit": "f"}, schema=schema) == ["extra"]
 
 
+def mode(name, number, **more):
+    properties = {"mode": {"const": name}, "n": {"type": "integer", "default": number, **more}}
+    return {"properties": properties, "required": ["mode"]}
+
+
+A, B = mode("a", 1), mode("b", 2)
+SEVERAL = {
+    "anyOf": {"anyOf": [A, B]},
+    "oneOf": {"oneOf": [A, B]},
+    "$ref": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}], "$defs": {"a": A, "b": B}},
+    "allOf of anyOf": {"allOf": [{"type": "object"}, {"anyOf": [A, B]}]},
+    "anyOf of allOf": {"anyOf": [{"allOf": [A]}, {"allOf": [{"type": "object"}, B]}]},
+    "anyOf of oneOf": {"anyOf": [{"oneOf": [mode("c", 3), A]}, {"oneOf": [B]}]},
+    "required": {"anyOf": [{**each, "required": ["mode", "n"]} for each in (A, B)]},
+    "closed": {"anyOf": [{**each, "additionalProperties": False} for each in (A, B)]},
+    "only value": {"anyOf": [mode(*each, const=each[1]) for each in (("a", 1), ("b", 2))]},
+    "if": {
+        "properties": {"mode": {}, "n": {"type": "integer"}},
+        "if": {"properties": {"mode": {"const": "a"}}},
+        "then": {"properties": {"n": {"default": 1}}},
+        "else": {"properties": {"n": {"default": 2}}},
+    },
+    "if over what the object says": {
+        "properties": {"mode": {}, "n": {"default": 1}},
+        "allOf": [
+            {
+                "if": {"properties": {"mode": {"const": "b"}}},
+                "then": {"properties": {"n": {"default": 2}}},
+            }
+        ],
+    },
+    "else alone": {
+        "properties": {"n": {"default": 1}},
+        "if": {"properties": {"mode": {"const": "a"}}},
+        "else": {"properties": {"n": {"default": 2}}},
+    },
+}
+NESTED = {
+    "an object": lambda schema: {"properties": {"x": schema}},
+    "an item": lambda schema: {"properties": {"x": {"items": schema}}},
+    "an item of its own": lambda schema: {"properties": {"x": {"prefixItems": [{}, schema]}}},
+    "a branch": lambda schema: {"anyOf": [{"properties": {"x": {"type": "null"}}}, schema]},
+}
+
+
+@pytest.mark.parametrize("schema", SEVERAL.values(), ids=SEVERAL)
+@pytest.mark.parametrize(("name", "number"), [("a", 1), ("b", 2)])
+def test_a_default_is_that_of_the_branch_that_the_value_is_in(schema, name, number):
+    whole, left_out, other = {"mode": name, "n": number}, {"mode": name}, {"mode": name, "n": 3}
+    assert match(left_out, whole, schema=schema).ok
+    assert match(whole, left_out, schema=schema).ok
+    assert not match(left_out, {"mode": name, "n": 3 - number}, schema=schema).ok
+    assert not match({"mode": name, "n": 3 - number}, left_out, schema=schema).ok
+    assert not match(left_out, other, schema=schema).ok
+    partial = {"$partial": {"n": number}}
+    assert match_arguments(partial, left_out, schema=schema).ok
+    assert not match_arguments({"$partial": {"n": 3 - number}}, left_out, schema=schema).ok
+
+
+@pytest.mark.parametrize("schema", SEVERAL.values(), ids=SEVERAL)
+def test_branches_are_told_apart_at_any_depth(schema):
+    below = {**schema}
+    definitions = below.pop("$defs", {})
+    at = {
+        "an object": lambda value: {"x": value},
+        "an item": lambda value: {"x": [value]},
+        "an item of its own": lambda value: {"x": [None, value]},
+    }
+    for place, put in at.items():
+        around = {**NESTED[place](below), "$defs": definitions}
+        assert match(put({"mode": "b"}), put({"mode": "b", "n": 2}), schema=around).ok, place
+        assert not match(put({"mode": "b"}), put({"mode": "b", "n": 1}), schema=around).ok, place
+
+
+def test_what_a_branch_says_of_an_object_holds_below_it():
+    schema = {
+        "anyOf": [
+            {
+                "properties": {
+                    "mode": {"const": name},
+                    "f": {"properties": {"n": {"default": number}}},
+                },
+                "required": ["mode", "f"],
+            }
+            for name, number in (("a", 1), ("b", 2))
+        ]
+    }
+    assert match({"mode": "b", "f": {}}, {"mode": "b", "f": {"n": 2}}, schema=schema).ok
+    assert not match({"mode": "b", "f": {}}, {"mode": "b", "f": {"n": 1}}, schema=schema).ok
+
+
+def test_a_mode_that_is_left_out_is_its_default():
+    schema = {"properties": {"mode": {"default": "b"}}, "anyOf": [A, B]}
+    assert match({}, {"n": 2}, schema=schema).ok
+    assert not match({}, {"n": 1}, schema=schema).ok
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ([{"default": 1}, {"default": 2}], False),
+        ([{"default": 2}, {"type": "integer"}], False),
+        ([{"default": 2}, {"type": "integer", "default": 2}], True),
+    ],
+)
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
+def test_of_branches_that_cannot_be_told_apart_all_must_state_the_default(keyword, said, taken):
+    schema = {keyword: [{"properties": {"n": each}} for each in said]}
+    together = keyword == "allOf" and said[1] == {"type": "integer"}  # both hold, one states it
+    assert match({}, {"n": 2}, schema=schema).ok is (taken or together)
+
+
+def test_a_default_depends_on_another_argument():
+    schema = {
+        "properties": {"city": {}, "unit": {}},
+        "dependentSchemas": {"city": {"properties": {"unit": {"default": "c"}}}},
+    }
+    assert match({"city": "Oslo"}, {"city": "Oslo", "unit": "c"}, schema=schema).ok
+    assert not match({}, {"unit": "c"}, schema=schema).ok
+
+
+def test_a_schema_that_leads_to_itself_has_an_end():
+    schema = {"anyOf": [{"$ref": "#"}, {"$ref": "#"}, {"properties": {"n": {"default": 1}}}]}
+    assert match({}, {"n": 1}, schema=schema).ok
+    assert not match({}, {"n": 2}, schema=schema).ok
+
+
+def test_items_of_an_array_that_contains_them_have_their_defaults():
+    item = {"properties": {"id": {}, "n": {"default": 0}}}
+    schema = {"properties": {"rows": {"items": item}}}
+    wanted = {"rows": {"$contains": {"id": 2}}}
+    assert match(wanted, {"rows": [{"id": 1}, {"id": 2, "n": 0}]}, schema=schema).ok
+    assert not match(wanted, {"rows": [{"id": 1}, {"id": 2, "n": 1}]}, schema=schema).ok
+
+
 @pytest.mark.parametrize(("got", "ok"), [({}, True), ({"n": 10}, True), ({"n": 20}, True)])
 def test_what_is_optional_may_be_its_default(got, ok):
     schema = {"properties": {"n": {"type": "integer", "default": 20}}}
