@@ -364,7 +364,7 @@ MATCHERS: tuple[Matcher, ...] = (
     Matcher(
         "$ignore",
         form="{$ignore: true}",
-        doc="must be present, may be anything",
+        doc="any value; left out only where the schema has a default, which is then the value",
         compare=_ignore,
         problems=_ignore_problems,
         examples=examples_of.anything,

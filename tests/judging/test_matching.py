@@ -212,6 +212,8 @@ def test_how_a_value_matches(expected, got, how):
         ({"a": {"$optional": 1}}, {"a": 2}, "wrong"),
         ({"a": {"$optional": {"$ignore": True}}}, {"a": [2]}, "matcher"),
         ({"a": {"$ignore": True}}, {}, "missing"),
+        ({"b": {"$ignore": True}}, {}, "default"),  # 5 would be right, and so is what stands for it
+        ({"b": {"$ignore": True}}, {"b": 7}, "matcher"),
         ({"b": 5}, {}, "default"),
         ({}, {"b": 5}, "default"),
         ({}, {"b": 6}, "extra"),
