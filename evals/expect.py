@@ -36,8 +36,10 @@ class ExpectedAnswer(Value):
     regex: str | None = None
     """A pattern that must be found in the answer; `(?i)` in front ignores letter case."""
     numbers: tuple[float | int, ...] = ()
-    """Each must occur as a number of its own: `1840`, `1,840` and `1840.0` are 1840; 18401 is not,
-    and English words such as `forty-two` count."""
+    """Each must occur as a number of its own: `1840`, `1,840` and `1840.0` are 1840; 18401 is not.
+    English words such as `forty-two` count; `minus five`, `2 million` and `12,5` (12.5) are read as
+    a whole. Digits that may be one number or a list, as `101,102,103`, are that list only where all
+    of it is expected."""
 
 
 class Alternative(Value):

@@ -1,9 +1,14 @@
 """Numbers of an answer, as they are written."""
 
+from fractions import Fraction
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evals.expect import ExpectedAnswer
-from evals.judging.answers import problem
+from evals.judging.answers import how, problem
+from evals.judging.numerals import numbers_in
 
 SPELLINGS = [
     ("1840", 1840),
@@ -14,30 +19,118 @@ SPELLINGS = [
     ("**1840**.", 1840),
     ("-5 °C", -5),
     ("−5", -5),
+    ("–5 °C", -5),
+    ("-$5", -5),
+    ("(-3, 4)", -3),
+    ("-1,-2", -2),
     ("1e3", 1000),
     ("it is 3.5.", 3.5),
+    (".5", 0.5),
+    ("0,5", 0.5),
+    ("12,5 degrees", 12.5),
+    ("1840,50 €", 1840.5),
+    ("1.840,50 €", 1840.5),
+    ("1.840.000", 1840000),
+    ("12,34,567 rupees", 1234567),
+    ("Oslo,5", 5),
     ("forty-two", 42),
     ("Two apples", 2),
     ("one hundred and five", 105),
     ("two hundred five thousand and six", 205006),
+    ("Two million three hundred thousand five hundred and six", 2300506),
+    ("a hundred", 100),
+    ("A hundred and twenty", 120),
+    ("a hundred thousand", 100000),
+    ("twelve hundred", 1200),
+    ("two dozen eggs", 24),
+    ("half a dozen", 6),
+    ("half a million", 500000),
+    ("minus five", -5),
+    ("It is minus 5", -5),
+    ("between 5 and minus 3", -3),
+    ("negative forty-two", -42),
+    ("minus $5", -5),
+    ("10 minus 5 is less", 5),
+    ("ten apples minus five", 5),
+    ("2 million", 2000000),
+    ("$2.5 million", 2500000),
+    ("5 hundred thousand", 500000),
+    ("10k", 10000),
+    ("two and a half hours", 2.5),
+    ("2 and a half", 2.5),
+    ("two and a half million", 2500000),
+    ("three point one four", 3.14),
+    ("minus three point five million", -3500000),
+    ("five and six", 5),
+    ("five and six", 6),
+    ("two hundred and three hundred", 300),
+    ("five thousand and six thousand", 6000),
+    ("twenty and thirty", 20),
+    ("one\ntwo", 2),
     ("(7)", 7),
+    ("5-7", 7),
+    ("10%-12%", 12),
+    ("$5-$7", 7),
     ("7, 8 and 9", 8),
+    ("5,7,9", 7),
+    ("2024,2025,2026", 2025),
+    ("1.5,2.5", 2.5),
+    ("5'11", 11),
     ("zero", 0),
 ]
 OTHERS = [
     ("18400", 1840),
     ("11,840", 1840),
     ("v1840", 1840),
+    ("v1,840", 840),
     ("1840.5", 1840),
     ("0.42", 42),
+    ("0,500", 500),
     ("421", 42),
+    ("12,5 degrees", 12),
+    ("12,5 degrees", 5),
+    ("1,8401", 1),
+    ("1,8401", 8401),
+    ("1,234,567", 234),
+    ("101,102,103", 102),
+    ("1 840", 840),
+    ("1.840", 1840),
+    ("1,840,5", 840),
+    ("10,00,00", 10),
+    ("3.5.1", 3.5),
+    ("192.168.1.1", 168),
+    ("1e9999", 1),
+    ("...5", 5),
     ("forty-two thousand", 42),
     ("twenty-one", 1),
+    ("twenty-first", 20),
+    ("one hundred twenty-first", 100),
+    ("one-third", 1),
     ("one two", 12),
+    ("one two", 1),
+    ("nineteen eighty-four", 84),
+    ("a hundred", 1),
+    ("half a million", 1000000),
+    ("quarter of a million", 1000000),
+    ("two dozen", 2),
+    ("minus five", 5),
+    ("It is minus 5", 5),
+    ("-$5", 5),
+    ("10 minus 5", -5),
+    ("10%-12%", -12),
+    ("2 million", 2),
+    ("5 hundred and five", 5),
+    ("10k", 10),
+    ("two and a half", 2),
+    ("three point five", 5),
+    ("five thousand and six thousand", 11000),
     ("no number", 0),
     ("1,84", 184),
     ("someone", 1),
 ]
+SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
+WORDS = ["a", "an", "and", "half", "hundred", "dozen", "one", "two", "forty", "million", "point"]
+DECIMALS = st.decimals(-(10**9), 10**9, places=2, allow_nan=False)
 
 
 @pytest.mark.parametrize(("text", "number"), SPELLINGS)
@@ -48,3 +141,64 @@ def test_a_number_is_found_however_it_is_written(text, number):
 @pytest.mark.parametrize(("text", "number"), OTHERS)
 def test_a_part_of_another_number_is_not_it(text, number):
     assert "the number" in (problem(ExpectedAnswer(numbers=(number,)), text) or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("101,102,103", (101, 102, 103)),
+        ("101 102", (101, 102)),
+        ("12,5", (12, 5)),
+        ("1,840", (840, 1)),
+    ],
+)
+def test_what_may_be_a_list_is_one_where_all_of_it_is_expected(text, numbers):
+    assert problem(ExpectedAnswer(numbers=numbers), text) is None
+    for number in numbers:
+        assert problem(ExpectedAnswer(numbers=(number,)), text)
+
+
+def test_how_a_number_is_written_is_told():
+    said = "It is minus five, or two and a half million."
+    assert how(ExpectedAnswer(numbers=(-5, 2500000)), said) == (
+        '-5 is written as "minus five"; 2500000 is written as "two and a half million"'
+    )
+
+
+def only(text):
+    return [value for _, value in numbers_in(text)]
+
+
+@given(DECIMALS, st.sampled_from(["{}", "It is {}.", "({})", "{} °C", "**{}**", "a: {}, b", "${}"]))
+def test_a_number_is_read_as_itself_and_nothing_else(number, frame):
+    for written in (f"{number}", f"{number:,}", f"{number:,}".replace("-", "−")):
+        assert only(frame.format(written)) == [Fraction(number)]
+
+
+@given(DECIMALS)
+def test_a_number_as_others_write_it(number):
+    swapped = f"{number:,}".translate(str.maketrans(",.", ".,"))
+    assert only(swapped) == [Fraction(number)]
+    assert only(f"{abs(number):,}".replace(",", "\u202f")) == [Fraction(abs(number))]
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=5), st.sampled_from([",", " ", ", "]))
+def test_a_list_of_expected_numbers_is_found(numbers, between):
+    text = between.join(map(str, numbers))
+    assert problem(ExpectedAnswer(numbers=tuple(numbers)), text) is None
+
+
+@given(st.integers(1, 999), st.sampled_from(sorted(SCALES)), st.booleans())
+def test_a_scale_belongs_to_its_number(count, scale, negative):
+    sign = -1 if negative else 1
+    assert only(f"{'minus ' * negative}{count} {scale}") == [sign * count * SCALES[scale]]
+
+
+@given(st.text("0123456789.,-−–'_ eEk$%", max_size=30) | st.text(max_size=30))
+def test_any_text_can_be_read(text):
+    assert all(isinstance(value, Fraction) for value in only(text))
+
+
+@given(st.lists(st.sampled_from(WORDS)))
+def test_any_words_can_be_read(words):
+    assert all(value > 0 for value in only(" ".join(words)))

@@ -1,0 +1,232 @@
+"""The numbers that a text says, in digits and in English words."""
+
+import re
+from collections.abc import Collection, Iterator
+from fractions import Fraction
+from math import prod
+
+_SMALL = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    *("eighteen", "nineteen"),
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_WORDS = {word: value for value, word in enumerate(_SMALL)} | {
+    word: 10 * value for value, word in enumerate(_TENS, 2)
+}
+_SCALES = {
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 1_000_000,
+    "billion": 1_000_000_000,
+    "trillion": 1_000_000_000_000,
+    "k": 1000,
+}
+_PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4)}
+_THOUSANDS = ("thousand", "million", "billion", "trillion")
+_LONGEST = 40
+_MOST_WORDS = 30
+_MOST_EXPONENT = 3
+
+_SPACES = " \u00a0\u202f\u2009"
+_GAP = "[ \t\u00a0]+"
+_MONEY = "[$€£¥]?"
+# A dash is a sign where a number may begin, and not within a range such as 10%-12%.
+_SIGN = rf"(?<![^\s(\[{{\"“‘'*_`=:<>~≈≤≥|/,;$€£¥])[-−–]{_MONEY}"
+_DIGITS = re.compile(
+    rf"(?<![\w.])(?:{_SIGN}|(?<!\d,))(?P<body>"
+    rf"[1-9]\d{{0,2}}([{_SPACES}])\d{{3}}(?:\2\d{{3}})*(?!\d)(?![.,'’_]\d{{3}})(?:[.,]\d+)?"
+    r"|(?:\d+|\.\d+)(?:[.,]\d+|['’_]\d{3}(?!\d))*"
+    r")(?P<power>[eE][-+]?\d+)?"
+)
+_PLAIN = re.compile(
+    r"\d*(?:\.\d+)?"
+    rf"|[1-9]\d{{0,2}}([,'’_{_SPACES}])\d{{3}}(?:\1\d{{3}})*(?:\.\d+)?"
+    r"|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?"  # as in India: 12,34,567
+)
+_COMMA = re.compile(
+    r"\d+,\d+"
+    rf"|[1-9]\d{{0,2}}([.'’{_SPACES}])\d{{3}}(?:\1\d{{3}})*,\d+"
+    r"|[1-9]\d{0,2}(?:\.\d{3}){2,}"
+)
+_ITEM = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?")
+_GROUP = re.compile(r"\d{3}(?:\.\d+)?")
+
+_NAMES = "|".join([*_WORDS, *(word for word in _SCALES if word != "k")])
+_LARGE = "|".join(word for word in _SCALES if word != "k")
+_ORDINALS = "first|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|half|halve|quarter"
+_SPELLED = re.compile(
+    rf"(?<!quarter of )(?<!third of )\b(?>(?P<half>half{_GAP})?(?:an?{_GAP}(?=(?:{_LARGE})\b))?"
+    rf"(?:{_NAMES})\b(?:(?:{_GAP}and{_GAP}|{_GAP}|-)(?:{_NAMES})\b){{0,{_MOST_WORDS}}})"
+    rf"(?!-(?:{_ORDINALS})s?\b)(?!(?<=ty)-second\b)",
+    re.IGNORECASE,
+)
+_AND_A_PART = rf"(?:{_GAP}|-)and(?:{_GAP}|-)an?(?:{_GAP}|-)(?P<part>half|quarter)\b"
+_SCALED = rf"(?P<scales>(?:(?:{_GAP}|-)?(?:{_LARGE})s?\b)+)"
+_AFTER_DIGITS = re.compile(rf"(?:{_AND_A_PART})?(?:{_SCALED}|(?P<k>k)\b)?")
+_POINT = rf"{_GAP}point(?P<point>(?:(?:{_GAP}|-)(?:{'|'.join(_SMALL[:10])})\b)+)"
+_AFTER_WORDS = re.compile(rf"(?:(?:{_AND_A_PART}|{_POINT}){_SCALED}?)?", re.IGNORECASE)
+
+_MINUS = re.compile(rf"\b(?P<word>minus|negative)\s+{_MONEY}$", re.IGNORECASE)
+_TAKEN_FROM = re.compile(
+    rf"(?:\d|\b(?:{_NAMES}))[%°)]*[^\W\d]{{0,3}}"
+    rf"(?:{_GAP}(?!(?:or|and|to|is|are|was|at|by|plus|times|equals|than|from)\b)[^\W\d]+)?{_GAP}$",
+    re.IGNORECASE,
+)
+_LOOKED_BACK = 40
+
+
+def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[str, Fraction]]:
+    """The numbers of a text as they are written and what they are: `1,840`, `forty-two`.
+
+    Digits with commas are one number where they may be: in groups of three, or with one comma that
+    then is a decimal one; a point is one always, but for `1.840.000` and `1.840,50`. Where they may
+    be a list as well (`101,102,103`, `12,5`), its items count only if all of them are `wanted`, so
+    that no part of a number passes for another. What precedes or follows belongs to the number:
+    `minus five`, `2 million`, `10k`, `two and a half`. Versions, addresses and ordinals in words
+    are none.
+    """
+    taken = set[int]()
+    for found in _DIGITS.finditer(text):
+        shown, readings = found.group(), list[tuple[str, Fraction]]()
+        after = _AFTER_DIGITS.match(text, found.end())
+        assert after is not None
+        taken |= {*range(after.start(), after.end())}
+        if len(shown) <= _LONGEST and len((found["power"] or "").strip("eE+-")) <= _MOST_EXPONENT:
+            readings = list(_readings(found, after, wanted))
+        yield from (_signed(text, found.start(), *each) for each in readings)
+    for words in _SPELLED.finditer(text):
+        # The million of 2 million, and five in three point five, are no numbers of their own.
+        if words.start() not in taken:
+            tail = _AFTER_WORDS.match(text, words.end())
+            assert tail is not None
+            taken |= {*range(tail.start(), tail.end())}
+            yield from (_signed(text, at, *each) for at, each in _spelled_readings(words, tail))
+
+
+def _readings(
+    found: re.Match[str], after: re.Match[str], wanted: Collection[Fraction]
+) -> Iterator[tuple[str, Fraction]]:
+    """What digits may be: one number, several, or both."""
+    body, power = found["body"], found["power"]
+    sign = -1 if re.match("[-−–]", found.group()) else 1
+    value = _one(body)
+    if value is not None:
+        scaled = sign * value * Fraction(f"1{power or ''}")
+        yield found.group() + after.group(), _enlarged(scaled, after)
+    if power or after.group():
+        return
+    parts = re.split(f"[,{_SPACES}]", body)
+    if len(parts) < 2 or not all(_ITEM.fullmatch(part) for part in parts):
+        return
+    items = [sign * Fraction(parts[0]), *map(Fraction, parts[1:])]
+    listed = value is None and not any(_GROUP.fullmatch(part) for part in parts[1:])
+    if listed or all(item in wanted for item in items):
+        yield from zip(parts, items, strict=True)
+
+
+def _one(body: str) -> Fraction | None:
+    """Digits as one number; None for a list, a version or an address."""
+    if _PLAIN.fullmatch(body):
+        return Fraction(re.sub(r"[^\d.]", "", body))
+    if _COMMA.fullmatch(body):
+        return Fraction(re.sub(r"[^\d,]", "", body).replace(",", "."))
+    return None
+
+
+def _enlarged(value: Fraction, after: re.Match[str]) -> Fraction:
+    """A number with what follows it: `and a half`, `million`."""
+    named = after.groupdict()
+    part = _PARTS[named["part"].casefold()] if named["part"] else Fraction(0)
+    scales = re.findall(_LARGE, (named["scales"] or "").casefold()) + ["k"] * bool(named.get("k"))
+    return (value - part if value < 0 else value + part) * prod(_SCALES[name] for name in scales)
+
+
+def _signed(text: str, start: int, shown: str, value: Fraction) -> tuple[str, Fraction]:
+    """The number with a `minus` before it, unless that takes it from another: `10 minus 5`."""
+    from_ = max(0, start - _LOOKED_BACK)
+    before = text[from_:start]
+    minus = _MINUS.search(before)
+    if minus is None or value < 0:
+        return shown, value
+    if minus["word"].casefold() == "minus" and _TAKEN_FROM.search(before[: minus.start()]):
+        return shown, value
+    return minus.group() + shown, -value
+
+
+def _spelled_readings(
+    found: re.Match[str], after: re.Match[str]
+) -> Iterator[tuple[int, tuple[str, Fraction]]]:
+    """The numbers of a row of words, each with its place in the text."""
+    start = found.start()
+    words = list(re.finditer(r"[a-z]+", found.group(), re.IGNORECASE))[bool(found["half"]) :]
+    names = [word.group().casefold() for word in words]
+    for first, end, value in _pieces(names):
+        number, rest = Fraction(value), ""
+        if first == 0 and found["half"]:
+            number /= 2
+        if end == len(words):
+            rest = after.group()
+            digits = re.findall("[a-z]+", (after["point"] or "").casefold())
+            point = "".join(str(_WORDS[name]) for name in digits)
+            number = _enlarged(number + Fraction(f"0.{point or 0}"), after)
+        place = 0 if first == 0 else words[first].start()
+        yield start + place, (found.group()[place : words[end - 1].end()] + rest, number)
+
+
+def _pieces(words: list[str]) -> Iterator[tuple[int, int, int]]:
+    """The numbers of a row of words, longest first: `five and six` are two; start, end, value."""
+    start = 0
+    while start < len(words):
+        ends = [j for j in range(start + 1, len(words)) if words[j] == "and"] + [len(words)]
+        values = ((end, _spelled(words[start:end])) for end in reversed(ends))
+        end, value = next(((e, v) for e, v in values if v is not None), (0, None))
+        if value is not None:
+            yield start, end, value
+        elif "and" in words[start:]:
+            end = words.index("and", start)
+        else:
+            return
+        start = end + 1
+
+
+def _spelled(words: list[str]) -> int | None:
+    """`two hundred and five thousand` is 205000; None for a row of numbers such as `one two`."""
+    total, below, group = 0, 10**15, list[str]()
+    for word in words:
+        if word not in _THOUSANDS:
+            group.append(word)
+            continue
+        value = _group(group)
+        if not value or _SCALES[word] >= below:
+            return None
+        total, below, group = total + value * _SCALES[word], _SCALES[word], []
+    if not total:
+        return _group(group)
+    if not group:
+        return total
+    rest = _group(group[group[:1] == ["and"] :])
+    return total + rest if rest else None
+
+
+def _group(words: list[str]) -> int | None:
+    """What may stand before `thousand`: `twelve hundred and five`, `two dozen`."""
+    scale = next((word for word in words if word in ("hundred", "dozen")), None)
+    if scale is None:
+        return _tens(words)
+    place = words.index(scale)
+    count, rest = _tens(words[:place]), words[place + 1 :]
+    more = _tens(rest[rest[:1] == ["and"] :]) if rest else 0
+    if not count or more is None or (rest and (scale == "dozen" or not more)):
+        return None
+    return count * _SCALES[scale] + more
+
+
+def _tens(words: list[str]) -> int | None:
+    if words in (["a"], ["an"]):
+        return 1
+    values = [_WORDS.get(word, -1) for word in words]
+    if len(values) == 2 and values[0] >= 20 and 0 < values[1] < 10:
+        return sum(values)
+    return values[0] if len(values) == 1 and values[0] >= 0 else None
