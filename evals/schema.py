@@ -156,14 +156,12 @@ def child(schema: Any, key: str | int, root: Any, inside: Any = ABSENT) -> Any:
     schema = resolve(schema, root)
     if not isinstance(schema, Mapping):
         return {}
+    branching = not _BRANCHING.isdisjoint(schema)
     own = schema.get("properties")
-    if (
-        isinstance(own, dict)
-        and key in own
-        and (inside is ABSENT or not schema.keys() & _BRANCHING)
-    ):
+    if isinstance(own, dict) and key in own and (inside is ABSENT or not branching):
         return resolve(own[key], root)  # the first place of all, and the usual one
-    found = _Lookup(key, root, set()).of(schema, inside)
+    lookup = _Lookup(key, root, set())
+    found = lookup.of(schema, inside) if branching else lookup.own(schema, inside)
     return {} if found is ABSENT else resolve(found, root)
 
 
