@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 
+import mlx.core  # noqa: F401 - pytester forgets what a run loads, and mlx loads once a process
 import pytest
 from scripted_server import call, completion, respond, serve
 
