@@ -37,13 +37,17 @@ BOOT := tests/engines/test_boot.py tests/engines/test_ports.py tests/running/tes
 # Texts, thousands of them, through booted servers: minutes in all.
 REPLAYED := tests/replay tests/mutants
 
+# Reports, thousands of answers of them, in a real browser and in Allure: minutes in all.
+REPORTS := tests/report/test_accessibility.py tests/report/test_html_browser.py tests/report/test_allure.py \
+	tests/report/test_allure_run.py
+
 # Tests that kill, hang, fill a disk, train or install, minutes each.
 SLOW := tests/running/test_kills.py tests/running/test_server_deaths.py tests/running/test_disk.py \
 	tests/running/test_hung_server.py tests/collecting/test_asked_once.py tests/collecting/test_own_project.py tests/test_own_environment.py tests/test_night.py \
 	tests/versions/test_bisect.py tests/report/test_three_nights.py tests/training/test_training_run.py \
 	tests/running/test_spread.py tests/engines/test_two_ranks.py tests/bench/test_speculative.py
 
-.PHONY: help setup eval report test test-fast test-boot test-torch test-kills test-reliability soak check docs format lock model train audit \
+.PHONY: help setup eval report test test-replay test-reports test-fast test-boot test-torch test-kills test-reliability soak check docs format lock model train audit \
 	engines bench-formats bench-latency bench-overhead bench-scale bench-speculative bench-sweep bench-throughput mutants coverage pictures axe clean
 
 help: ## this list
@@ -68,11 +72,14 @@ report: $(READY) ## HTML of the newest run, or of RUN=reports/...; Allure needs 
 	$(BIN)/evals report $(RUN)
 	$(BIN)/evals export allure $(RUN)
 
-test: $(READY) ## tests of evals itself, but for those of test-replay and the slow ones of test-reliability
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(patsubst %,--ignore=%,$(SLOW) $(REPLAYED))
+test: $(READY) ## tests of evals itself, but for those of test-replay, test-reports and test-reliability
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder $(patsubst %,--ignore=%,$(SLOW) $(REPLAYED) $(REPORTS))
 
 test-replay: $(READY) ## texts played by real servers: regressions, every split, recorded outputs, known-bad parsers
 	$(BIN)/python -m pytest $(REPLAYED) -n 2 --dist loadfile --no-loadscope-reorder
+
+test-reports: $(READY) ## reports in a real browser (chromium), and what Allure gets
+	$(BIN)/python -m pytest $(REPORTS) -n 2 --dist loadfile --no-loadscope-reorder
 
 test-reliability: $(READY) ## slow tests: dying and hanging servers, kills, full disks, runs of pytest
 	$(BIN)/python -m pytest $(SLOW)

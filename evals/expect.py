@@ -28,11 +28,12 @@ class ExpectedAnswer(Value):
     """What a plain-text answer must satisfy, beyond not being empty."""
 
     contains: tuple[str, ...] = ()
-    """Each must occur in the answer, letter case ignored."""
+    """Each must occur in the answer; letter case, kinds of quotation marks and white space do not
+    count."""
     not_contains: tuple[str, ...] = ()
-    """None may occur in the answer, letter case ignored."""
+    """None may occur in the answer, compared as `contains` is."""
     any_of: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """At least one must occur in the answer, letter case ignored."""
+    """At least one must occur in the answer, compared as `contains` is."""
     regex: str | None = None
     """A pattern that must be found in the answer; `(?i)` in front ignores letter case."""
     numbers: tuple[float | int, ...] = ()

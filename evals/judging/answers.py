@@ -1,5 +1,7 @@
 """What a plain-text answer must have in it, and how it was found there."""
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -18,7 +20,7 @@ def problem(expected: ExpectedAnswer, text: str) -> str | None:
 
 def how(expected: ExpectedAnswer, text: str) -> str:
     """How it was found to match: which of several texts, which spelling of a number."""
-    folded = text.casefold()
+    folded = _folded(text)
     notes = [f"{to_text(part)} is in it" for part in expected.any_of or () if _in(part, folded)][:1]
     if expected.regex is not None:
         notes.append(f"{to_text(expected.regex)} is found in it")
@@ -33,7 +35,7 @@ def _problems(expected: ExpectedAnswer, text: str) -> Iterator[str]:
     if not text.strip():
         yield "the answer is empty"
         return
-    folded, said = text.casefold(), _shown(text)
+    folded, said = _folded(text), _shown(text)
     for part in expected.contains:
         if not _in(part, folded):
             yield f"{_shown(part)} is not in: {said}"
@@ -57,7 +59,16 @@ def _numbers(expected: ExpectedAnswer, text: str) -> list[tuple[str, Fraction]]:
 
 
 def _in(part: str, folded: str) -> bool:
-    return part.casefold() in folded
+    return _folded(part) in folded
+
+
+_QUOTES = str.maketrans({**dict.fromkeys("‘’‛ʼ", "'"), **dict.fromkeys("“”„‟", '"')})
+
+
+def _folded(text: str) -> str:
+    """Without what is a matter of type: letter case, kinds of quotation marks, white space."""
+    same = unicodedata.normalize("NFC", text).translate(_QUOTES)
+    return re.sub(r"\s+", " ", same).casefold()
 
 
 def _shown(text: str) -> str:

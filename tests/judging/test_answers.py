@@ -202,3 +202,25 @@ def test_any_text_can_be_read(text):
 @given(st.lists(st.sampled_from(WORDS)))
 def test_any_words_can_be_read(words):
     assert all(value > 0 for value in only(" ".join(words)))
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ("it's", "It’s open."),
+        ("don’t", "I don't know."),
+        ('"yes"', "He said “Yes”."),
+        ("café", "At the cafe\u0301."),
+        ("two words", "two\u00a0words"),
+        ("two words", "Two\n  words"),
+    ],
+)
+def test_what_is_a_matter_of_type_does_not_count(part, text):
+    assert problem(ExpectedAnswer(contains=(part,)), text) is None
+    assert problem(ExpectedAnswer(any_of=(part,)), text) is None
+    assert problem(ExpectedAnswer(not_contains=(part,)), text) is not None
+
+
+def test_a_space_of_an_expected_text_counts():
+    assert problem(ExpectedAnswer(contains=("hi ",)), "high") is not None
+    assert problem(ExpectedAnswer(contains=("cafe",)), "café") is not None
