@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,30 @@ def respond(
     return answer
 
 
+class Looking(Scripted):
+    """It calls `look`; a question with a word of `wrong` gets words, one of `refused` a 400, and
+    one of `slow` waits a second."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.wrong: tuple[str, ...] = ()
+        self.refused: tuple[str, ...] = ()
+        self.slow: tuple[str, ...] = ()
+        self.answer = self.look
+
+    def look(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked = json.dumps(self.bodies[-1]["messages"])
+        if any(word in asked for word in self.slow):
+            time.sleep(1)
+        if any(word in asked for word in self.refused):
+            respond(b'{"error": "logprobs is not supported"}', status=400)(handler)
+        elif any(word in asked for word in self.wrong):
+            respond(completion({"role": "assistant", "content": "No."}))(handler)
+        else:
+            message = {"role": "assistant", "tool_calls": [call("look", "{}", id="1")]}
+            respond(completion(message, "tool_calls"))(handler)
+
+
 class Quiet(http.server.ThreadingHTTPServer):
     """Says nothing of clients that went away: tests make them do so."""
 
@@ -80,7 +105,9 @@ class Quiet(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serve() -> Iterator[Scripted]:
+def serve(kind: type[Scripted] = Scripted) -> Iterator[Scripted]:
+    """A server of this kind while the block runs."""
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
@@ -94,7 +121,7 @@ def serve() -> Iterator[Scripted]:
             pass
 
     server = Quiet(("127.0.0.1", 0), Handler)
-    target = Scripted(f"http://127.0.0.1:{server.server_port}/v1")
+    target = kind(f"http://127.0.0.1:{server.server_port}/v1")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

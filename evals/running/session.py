@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,16 @@ from evals.running.runner import Runner, is_answer_to, judged
 from evals.running.spread import Spread, spread
 
 
+@dataclass(frozen=True)
+class Attached:
+    """What the controller tells an xdist worker of the server that it shares."""
+
+    watched: bool
+    """Whether the controller starts it again when it dies."""
+    packages: Mapping[str, str]
+    """Versions of what answers, which cannot be seen from a worker."""
+
+
 class Session:
     """What is open and answered while a run goes on; boots nothing before `open`."""
 
@@ -43,16 +53,13 @@ class Session:
         config: Config,
         options: RunOptions,
         folder: RunFolder,
-        *,
-        watched: bool = False,
-        packages: Mapping[str, str] | None = None,
+        attached: Attached | None = None,
     ) -> None:
-        """`watched` and `packages` are what the controller told this xdist worker."""
+        """`attached` is given in an xdist worker, and there alone."""
         self.config = config
         self.options = options
         self.folder = folder
-        self._watched = watched
-        self._packages = packages
+        self._attached = attached
         self.started = time.time()
         self._done = folder.kept()
         self._claimed = False
@@ -67,7 +74,7 @@ class Session:
         self._peaks: dict[str, int] = {}
         self._served: dict[str, ProfileServed] = {}
         self._served_before = folder.served() if self._done else {}
-        if folder.worker is None:
+        if attached is None:
             self._refuse_narrower()
 
     @property
@@ -103,8 +110,7 @@ class Session:
         if (self._opened or self._spread) and profile == self._name:
             return
         self.close()
-        worker = self.folder.worker is not None
-        if self.options.resume is None:
+        if self.options.resume is None:  # also of a run that does not start there is a report
             self._claim_folder()
         if address := self.options.ray:
             self._spread = self._stack.enter_context(self._spreading(profile, address))
@@ -114,12 +120,12 @@ class Session:
                 profile, self.config, self.options.lanes, self.folder.path, cache_folder(), _say
             )
             self._opened = self._stack.enter_context(opening)
-            if self._packages is not None:  # a worker attaches, and cannot see what it asks
-                self._opened = replace(self._opened, packages=self._packages)
+            if self._attached:
+                self._opened = replace(self._opened, packages=self._attached.packages)
             self._memory = _memory(self._opened)
-            now = served(self._opened) if worker else served_by(self._opened)
+            now = served(self._opened) if self._attached else served_by(self._opened)
         self._name = profile
-        if not worker:
+        if not self._attached:
             self._check_as_before(profile, now)
             self._claim_folder()
             profiles = {**self.served_profiles(), profile: now}
@@ -207,7 +213,7 @@ class Session:
             timeout=self.config.timeout,
             in_flight=self.options.in_flight,
             note=self.folder.append_death,
-            elsewhere=self._watched,
+            elsewhere=bool(self._attached and self._attached.watched),
         )
 
     def _claim_folder(self) -> None:
@@ -215,7 +221,7 @@ class Session:
 
         A worker of xdist writes into what its controller has claimed.
         """
-        if self._claimed or self.folder.worker is not None:
+        if self._claimed or self._attached:
             return
         check_descriptors(self.options.in_flight)
         self.folder.replace_records(self._done.values())
@@ -267,8 +273,8 @@ class Session:
 
     def _versions(self, profile: str) -> Mapping[str, str]:
         """The packages of what answers in `profile` today, as far as they can be known."""
-        if self._packages is not None:
-            return self._packages
+        if self._attached:
+            return self._attached.packages
         if self._opened and profile == self._name:
             return self._opened.packages
         url = self.config.target(profile).url
@@ -343,13 +349,8 @@ def open_session(
     try:
         if writes and worker is None:
             choose_folder(options, root)  # another run may have been there meanwhile
-        return Session(
-            options.applied_to(config),
-            options,
-            folder,
-            watched=bool(worker and worker["watched"]),
-            packages=worker["packages"] if worker else None,
-        )
+        attached = Attached(worker["watched"], worker["packages"]) if worker else None
+        return Session(options.applied_to(config), options, folder, attached)
     except BaseException:
         folder.unlock()
         raise

@@ -1,10 +1,8 @@
 """Hooks of other plugins: none of them lets a part pass for the whole, or hides what failed."""
 
-import json
-
 import pytest
 from inner_run import runner
-from scripted_server import call, completion, respond, serve
+from scripted_server import Looking, serve
 
 CASE = "  - {{id: {0}, ask: Look at {0}., expect: {{call: {{name: look}}}}}}\n"
 PROJECT = {
@@ -16,19 +14,7 @@ PROJECT = {
 
 @pytest.fixture
 def server():
-    """It calls `look`; a question with a word of `wrong` gets words."""
-    with serve() as scripted:
-        scripted.wrong = ()
-
-        def answer(handler):
-            text = json.dumps(scripted.bodies[-1]["messages"])
-            if any(word in text for word in scripted.wrong):
-                respond(completion({"role": "assistant", "content": "No."}))(handler)
-            else:
-                message = {"role": "assistant", "tool_calls": [call("look", "{}", id="1")]}
-                respond(completion(message, "tool_calls"))(handler)
-
-        scripted.answer = answer
+    with serve(Looking) as scripted:
         yield scripted
 
 

@@ -11,7 +11,7 @@ import time
 import xml.etree.ElementTree as ET
 
 import pytest
-from scripted_server import call, completion, respond, serve
+from scripted_server import Looking, serve
 
 from evals.report.summary_file import read_summary
 from evals.stored import read_records
@@ -30,19 +30,7 @@ def write_cases(project, *names, place="cases/a.yaml"):
 
 @pytest.fixture
 def server():
-    """It calls `look`; a question with a word of `wrong` gets words. `asked` are all questions."""
-    with serve() as scripted:
-        scripted.wrong = ()
-
-        def answer(handler):
-            text = json.dumps(scripted.bodies[-1]["messages"])
-            if any(word in text for word in scripted.wrong):
-                respond(completion({"role": "assistant", "content": "No."}))(handler)
-            else:
-                message = {"role": "assistant", "tool_calls": [call("look", "{}", id="1")]}
-                respond(completion(message, "tool_calls"))(handler)
-
-        scripted.answer = answer
+    with serve(Looking) as scripted:
         yield scripted
 
 

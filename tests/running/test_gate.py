@@ -1,12 +1,11 @@
 """A run is never green where it should be red: whole runs against a server that obeys."""
 
 import json
-import time
 from pathlib import Path
 
 import mlx.core  # noqa: F401 - pytester forgets what a run loads, and mlx loads once a process
 import pytest
-from scripted_server import call, completion, respond, serve
+from scripted_server import Looking, serve
 
 from evals.config import read_config
 from evals.errors import ConfigError
@@ -43,24 +42,7 @@ def write_cases(project, names, **changed):
 
 @pytest.fixture
 def server():
-    """It calls `look`; a question with a word of `wrong` gets words, one of `refused` a 400, and
-    one of `slow` waits."""
-    with serve() as scripted:
-        scripted.wrong, scripted.refused, scripted.slow = (), (), ()
-
-        def answer(handler):
-            text = json.dumps(scripted.bodies[-1]["messages"])
-            if any(word in text for word in scripted.slow):
-                time.sleep(1)
-            if any(word in text for word in scripted.refused):
-                respond(b'{"error": "logprobs is not supported"}', status=400)(handler)
-            elif any(word in text for word in scripted.wrong):
-                respond(completion({"role": "assistant", "content": "No."}))(handler)
-            else:
-                message = {"role": "assistant", "tool_calls": [call("look", "{}", id="1")]}
-                respond(completion(message, "tool_calls"))(handler)
-
-        scripted.answer = answer
+    with serve(Looking) as scripted:
         yield scripted
 
 
