@@ -7,13 +7,13 @@ to the log file, `{"steps": …, "masked": …, "problem": null}`.
 
 import functools
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.disk import append_line
 from evals.formats.qwen_xml import CALL_CLOSE, CALL_OPEN
 from evals.parsers.adaptive_xml import declared_tools
 from evals.parsers.grammar import Marks, grammar
@@ -93,7 +93,6 @@ def install(log: Path) -> None:
     from mlx_lm import server
 
     make = functools.lru_cache(maxsize=1)(_vocabulary)  # takes a second
-    lock = threading.Lock()
     _carry_choice(server.APIHandler)
     original: Any = server._make_logits_processors
 
@@ -108,8 +107,7 @@ def install(log: Path) -> None:
         return found
 
     def write(count: Count) -> None:
-        with lock, log.open("a") as file:
-            file.write(json.dumps(asdict(count)) + "\n")
+        append_line(log, json.dumps(asdict(count)))
 
     server._make_logits_processors = processors
     _keep_state(server.ResponseGenerator)
