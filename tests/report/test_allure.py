@@ -149,15 +149,26 @@ def test_a_stream_tells_what_the_plain_answer_saw():
     assert CALL_TEXT.splitlines()[1] in test.trace
 
 
-def test_a_passed_test_has_all_of_it_in_one_file():
+def test_a_passed_test_tells_what_came_and_has_no_files():
     record = RECORDS["pass"]
     test = allure_test(record, SERVED, URL)
-    assert [step.name for step in test.steps] == ["exchange", "checks"]
-    (file,) = test.steps[0].attachments
-    parts = re.split(r"^--- (.+) ---$", file.content, flags=re.MULTILINE)[1:]
-    assert parts[::2][:4] == ["request", "curl", "raw model text", "tokens"]
-    assert json.loads(parts[1]) == record.request
-    assert json.loads(parts[parts.index("response") + 1])["calls"]
+    assert [step.name for step in test.steps] == ["checks"]
+    assert not any(step.attachments for step in test.steps)
+    wrote, came = re.findall(
+        r"^(?:The model wrote|Response):\n\n```\n(.*?)\n```$", test.description, re.M | re.S
+    )
+    assert wrote == record.model_text
+    assert "call: look({})" in came
+
+
+def test_a_passed_test_tells_the_beginning_of_a_long_text_in_a_fence_of_its_own():
+    content = "```\n</script>\n" + "long " * 1000
+    seen = replace(RECORDS["pass"].observation, raw_text=None, calls=(), content=content)
+    record = replace(RECORDS["pass"], observation=seen)
+    told = allure_test(record, SERVED, URL).description
+    assert "The model wrote" not in told
+    assert "````\nfinish_reason: " in told
+    assert len(told) < 2_600
 
 
 def test_a_test_has_all_that_a_reader_needs():

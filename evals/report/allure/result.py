@@ -20,7 +20,7 @@ from evals.report.evidence_view import (
 )
 from evals.report.github.markdown import block
 from evals.report.summary import ProfileServed
-from evals.report.text import expected_text, what_happened
+from evals.report.text import expected_text, response_text, what_happened
 from evals.results import Record, Status, Verdict
 
 TEXT = "text/plain"
@@ -36,6 +36,7 @@ DEFECT = "known defect"
 _LONGEST_TITLE = 120
 _LONGEST_MESSAGE = 1000
 _LONGEST_SIDE = 10_000
+_LONGEST_TOLD = 2_000
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,21 @@ def _title(record: Record) -> str:
 
 
 def _description(record: Record) -> str:
-    """Markdown: what is expected, in a code block, and where the case stands."""
-    case = record.case
+    """Markdown: what is expected, in a code block, and where the case stands.
+
+    Without files it has what came, too, up to 2,000 characters of each.
+    """
+    case, seen = record.case, record.observation
     tools = ", ".join(f"`{tool.name.replace('`', '')}`" for tool in case.tools) or "none"
-    parts = [
-        f"Expected:\n\n{block(expected_text(record), language='')}",
-        f"Available tools: {tools}",
-        f"Case: `{case.path}:{case.line}`, `{case.id}`",
-    ]
+    parts = [f"Expected:\n\n{block(expected_text(record), language='')}"]
+    if not _has_files(record):
+        told = (("The model wrote", record.model_text), ("Response", response_text(seen)))
+        parts += [
+            f"{title}:\n\n{block(text, language='', longest=_LONGEST_TOLD)}"
+            for title, text in told
+            if text is not None
+        ]
+    parts += [f"Available tools: {tools}", f"Case: `{case.path}:{case.line}`, `{case.id}`"]
     if defect := record.known_defect:
         parts.append(f"Known defect:\n\n{block(defect.reason, language='')}")
     return "\n\n".join(parts)
@@ -213,17 +221,20 @@ def _issue(url: str) -> str:
 # --- steps -------------------------------------------------------------------------------------
 
 
-def _steps(record: Record, url: str) -> Iterator[Step]:
-    """Request → what the model wrote → response → checks; of a passed test one file in all.
+def _has_files(record: Record) -> bool:
+    """Whether its evidence lies beside it. Most tests pass: their files would be most of a report.
 
-    Most tests pass and few of those are opened: a file for each part would be most of a report.
+    What passed is in `report.html` and the records of the run.
     """
-    parts = [_request(record, url), *_model_wrote(record), _response(record.observation)]
-    if record.status == Status.PASS and not record.defect_gone:
-        files = [attachment for part in parts for attachment in part.attachments]
-        whole = "\n\n".join(f"--- {file.name} ---\n{file.content}" for file in files)
-        parts = [Step("exchange", attachments=(Attachment("exchange", whole),), timed=True)]
-    yield from parts
+    return record.status != Status.PASS or bool(record.defect_gone)
+
+
+def _steps(record: Record, url: str) -> Iterator[Step]:
+    """Request → what the model wrote → response → checks; of a passed test the checks alone."""
+    if _has_files(record):
+        yield _request(record, url)
+        yield from _model_wrote(record)
+        yield _response(record.observation)
     yield _checks(record.verdicts)
 
 
