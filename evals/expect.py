@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, FiniteFloat, Tag, model_validator
 
 from evals.described import Described
 
@@ -28,19 +28,19 @@ class ExpectedAnswer(Value):
     """What a plain-text answer must satisfy, beyond not being empty."""
 
     contains: tuple[str, ...] = ()
-    """Each must occur in the answer; letter case, kinds of quotation marks and white space do not
-    count."""
+    """Each must occur in the answer; letter case, kinds of quotation marks and hyphens, and white
+    space do not count."""
     not_contains: tuple[str, ...] = ()
     """None may occur in the answer, compared as `contains` is."""
     any_of: tuple[str, ...] | None = Field(default=None, min_length=1)
     """At least one must occur in the answer, compared as `contains` is."""
     regex: str | None = None
     """A pattern that must be found in the answer; `(?i)` in front ignores letter case."""
-    numbers: tuple[float | int, ...] = ()
+    numbers: tuple[FiniteFloat | int, ...] = ()
     """Each must occur as a number of its own: `1840`, `1,840` and `1840.0` are 1840; 18401 is not.
-    English words such as `forty-two` count; `minus five`, `2 million` and `12,5` (12.5) are read as
-    a whole. Digits that may be one number or a list, as `101,102,103`, are that list only where all
-    of it is expected."""
+    English words such as `forty-two` count; `minus five`, `2 million`, `10K`, `2½` and `12,5`
+    (12.5) are read as a whole. Digits that may be one number or a list, as `101,102,103`, are that
+    list only where all of it is expected."""
 
 
 class Alternative(Value):

@@ -62,12 +62,18 @@ def _in(part: str, folded: str) -> bool:
     return _folded(part) in folded
 
 
-_QUOTES = str.maketrans({**dict.fromkeys("‘’‛ʼ", "'"), **dict.fromkeys("“”„‟", '"')})
+_ALIKE = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛ʼ′‹›＇", "'"),
+        **dict.fromkeys("“”„‟″«»＂", '"'),
+        **dict.fromkeys("‐‑", "-"),
+    }
+)
 
 
 def _folded(text: str) -> str:
-    """Without what is a matter of type: letter case, kinds of quotation marks, white space."""
-    same = unicodedata.normalize("NFC", text).translate(_QUOTES)
+    """Without what is a matter of type: letter case, kinds of quotes and hyphens, white space."""
+    same = unicodedata.normalize("NFC", text).translate(_ALIKE)
     return re.sub(r"\s+", " ", same).casefold()
 
 

@@ -1,6 +1,7 @@
 """The numbers that a text says, in digits and in English words."""
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from math import prod
@@ -21,8 +22,9 @@ _SCALES = {
     "million": 1_000_000,
     "billion": 1_000_000_000,
     "trillion": 1_000_000_000_000,
-    "k": 1000,
 }
+_SHORT = {"k": 1000, "K": 1000, "M": 1_000_000, "bn": 1_000_000_000}
+"""Scales directly behind digits: `10k`. A small `m` may be metres or minutes."""
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4)}
 _THOUSANDS = ("thousand", "million", "billion", "trillion")
 _LONGEST = 40
@@ -31,14 +33,19 @@ _MOST_EXPONENT = 3
 
 _SPACES = " \u00a0\u202f\u2009"
 _GAP = "[ \t\u00a0]+"
+_HYPHENS = str.maketrans(dict.fromkeys("‐‑﹣－", "-"))
+_EMPHASIS = re.compile(r"(?<![\w*`])(\*{1,3}|_{1,3}|`)([^\s*_`][^\n*_`]{0,60})\1(?![\w*`])")
+"""Markdown's: `**5** million` is five million."""
 _MONEY = "[$€£¥]?"
+_FRACTION = "[¼-¾⅐-⅞]"
 # A dash is a sign where a number may begin, and not within a range such as 10%-12%.
-_SIGN = rf"(?<![^\s(\[{{\"“‘'*_`=:<>~≈≤≥|/,;$€£¥])[-−–]{_MONEY}"
+_SIGN = rf"(?<![^\s(\[{{\"“„‘‚«‹'*_`=:<>~≈≠≤≥→|/,;$€£¥])[-−–]{_MONEY}"
 _DIGITS = re.compile(
     rf"(?<![\w.])(?:{_SIGN}|(?<!\d,))(?P<body>"
     rf"[1-9]\d{{0,2}}([{_SPACES}])\d{{3}}(?:\2\d{{3}})*(?!\d)(?![.,'’_]\d{{3}})(?:[.,]\d+)?"
     r"|(?:\d+|\.\d+)(?:[.,]\d+|['’_]\d{3}(?!\d))*"
-    r")(?P<power>[eE][-+]?\d+)?"
+    rf"|(?={_FRACTION})"
+    rf")(?:[{_SPACES}]?(?P<fraction>{_FRACTION}))?(?P<power>[eE][-+]?\d+)?"
 )
 _PLAIN = re.compile(
     r"\d*(?:\.\d+)?"
@@ -53,8 +60,8 @@ _COMMA = re.compile(
 _ITEM = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?")
 _GROUP = re.compile(r"\d{3}(?:\.\d+)?")
 
-_NAMES = "|".join([*_WORDS, *(word for word in _SCALES if word != "k")])
-_LARGE = "|".join(word for word in _SCALES if word != "k")
+_NAMES = "|".join([*_WORDS, *_SCALES])
+_LARGE = "|".join(_SCALES)
 _ORDINALS = "first|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|half|halve|quarter"
 _SPELLED = re.compile(
     rf"(?<!quarter of )(?<!third of )\b(?>(?P<half>half{_GAP})?(?:an?{_GAP}(?=(?:{_LARGE})\b))?"
@@ -64,7 +71,9 @@ _SPELLED = re.compile(
 )
 _AND_A_PART = rf"(?:{_GAP}|-)and(?:{_GAP}|-)an?(?:{_GAP}|-)(?P<part>half|quarter)\b"
 _SCALED = rf"(?P<scales>(?:(?:{_GAP}|-)?(?:{_LARGE})s?\b)+)"
-_AFTER_DIGITS = re.compile(rf"(?:{_AND_A_PART})?(?:{_SCALED}|(?P<k>k)\b)?")
+_AFTER_DIGITS = re.compile(
+    rf"(?i:{_AND_A_PART})?(?:(?i:{_SCALED})|(?P<short>{'|'.join(_SHORT)})\b)?"
+)
 _POINT = rf"{_GAP}point(?P<point>(?:(?:{_GAP}|-)(?:{'|'.join(_SMALL[:10])})\b)+)"
 _AFTER_WORDS = re.compile(rf"(?:(?:{_AND_A_PART}|{_POINT}){_SCALED}?)?", re.IGNORECASE)
 
@@ -84,9 +93,10 @@ def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[s
     then is a decimal one; a point is one always, but for `1.840.000` and `1.840,50`. Where they may
     be a list as well (`101,102,103`, `12,5`), its items count only if all of them are `wanted`, so
     that no part of a number passes for another. What precedes or follows belongs to the number:
-    `minus five`, `2 million`, `10k`, `two and a half`. Versions, addresses and ordinals in words
-    are none.
+    `minus five`, `2 million`, `10k`, `two and a half`, `2½`. Versions, addresses and ordinals in
+    words are none. Emphasis and kinds of hyphens are no part of what is said.
     """
+    text = _EMPHASIS.sub(r"\2", text.translate(_HYPHENS))
     taken = set[int]()
     for found in _DIGITS.finditer(text):
         shown, readings = found.group(), list[tuple[str, Fraction]]()
@@ -111,11 +121,11 @@ def _readings(
     """What digits may be: one number, several, or both."""
     body, power = found["body"], found["power"]
     sign = -1 if re.match("[-−–]", found.group()) else 1
-    value = _one(body)
+    value, fraction = _one(body or "0"), found["fraction"]
     if value is not None:
-        scaled = sign * value * Fraction(f"1{power or ''}")
+        scaled = sign * (value + _fraction(fraction)) * Fraction(f"1{power or ''}")
         yield found.group() + after.group(), _enlarged(scaled, after)
-    if power or after.group():
+    if fraction or power or after.group():
         return
     parts = re.split(f"[,{_SPACES}]", body)
     if len(parts) < 2 or not all(_ITEM.fullmatch(part) for part in parts):
@@ -135,12 +145,18 @@ def _one(body: str) -> Fraction | None:
     return None
 
 
+def _fraction(sign: str | None) -> Fraction:
+    """What `½` is; 0 without a sign."""
+    return Fraction(unicodedata.numeric(sign)).limit_denominator(10) if sign else Fraction(0)
+
+
 def _enlarged(value: Fraction, after: re.Match[str]) -> Fraction:
     """A number with what follows it: `and a half`, `million`."""
     named = after.groupdict()
     part = _PARTS[named["part"].casefold()] if named["part"] else Fraction(0)
-    scales = re.findall(_LARGE, (named["scales"] or "").casefold()) + ["k"] * bool(named.get("k"))
-    return (value - part if value < 0 else value + part) * prod(_SCALES[name] for name in scales)
+    scales = re.findall(_LARGE, (named["scales"] or "").casefold())
+    scale = prod(_SCALES[name] for name in scales) * _SHORT.get(named.get("short") or "", 1)
+    return (value - part if value < 0 else value + part) * scale
 
 
 def _signed(text: str, start: int, shown: str, value: Fraction) -> tuple[str, Fraction]:

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from evals.expect import ExpectedAnswer
 from evals.judging.answers import how, problem
@@ -56,6 +57,20 @@ SPELLINGS = [
     ("$2.5 million", 2500000),
     ("5 hundred thousand", 500000),
     ("10k", 10000),
+    ("10K", 10000),
+    ("$1.2M", 1200000),
+    ("3bn people", 3 * 10**9),
+    ("5 Million", 5000000),
+    ("**5** million", 5000000),
+    ("_15_", 15),
+    ("minus **5**", -5),
+    ("forty\u2011two", 42),
+    ("\u20115 °C", -5),
+    ("«-3»", -3),
+    ("½ cup", 0.5),
+    ("2½ cups", 2.5),
+    ("-2 ½", -2.5),
+    ("2½ million", 2500000),
     ("two and a half hours", 2.5),
     ("2 and a half", 2.5),
     ("two and a half million", 2500000),
@@ -121,6 +136,14 @@ OTHERS = [
     ("2 million", 2),
     ("5 hundred and five", 5),
     ("10k", 10),
+    ("10K", 10),
+    ("$1.2M", 1.2),
+    ("5 Million", 5),
+    ("**5** million", 5),
+    ("minus **5**", 5),
+    ("\u20115 °C", 5),
+    ("«-3»", 3),
+    ("2½ cups", 2),
     ("two and a half", 2),
     ("three point five", 5),
     ("five thousand and six thousand", 11000),
@@ -156,6 +179,12 @@ def test_what_may_be_a_list_is_one_where_all_of_it_is_expected(text, numbers):
     assert problem(ExpectedAnswer(numbers=numbers), text) is None
     for number in numbers:
         assert problem(ExpectedAnswer(numbers=(number,)), text)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_no_answer_can_say_is_no_expected_number(number):
+    with pytest.raises(ValidationError, match="finite number"):
+        ExpectedAnswer(numbers=(number,))
 
 
 def test_how_a_number_is_written_is_told():
@@ -194,7 +223,7 @@ def test_a_scale_belongs_to_its_number(count, scale, negative):
     assert only(f"{'minus ' * negative}{count} {scale}") == [sign * count * SCALES[scale]]
 
 
-@given(st.text("0123456789.,-−–'_ eEk$%", max_size=30) | st.text(max_size=30))
+@given(st.text("0123456789.,-−–'_* eEkMb½$%", max_size=30) | st.text(max_size=30))
 def test_any_text_can_be_read(text):
     assert all(isinstance(value, Fraction) for value in only(text))
 
@@ -211,6 +240,10 @@ def test_any_words_can_be_read(words):
         ("don’t", "I don't know."),
         ('"yes"', "He said “Yes”."),
         ("café", "At the cafe\u0301."),
+        ("10-12", "10\u201112 h"),
+        ('"yes"', "«yes»"),
+        ('"yes"', "＂yes＂"),
+        ("5' 11\"", "5′ 11″"),
         ("two words", "two\u00a0words"),
         ("two words", "Two\n  words"),
     ],
