@@ -29,7 +29,7 @@ from evals.report.summary_file import baseline, baseline_text, read_summary, wri
 from evals.running.finish import gate_on_regression
 from evals.running.merge import merge_runs
 from evals.running.shard import Shard, deal, parse_shard
-from evals.stored import read_records
+from evals.stored import read_records, write_records
 
 CALL = "<tool_call>\\n<function={}>\\n</function>\\n</tool_call>"
 CONFIGURATION = """\
@@ -316,6 +316,19 @@ def test_shards_of_a_suite_that_has_changed_since_are_not_the_whole(shards, tmp_
     later = make_project(tmp_path / "later")
     (later / "cases" / "b.yaml").write_text(case_file(["b1", "b2"]).replace("Look at", "See"))
     merged = merge_runs(shards, tmp_path / "out", later)
+    assert merged.missing == []
+    assert merged.summary.run.whole is False
+    assert merged.summary.gate.passed is False
+
+
+def test_an_answer_in_one_lane_to_a_case_that_has_changed_since_is_not_of_the_whole(
+    project, copies, tmp_path
+):
+    folders = copies(1)
+    first, *others = read_records(folders[1] / "records.jsonl")
+    asked = first.case.model_copy(update={"max_tokens": 100})
+    write_records([replace(first, case=asked), *others], folders[1] / "records.jsonl")
+    merged = merge_runs(folders, tmp_path / "out", project)
     assert merged.missing == []
     assert merged.summary.run.whole is False
     assert merged.summary.gate.passed is False
