@@ -183,6 +183,11 @@ def accept(
     summary = or_exit(lambda: read_summary(run))
     if not summary.run.whole:
         sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
+    if errors := sum(profile.errors for profile in summary.profiles.values()):
+        sys.exit(
+            f"{run} has {errors} incomplete response(s), with which no later run can be compared, "
+            f"and is no baseline; `evals run --resume {run}` asks them again"
+        )
     beside = answers_path(to)
     beside.unlink(missing_ok=True)  # of another run
     or_exit(lambda: replace_file(to, baseline_text(baseline(summary))))

@@ -235,6 +235,14 @@ def test_another_text_than_before_leaves_the_fault_where_it_is(tmp_path):
     assert "next: The response is what the model wrote" in page
 
 
+def test_a_run_with_incomplete_responses_is_no_baseline(tmp_path):
+    write_run(tmp_path / "run", [changed("c-0"), answer_of(case_of("c-1"), called(error="cut"))])
+    kept = tmp_path / "baseline.json"
+    told = CliRunner().invoke(app, ["accept", str(tmp_path / "run"), "--to", str(kept)])
+    assert (told.exit_code, kept.exists()) == (1, False)
+    assert "has 1 incomplete response(s), with which no later run can be compared" in told.output
+
+
 def test_a_baseline_without_answers_tells_of_no_text(tmp_path):
     night_of(tmp_path, [changed("c-0")])
     kept = tmp_path / "kept" / "baseline.json"
