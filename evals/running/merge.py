@@ -45,7 +45,7 @@ class Merged:
     records: Sequence[Record]
     missing: Sequence[str]
     unfinished: Sequence[Path] = ()
-    """Folders of shards that were ended before they wrote their figures, and are left out."""
+    """Folders of shards that have no figures, and are left out."""
 
 
 def merge_runs(
@@ -53,8 +53,8 @@ def merge_runs(
 ) -> Merged:
     """Join shards into one run in `output`; its gate is that of the whole suite in `root`.
 
-    A shard that was killed has answers and no figures: it counts as one that is not there, so that
-    the others are reported.
+    A shard that was killed, or had no case to ask, has no figures: it counts as one that is not
+    there, so that the others are reported.
 
     Raises:
         ConfigError: a folder holds no shard's run, the shards are not of one run, a case is in
@@ -98,7 +98,10 @@ def merge_lines(merged: Merged) -> Iterator[str]:
     run = merged.summary.run
     yield f"merged: {', '.join(run.merged)}: {len(merged.records)} answers"
     for folder in merged.unfinished:
-        yield f"left out: {folder}: its run was ended before it wrote its figures; see its log"
+        yield (
+            f"left out: {folder}: its run asked nothing, or was ended before it wrote its figures; "
+            "see its log"
+        )
     for key in merged.missing[:_MISSING]:
         yield f"missing: {key}"
     if len(merged.missing) > _MISSING:
@@ -108,7 +111,7 @@ def merge_lines(merged: Merged) -> Iterator[str]:
 
 
 def _is_unfinished(folder: Path) -> bool:
-    return (folder / RECORDS).is_file() and not (folder / SUMMARY).exists()
+    return folder.is_dir() and not (folder / SUMMARY).exists()
 
 
 def _read(folder: Path) -> _Part:

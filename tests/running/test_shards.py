@@ -237,11 +237,19 @@ def test_a_shard_that_was_killed_is_left_out_and_the_others_are_reported(
     folders = [str(shards[0]), str(killed), str(shards[2])]
     result = CliRunner().invoke(app, ["merge", *folders, "-o", str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert f"left out: {killed}: its run was ended before it wrote its figures" in result.output
+    assert f"left out: {killed}: its run asked nothing, or was ended" in result.output
     assert "without a record: shard 2/3" in result.output
     assert (tmp_path / "out" / "report.html").is_file()
     result = CliRunner().invoke(app, ["merge", str(killed), "-o", str(tmp_path / "none")])
     assert (result.exit_code, "there is nothing to merge" in result.output) == (1, True)
+
+
+def test_a_shard_without_a_case_hides_no_others(project, shards, tmp_path):
+    empty = tmp_path / "shard-4"
+    (empty / "allure-results").mkdir(parents=True)
+    merged = merge_runs([*shards, empty], tmp_path / "out", project)
+    assert (merged.unfinished, merged.missing) == ([empty], [])
+    assert merged.summary.run.whole is True
 
 
 @pytest.fixture
