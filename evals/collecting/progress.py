@@ -29,7 +29,9 @@ class Progress:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count an answer and show the line."""
-        if report.when != "call" or not self.terminal:
+        # To pytest-rerunfailures, a failure that is tried again has the outcome "rerun".
+        ended = report.outcome in ("passed", "failed", "skipped")
+        if report.when != "call" or not ended or not self.terminal:
             return
         self.done += 1
         self.failed += report.failed

@@ -38,6 +38,8 @@ _EMPHASIS = re.compile(r"(?<![\w*`])(\*{1,3}|_{1,3}|`)([^\s*_`][^\n*_`]{0,60})\1
 """Markdown's: `**5** million` is five million."""
 _MONEY = "[$€£¥]?"
 _FRACTION = "[¼-¾⅐-⅞]"
+_WITH_A_BAR = "(?:1[/⁄]2|[12][/⁄]3|[13][/⁄]4|[1-4][/⁄]5|[15][/⁄]6|[1357][/⁄]8)"
+_RAISED = r"(?:\^|\*\*)\{?(?P<raised>[-−+]?\d+)\}?|(?P<small>[⁺⁻]?[⁰¹²³⁴-⁹]+)"
 # A dash is a sign where a number may begin, and not within a range such as 10%-12%.
 _SIGN = rf"(?<![^\s(\[{{\"“„‘‚«‹'*_`=:<>~≈≠≤≥→|/,;$€£¥])[-−–]{_MONEY}"
 _DIGITS = re.compile(
@@ -45,7 +47,9 @@ _DIGITS = re.compile(
     rf"[1-9]\d{{0,2}}([{_SPACES}])\d{{3}}(?:\2\d{{3}})*(?!\d)(?![.,'’_]\d{{3}})(?:[.,]\d+)?"
     r"|(?:\d+|\.\d+)(?:[.,]\d+|['’_]\d{3}(?!\d))*"
     rf"|(?={_FRACTION})"
-    rf")(?:[{_SPACES}]?(?P<fraction>{_FRACTION}))?(?P<power>[eE][-+]?\d+)?"
+    rf")(?:[{_SPACES}]?(?P<fraction>{_FRACTION}|(?<=\d[{_SPACES}]){_WITH_A_BAR}(?![\w/⁄])))?"
+    rf"(?P<power>[eE](?P<exponent>[-+]?\d+)"
+    rf"|[{_SPACES}]?(?:[×x*·⋅]|\\times|\\cdot)[{_SPACES}]?10(?:{_RAISED}))?"
 )
 _PLAIN = re.compile(
     r"\d*(?:\.\d+)?"
@@ -77,6 +81,10 @@ _AFTER_DIGITS = re.compile(
 _POINT = rf"{_GAP}point(?P<point>(?:(?:{_GAP}|-)(?:{'|'.join(_SMALL[:10])})\b)+)"
 _AFTER_WORDS = re.compile(rf"(?:(?:{_AND_A_PART}|{_POINT}){_SCALED}?)?", re.IGNORECASE)
 
+_BELOW_ZERO = re.compile(
+    rf"(?:{_GAP})?(?:°[ ]?[CF]?|degrees?(?:{_GAP}(?:Celsius|Fahrenheit))?)?{_GAP}below{_GAP}zero\b",
+    re.IGNORECASE,
+)
 _MINUS = re.compile(rf"\b(?P<word>minus|negative)\s+{_MONEY}$", re.IGNORECASE)
 _TAKEN_FROM = re.compile(
     rf"(?:\d|\b(?:{_NAMES}))[%°)]*[^\W\d]{{0,3}}"
@@ -93,8 +101,9 @@ def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[s
     then is a decimal one; a point is one always, but for `1.840.000` and `1.840,50`. Where they may
     be a list as well (`101,102,103`, `12,5`), its items count only if all of them are `wanted`, so
     that no part of a number passes for another. What precedes or follows belongs to the number:
-    `minus five`, `2 million`, `10k`, `two and a half`, `2½`. Versions, addresses and ordinals in
-    words are none. Emphasis and kinds of hyphens are no part of what is said.
+    `minus five`, `5° below zero`, `2 million`, `10k`, `two and a half`, `2½`, `3 × 10⁸`. Versions,
+    addresses and ordinals in words are none. Emphasis and kinds of hyphens are no part of what is
+    said.
     """
     text = _EMPHASIS.sub(r"\2", text.translate(_HYPHENS))
     taken = set[int]()
@@ -103,16 +112,17 @@ def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[s
         after = _AFTER_DIGITS.match(text, found.end())
         assert after is not None
         taken |= {*range(after.start(), after.end())}
-        if len(shown) <= _LONGEST and len((found["power"] or "").strip("eE+-")) <= _MOST_EXPONENT:
+        if len(shown) <= _LONGEST and len(_exponent(found).strip("+-")) <= _MOST_EXPONENT:
             readings = list(_readings(found, after, wanted))
-        yield from (_signed(text, found.start(), *each) for each in readings)
+        yield from (_signed(text, found.start(), after.end(), *each) for each in readings)
     for words in _SPELLED.finditer(text):
         # The million of 2 million, and five in three point five, are no numbers of their own.
         if words.start() not in taken:
             tail = _AFTER_WORDS.match(text, words.end())
             assert tail is not None
             taken |= {*range(tail.start(), tail.end())}
-            yield from (_signed(text, at, *each) for at, each in _spelled_readings(words, tail))
+            for at, each in _spelled_readings(words, tail):
+                yield _signed(text, at, at + len(each[0]), *each)
 
 
 def _readings(
@@ -123,7 +133,7 @@ def _readings(
     sign = -1 if re.match("[-−–]", found.group()) else 1
     value, fraction = _one(body or "0"), found["fraction"]
     if value is not None:
-        scaled = sign * (value + _fraction(fraction)) * Fraction(f"1{power or ''}")
+        scaled = sign * (value + _fraction(fraction)) * Fraction(f"1e{_exponent(found) or 0}")
         yield found.group() + after.group(), _enlarged(scaled, after)
     if fraction or power or after.group():
         return
@@ -145,9 +155,19 @@ def _one(body: str) -> Fraction | None:
     return None
 
 
-def _fraction(sign: str | None) -> Fraction:
-    """What `½` is; 0 without a sign."""
-    return Fraction(unicodedata.numeric(sign)).limit_denominator(10) if sign else Fraction(0)
+def _exponent(found: re.Match[str]) -> str:
+    """The digits, with their sign, to which 10 is raised; empty where it is not."""
+    digits = found["exponent"] or found["raised"] or found["small"] or ""
+    return unicodedata.normalize("NFKC", digits).replace("−", "-")
+
+
+def _fraction(written: str | None) -> Fraction:
+    """What `½` or `1/2` is; 0 of nothing."""
+    if written is None:
+        return Fraction(0)
+    if len(written) > 1:
+        return Fraction(written.replace("⁄", "/"))
+    return Fraction(unicodedata.numeric(written)).limit_denominator(10)
 
 
 def _enlarged(value: Fraction, after: re.Match[str]) -> Fraction:
@@ -159,8 +179,13 @@ def _enlarged(value: Fraction, after: re.Match[str]) -> Fraction:
     return (value - part if value < 0 else value + part) * scale
 
 
-def _signed(text: str, start: int, shown: str, value: Fraction) -> tuple[str, Fraction]:
-    """The number with a `minus` before it, unless that takes it from another: `10 minus 5`."""
+def _signed(text: str, start: int, end: int, shown: str, value: Fraction) -> tuple[str, Fraction]:
+    """The number with `below zero` behind it or a `minus` before it, as far as these are its own.
+
+    The one in `10 minus 5` takes it from another.
+    """
+    if value > 0 and (below := _BELOW_ZERO.match(text, end)):
+        return shown + below.group(), -value
     from_ = max(0, start - _LOOKED_BACK)
     before = text[from_:start]
     minus = _MINUS.search(before)

@@ -114,6 +114,9 @@ def _check_expect(case: Case) -> Iterator[str]:
     for answer in [way.answer for way in expect.ways if way.answer]:
         if answer.regex is not None and (problem := _regex_problem(answer.regex)):
             yield f"expect: answer: regex: {problem}"
+        for key in ("contains", "not_contains", "any_of"):
+            if not all(text.strip() for text in getattr(answer, key) or ()):
+                yield f"expect: answer: {key}: an empty text is part of every answer; remove it"
 
 
 def _regex_problem(pattern: str) -> str | None:

@@ -1,5 +1,7 @@
 """Hooks of other plugins: none of them lets a part pass for the whole, or hides what failed."""
 
+import re
+
 import pytest
 from inner_run import runner
 from scripted_server import Looking, serve
@@ -215,3 +217,10 @@ def test_what_a_hook_finds_fault_with_hides_behind_no_answer(run, server, projec
 def test_without_pytests_plugin_for_setups_a_run_is_as_any_other(run):
     ran = run("-p", "no:setuponly", "-p", "no:setupplan")
     assert (ran.code, "Traceback" in ran.output) == (0, False), ran.output
+
+
+def test_progress_counts_a_case_once_however_often_it_is_tried(server, run):
+    server.wrong = ("a1",)
+    ran = run("--progress", "--reruns=2")
+    counted = re.findall(r"\[ *(\d+)/4\]", ran.output)
+    assert counted == ["1", "2", "3", "4"], ran.output

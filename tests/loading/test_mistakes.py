@@ -207,6 +207,12 @@ MISTAKES = [
         ],
     ),
     (
+        "a text that every answer has",
+        "contains: [hello]",
+        "any_of: [' ', hello]",
+        ["8: words: expect: answer: any_of: an empty text is part of every answer; remove it"],
+    ),
+    (
         "a number where text is due",
         "contains: [hello]",
         "contains: [5]",
