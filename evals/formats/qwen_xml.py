@@ -26,7 +26,7 @@ FUNCTION_CLOSE, PARAMETER_CLOSE = "</function>", "</parameter>"
 TAGS = (CALL_OPEN, CALL_CLOSE, "<function=", FUNCTION_CLOSE, "<parameter=", PARAMETER_CLOSE)
 FUNCTION = re.compile(r"<function=([^\s<>\"'{}]+)>")
 PARAMETER = re.compile(r"<parameter=([^\s<>](?:[^<>\n]*[^\s<>])?)>")
-_BEGUN = re.compile(rf"{CALL_OPEN}\s*{FUNCTION.pattern}(?!.*{FUNCTION_CLOSE})", re.DOTALL)
+_BEGUN = re.compile(rf"{CALL_OPEN}\s*{FUNCTION.pattern}")
 
 
 def _read(body: str, start: int, tools: Sequence[Tool]) -> Section | None:
@@ -140,7 +140,8 @@ def _ambiguities(name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[To
     for key, value in pairs:
         inner = {found for found in PARAMETER.findall(value) if found in declared}
         reasons += [f"the value of {key} holds <parameter={found}>" for found in sorted(inner)]
-        if _BEGUN.search(value):  # a call whose </function> is missing swallows the next one
+        # A call that lacks a closing tag swallows the beginning of the next one.
+        if _BEGUN.search(value, value.rfind(FUNCTION_CLOSE) + 1):
             reasons.append(f"the value of {key} holds a call that is not closed there")
         if value.rstrip().endswith(PARAMETER_CLOSE):
             reasons.append(f"{PARAMETER_CLOSE} stands twice behind {key}")
