@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
+from typing import Any
 
 from evals import __version__
 from evals.case import Case
@@ -36,29 +37,33 @@ def suite_digest(cases: Iterable[Case]) -> str:
     """
     whole = hashlib.sha256()
     different = {
-        (case.node, _content(case)) for case in {id(case): case for case in cases}.values()
+        (case.node, _text_of(_content(case)))
+        for case in {id(case): case for case in cases}.values()
     }
     for _, content in sorted(different):
         whole.update(content.encode())
     return whole.hexdigest()[:16]
 
 
-def _content(case: Case) -> str:
-    content = case.model_dump(mode="json", exclude={"line", "tags", "tier", "link"})
-    return json.dumps(content, sort_keys=True)
-
-
 def case_digests(cases: Iterable[Case]) -> dict[str, str]:
     """Digest of each case by its node: of all that a verdict depends on, and not of its name."""
-    left_out = {"line", "tags", "tier", "link", "id", "path", "category"}
     return {
-        case.node: _digest_of(case.model_dump(mode="json", exclude=left_out))
-        for case in sorted({case.node: case for case in cases}.values(), key=lambda case: case.node)
+        node: _digest_of(_content(case, "id", "path", "category"))
+        for node, case in sorted({case.node: case for case in cases}.items())
     }
 
 
+def _content(case: Case, *left_out: str) -> dict[str, Any]:
+    """The case without what no answer or verdict depends on, and without `left_out`."""
+    return case.model_dump(mode="json", exclude={"line", "tags", "tier", "link", *left_out})
+
+
+def _text_of(content: object) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
 def _digest_of(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(_text_of(content).encode()).hexdigest()[:12]
 
 
 def graders_digest(names: Iterable[str] = _GRADERS) -> str:
