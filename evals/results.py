@@ -326,7 +326,10 @@ class Record(Answer, Judgement):
     @classmethod
     def of(cls, answer: Answer, judgement: Judgement) -> Self:
         """The record of an answer (or of a record that is judged again)."""
-        return cls(**_fields_of(answer, Answer), **_fields_of(judgement, Judgement))
+        return cls(
+            **{name: getattr(answer, name) for name in _OF_ANSWER},
+            **{name: getattr(judgement, name) for name in _OF_JUDGEMENT},
+        )
 
     def to_json(self) -> str:
         """One line; the same record always gives the same bytes.
@@ -347,8 +350,10 @@ class Record(Answer, Judgement):
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     @classmethod
-    def from_json(cls, line: str) -> Self:
+    def from_json(cls, line: str, known: Self | None = None) -> Self:
         """The record that `to_json` wrote, today or under schema 1 or 2.
+
+        Of a record that is `known` but for its evidence, that alone is read.
 
         Raises:
             ValueError: the line is not a record of a schema that is read.
@@ -361,16 +366,21 @@ class Record(Answer, Judgement):
             data["traits"].pop("own_prompt", None)
         elif schema != RECORD_SCHEMA:
             raise ValueError(f"not a record of schema {RECORD_SCHEMA}, 2 or 1")
+        evidence = {
+            "request": data["request"],
+            "observation": Observation.from_dict(data["observation"]),
+            "plain": Observation.from_dict(data["plain"]) if data["plain"] else None,
+            "prompt": Prompt.from_dict(data.get("prompt") or {}),
+        }
+        if known is not None:
+            return replace(known, **evidence)
         data.setdefault("in_order", schema == RECORD_SCHEMA)
         data["case"] = _case(json.dumps(data["case"]))
         data["traits"] = Traits(**data["traits"])
-        data["observation"] = Observation.from_dict(data["observation"])
         data["verdicts"] = tuple(map(_verdict, data["verdicts"]))
         data["scores"] = Scores(**data["scores"]) if data["scores"] else None
         data["status"] = Status(data["status"])
-        data["plain"] = Observation.from_dict(data["plain"]) if data["plain"] else None
-        data["prompt"] = Prompt.from_dict(data.get("prompt") or {})
-        return cls(**data)
+        return cls(**{**data, **evidence})
 
 
 @lru_cache(maxsize=16)
@@ -402,6 +412,5 @@ def _passed(check: str, reason: str) -> Verdict:
 _AGENT_OF_OLD = replace(AGENT, has_token_ids=False, needs_plain=True)
 _LANES_OF_SCHEMA_1 = {lane.name: lane for lane in (SERVER, STREAM, DIRECT, _AGENT_OF_OLD)}
 
-
-def _fields_of(value: object, kind: type[Any]) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(kind)}
+_OF_ANSWER = [field.name for field in fields(Answer)]
+_OF_JUDGEMENT = [field.name for field in fields(Judgement)]

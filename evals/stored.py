@@ -138,7 +138,8 @@ class StoredRecords(Sequence[Record]):
         with self._path.open("rb") as file:
             for number in numbers:
                 file.seek(self._places[number])
-                yield Record.from_json(file.readline().decode("utf-8"))
+                line = file.readline().decode("utf-8")
+                yield Record.from_json(line, self._records[number])
 
     def __len__(self) -> int:
         return len(self._records)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from evals.case import Case
@@ -135,6 +136,7 @@ def lanes_asked(names: Sequence[str]) -> list[Lane]:
     return [lane for lane in LANES if lane.name in wanted or (needs and lane.traits == PLAIN)]
 
 
+@cache
 def lane_named(name: str) -> Lane:
     """The lane of this name.
 

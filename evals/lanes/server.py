@@ -45,13 +45,15 @@ def ask(
         body = b"".join(chunk for _, chunk in exchange)
         took = exchange.seconds
         seen = read_response(body, took, decode, server.dialect.evidence)
-        seen = replace(seen, timing=timing(start, exchange, took, response=took))
+        time_of = timing(start, exchange, took, response=took)
     except ExchangeError as error:
+        time_of = None
         seen = Observation(
             SERVER.name, status=error.status, error=str(error), seconds=exchange.seconds
         )
     seen = replace(
         seen,
+        timing=time_of,
         retries=exchange.retries,
         waited_seconds=exchange.waited,
         request=None if sent == asked else sent,

@@ -116,7 +116,7 @@ class Replica:
             traits=traits,
             repeat=question.repeat,
             request=request,
-            observation=replace(seen, request=None),
+            observation=replace(seen, request=None) if seen.request else seen,
             plain=answers[PLAIN.name] if traits.needs_plain else None,
             rendered_prompt_tokens=self._opened.prompt_tokens(request),
             prompt=self._opened.prompt(request),

@@ -4,6 +4,7 @@ import ipaddress
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from evals.errors import ConfigError
 from evals.escaping import excerpt
@@ -36,6 +37,7 @@ class Address:
             return self.host == "localhost" or self.host.endswith(".localhost")
 
 
+@lru_cache
 def read_address(url: str) -> Address:
     """The parts of a server's `url`; its path is without a trailing slash.
 

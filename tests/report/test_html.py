@@ -42,7 +42,11 @@ def test_the_page_holds_every_record_and_its_evidence(report, two_runs):
     assert entry["written"]["ids"] == list(record.observation.token_ids)
     assert json.loads(entry["request"]) == record.request
     assert entry["log"] == record.observation.server_log
-    differences = [check["differences"] for check in entry["checks"] if check["differences"]]
+    shown_checks = [c if isinstance(c, str) else c["check"] for c in entry["checks"]]
+    assert shown_checks == [verdict.check for verdict in record.verdicts]
+    told = [check for check in entry["checks"] if not isinstance(check, str)]
+    assert {c["check"] for c in told} == {v.check for v in record.verdicts if v.reason}
+    differences = [check["differences"] for check in told]
     assert ["$.id", str(BIG), str(BIG - 1), "wrong"] in [d for group in differences for d in group]
 
 

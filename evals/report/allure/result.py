@@ -281,16 +281,18 @@ def _response(observation: Observation) -> Step:
 
 
 def _checks(verdicts: Sequence[Verdict]) -> Step:
-    steps = tuple(_check(verdict) for verdict in verdicts)
+    """A step for each that has something to say; the others passed, and stand in one."""
+    steps = [_check(v) for v in verdicts if v.reason or not v.passed]
+    if silent := [v.check for v in verdicts if v.passed and not v.reason]:
+        steps.append(Step(f"passed: {', '.join(silent)}"))
     failed = [verdict for verdict in verdicts if not verdict.passed]
     message = f"{len(failed)} of {len(verdicts)} failed" if failed else ""
-    return Step("checks", "failed" if failed else "passed", message, steps=steps)
+    return Step("checks", "failed" if failed else "passed", message, steps=tuple(steps))
 
 
 def _check(verdict: Verdict) -> Step:
     if verdict.passed:
-        note = escape_controls(verdict.reason)[:_LONGEST_MESSAGE]
-        return Step(f"{verdict.check}: {note}" if note else verdict.check)
+        return Step(f"{verdict.check}: {escape_controls(verdict.reason)[:_LONGEST_MESSAGE]}")
     diff = [Attachment("argument diff", _diff(verdict))] if verdict.differences else []
     name = f"{verdict.check}: {verdict.kind} (layer: {verdict.layer})"
     return Step(name, "failed", escape_controls(verdict.reason), tuple(diff))

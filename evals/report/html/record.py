@@ -155,7 +155,10 @@ def _written(record: Record, show: Show) -> dict[str, Any] | None:
     }
 
 
-def _check(verdict: Verdict) -> dict[str, Any]:
+def _check(verdict: Verdict) -> dict[str, Any] | str:
+    """Of one that passed and has nothing to say, its name: most are."""
+    if verdict.passed and not verdict.reason:
+        return verdict.check
     differences = [
         [escape_controls(part) for part in (d.path, d.expected[:2000], d.got[:2000], d.how)]
         for d in verdict.differences[:200]
