@@ -61,10 +61,13 @@ def to_text(value: Any) -> str:
     Unlike `json.dumps` it writes integers of any size, and lone surrogates as escapes.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False)
+        text = _ENCODER.encode(value)
     except (ValueError, TypeError, RecursionError):
         text = _write(value)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def _write(value: Any) -> str:

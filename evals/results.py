@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Self
 
+from pydantic_core import to_json
+
 from evals.case import Case, KnownDefect, Tool
 from evals.observation import AGENT, DIRECT, SERVER, STREAM, Observation, Traits
 
@@ -336,18 +338,16 @@ class Record(Answer, Judgement):
 
         Nothing is sorted: a request with its keys in another order renders to another prompt.
         """
-        data = {
-            **vars(self),
-            "schema": RECORD_SCHEMA,
-            "case": self.case.model_dump(mode="json"),
-            "request": dict(self.request),
-            "packages": dict(self.packages),
-        }
+        data = {**vars(self), "schema": RECORD_SCHEMA, "request": dict(self.request)}
+        data["packages"] = dict(self.packages)
         if not self.packages:
             del data["packages"]
-        text = json.dumps(data, ensure_ascii=False, default=vars)
-        # A model can write half of a surrogate pair, which UTF-8 cannot; JSON has an escape for it.
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        try:
+            return to_json(data, inf_nan_mode="constants").decode()
+        except ValueError:  # a model can write half of a surrogate pair, which UTF-8 cannot
+            data["case"] = self.case.model_dump(mode="json")
+            text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=vars)
+            return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     @classmethod
     def from_json(cls, line: str, known: Self | None = None) -> Self:

@@ -14,7 +14,7 @@ from typing import overload
 
 from evals.disk import replacing
 from evals.errors import ConfigError
-from evals.observation import Call, Observation
+from evals.observation import Call, Observation, Timing
 from evals.results import Prompt, Record
 
 _NO_PROMPT = Prompt()
@@ -192,5 +192,9 @@ def _brief(seen: Observation) -> Observation:
         retries=seen.retries,
         waited_seconds=seen.waited_seconds,
         started=seen.started,
-        timing=seen.timing and replace(seen.timing, gaps=array("d", seen.timing.gaps)),
+        timing=_brief_timing(seen.timing),
     )
+
+
+def _brief_timing(timing: Timing | None) -> Timing | None:
+    return replace(timing, gaps=array("d", timing.gaps)) if timing and timing.gaps else timing

@@ -23,10 +23,13 @@ class CaseFileNode(pytest.File):
         session = self.config.stash[SESSION]
         names = known_names(session.config)
         keys = self.config.stash.setdefault(COLLECTED, {}).setdefault(self.path.resolve(), set())
+        first: CaseItem | None = None
         for case in read_cases([self.path], self.config.stash[PROJECT].root, names):
             for profile, question in session.questions(case):
                 keys.add(question.key(profile))
-                yield CaseItem.build(self, profile, question)
+                item = CaseItem.build(self, profile, question, first)
+                first = first or item
+                yield item
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The mistakes alone: a traceback would show the reader of YAML only our code."""
@@ -69,13 +72,21 @@ class CaseItem(pytest.Function):
         return self.record is not None or session.has_answer(self.profile, self.question)
 
     @classmethod
-    def build(cls, parent: CaseFileNode, profile: str, question: Question) -> "CaseItem":
-        """The item of `question`; its marks are the case's tags, tier and criticality."""
+    def build(
+        cls, parent: CaseFileNode, profile: str, question: Question, first: "CaseItem | None" = None
+    ) -> "CaseItem":
+        """The item of `question`; its marks are the case's tags, tier and criticality.
+
+        It has the fixtures of the `first` of its file, looked up once: those for all functions.
+        """
         case = question.case
         suffix = f"#{question.repeat}" if question.repeat else ""
-
         name = f"{case.id}[{profile}-{question.lane}{suffix}]"
-        item: CaseItem = cls.from_parent(parent, name=name, callobj=_no_function)
+        fixtures = first._fixtureinfo if first else None
+        item: CaseItem = cls.from_parent(
+            parent, name=name, callobj=_no_function, fixtureinfo=fixtures
+        )
+        item.fixturenames = [*item.fixturenames]  # a conftest.py may add to them, of one item
         item.profile, item.question = profile, question
         marks = [*case.tags, case.tier, *(["critical"] if case.critical else [])]
         for mark in marks:

@@ -91,7 +91,7 @@ def _judge(answer: Answer) -> Judgement:
     verdicts = tuple(found for _, found in judged)
     if not held.of_model or any(found.is_unexplained_loss for found in verdicts):
         return _with_known_defect(answer, verdicts, _NO_SCORES)
-    return _with_known_defect(answer, verdicts, replace(_scores(held), case=right))
+    return _with_known_defect(answer, verdicts, Scores(*_scores(held), right))
 
 
 def _hold(answer: Answer, plain: Observation | None) -> Held:
@@ -212,25 +212,25 @@ def _with_known_defect(answer: Answer, verdicts: tuple[Verdict, ...], scores: Sc
     return Judgement(verdicts=verdicts, scores=scores, status=status)
 
 
-def _scores(held: Held) -> Scores:
-    """Scores without `case`, which needs all verdicts."""
+def _scores(held: Held) -> tuple[bool | None, bool | None, bool | None]:
+    """Discrimination, tool name and arguments; `case` needs all verdicts."""
     case, evidence, said = held.case, held.evidence, held.said
     if case.expect.needs_answer:
         announced = held.answer.traits.over_http and evidence.response.finish_reason == "tool_calls"
         claimed = bool(said.calls) or announced
         attempted = evidence.reading is not None and attempted_call(case, evidence.reading)
         marked = bool(check_markup(case, replace(evidence.response, content=said.text)))
-        return Scores(not (claimed or attempted or marked), None, None, False)
+        return not (claimed or attempted or marked), None, None
     # Where both are right, there is nothing to tell apart.
     chosen = bool(said.calls) if case.expect.needs_call else None
     if not said.calls:
         asked = False if chosen is False else None
-        return Scores(chosen, asked, asked, False)
+        return chosen, asked, asked
     right = check_tool_name(case, said) is None
     if not case.expect.alternatives:
-        return Scores(chosen, right, None, False)
+        return chosen, right, None
     found = match_expected(case, said)
     names = sorted(call.name for i, call in enumerate(said.calls) if i not in found.allowed)
     same = names == sorted(call.expected.name for call in found.calls)
     barred = any(call.name in (case.expect.not_call or ()) for call in said.calls)
-    return Scores(chosen, same and not barred, found.ok, False)
+    return chosen, same and not barred, found.ok

@@ -81,6 +81,7 @@ def score(records: Iterable[Record], thresholds: Mapping[str, float] | None = No
     """The figures of `records`, which are of one profile."""
     records = list(records)
     scored = [record for record in records if record.scores and record.status != Status.KNOWN]
+    failed = [record for record in scored if record.status == Status.FAIL]
     return ProfileScore(
         scored=len(scored),
         errors=sum(record.status == Status.ERROR for record in records),
@@ -88,8 +89,8 @@ def score(records: Iterable[Record], thresholds: Mapping[str, float] | None = No
         rates={
             name: _rate(scored, get, (thresholds or {}).get(name)) for name, get in RATES.items()
         },
-        violations=_violations(scored),
-        misses=_misses(scored),
+        violations=_violations(failed),
+        misses=_misses(failed),
     )
 
 
@@ -102,7 +103,9 @@ def _rate(
         answer = get(record.scores)
         if answer is not None:
             answers[record.case.node].append(answer)
-    return Rate.of(sum(fmean(values) for values in answers.values()), len(answers), threshold)
+    return Rate.of(
+        sum(sum(values) / len(values) for values in answers.values()), len(answers), threshold
+    )
 
 
 def _violations(records: Iterable[Record]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from evals.disk import replace_file
 from evals.errors import ConfigError
@@ -134,8 +135,7 @@ def write_fingerprint(fingerprint: Fingerprint, folder: Path) -> Path:
 
 
 def _write(value: Summary | Fingerprint, path: Path) -> Path:
-    text = json.dumps(asdict(value), indent=2, ensure_ascii=False) + "\n"
-    replace_file(path, text)
+    replace_file(path, to_json(value, indent=2).decode() + "\n")
     return path
 
 

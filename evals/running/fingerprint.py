@@ -30,32 +30,35 @@ _GRADERS = (
 
 
 def suite_digest(cases: Iterable[Case]) -> str:
-    """Digest of all in the cases that an answer or a verdict can depend on.
+    """Digest of all in the cases that an answer or a verdict can depend on."""
+    return digests(cases)[0]
 
-    A case counts once, however many profiles, lanes and repeats it comes from; twice, where it is
-    another one in two of them.
+
+def digests(cases: Iterable[Case]) -> tuple[str, dict[str, str]]:
+    """The suite's digest, and one of each case by its node: of all that a verdict depends on.
+
+    A case counts once, however many profiles, lanes and repeats it comes from; in the suite's
+    twice, where it is another one in two of them. Its own is not of its name.
     """
-    whole = hashlib.sha256()
-    different = {
-        (case.node, _text_of(_content(case)))
-        for case in {id(case): case for case in cases}.values()
-    }
-    for _, content in sorted(different):
-        whole.update(content.encode())
-    return whole.hexdigest()[:16]
+    by_node: dict[str, dict[int, Case]] = {}
+    for case in cases:
+        by_node.setdefault(case.node, {})[id(case)] = case
+    whole, each = hashlib.sha256(), dict[str, str]()
+    for node, same in sorted(by_node.items()):
+        contents = [_content(case) for case in same.values()]
+        for text in sorted({_text_of(content) for content in contents}):
+            whole.update(text.encode())
+        unnamed = {key: value for key, value in contents[-1].items() if key not in _NAMES}
+        each[node] = _digest_of(unnamed)
+    return whole.hexdigest()[:16], each
 
 
-def case_digests(cases: Iterable[Case]) -> dict[str, str]:
-    """Digest of each case by its node: of all that a verdict depends on, and not of its name."""
-    return {
-        node: _digest_of(_content(case, "id", "path", "category"))
-        for node, case in sorted({case.node: case for case in cases}.items())
-    }
+_NAMES = ("id", "path", "category")
 
 
-def _content(case: Case, *left_out: str) -> dict[str, Any]:
-    """The case without what no answer or verdict depends on, and without `left_out`."""
-    return case.model_dump(mode="json", exclude={"line", "tags", "tier", "link", *left_out})
+def _content(case: Case) -> dict[str, Any]:
+    """The case without what no answer or verdict depends on."""
+    return case.model_dump(mode="json", exclude={"line", "tags", "tier", "link"})
 
 
 def _text_of(content: object) -> str:
@@ -79,11 +82,11 @@ def graders_digest(names: Iterable[str] = _GRADERS) -> str:
 
 def fingerprint(cases: Iterable[Case], profiles: Mapping[str, ProfileServed]) -> Fingerprint:
     """The fingerprint of a run of `cases`; `profiles` as `served_by` tells of each."""
-    cases = list(cases)
+    suite, each = digests(cases)
     return Fingerprint(
         evals=__version__,
-        suite=suite_digest(cases),
-        cases=case_digests(cases),
+        suite=suite,
+        cases=each,
         graders=graders_digest(),
         grader_parts={name: graders_digest([name]) for name in _GRADERS},
         versions=installed_versions(),

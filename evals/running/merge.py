@@ -16,7 +16,7 @@ from evals.report.summary import Fingerprint, Machine, RunInfo, ShardPart, Summa
 from evals.report.summary_file import SUMMARY, read_run, read_summary
 from evals.report.writers import FinishedRun, write_all
 from evals.results import RECORDS, Record
-from evals.running.fingerprint import case_digests, suite_digest
+from evals.running.fingerprint import digests, suite_digest
 from evals.running.finish import gate_on_regression, grammar_counts
 from evals.running.folder import RunFolder
 from evals.running.options import RunOptions, read_options
@@ -199,10 +199,11 @@ def _fingerprint(parts: Sequence[_Part], records: Sequence[Record]) -> Fingerpri
     """The shards' fingerprint; where machines differ, each of their values is kept."""
     prints = [part.summary.fingerprint for part in parts]
     machines = [asdict(of.machine) for of in prints]
+    suite, cases = digests(record.case for record in records)
     return replace(
         prints[0],
-        suite=suite_digest(record.case for record in records),
-        cases=case_digests(record.case for record in records),
+        suite=suite,
+        cases=cases,
         machine=Machine(**{key: _all_values([m[key] for m in machines]) for key in machines[0]}),
         profiles={name: value for of in prints for name, value in of.profiles.items()},
     )

@@ -6,6 +6,7 @@ would be something between the suite and the server that is tested.
 
 import contextlib
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,30 +60,36 @@ def open_response(
     """
     with _connect(address, bounds) as connection:
         wire = _Wire(connection, bounds)
-        wire.send(*_request(address, path, headers, body))
+        wire.send(_request(address, path, headers, body))
         head = wire.head()
         named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
         yield Response(head.status_code, named, wire.chunks())
 
 
-def _request(
-    address: Address, path: str, headers: Mapping[str, str], body: bytes | None
-) -> Iterator[h11.Event]:
-    more = [("Accept-Encoding", "identity"), ("Connection", "close")]
+def _request(address: Address, path: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    fields = [("Host", address.authority), *headers.items(), *_EACH]
     if body is not None:
-        more.append(("Content-Length", str(len(body))))
-    try:
-        yield h11.Request(
-            method=b"GET" if body is None else b"POST",
-            target=f"{address.path}{path}",
-            headers=[("Host", address.authority), *headers.items(), *more],
-        )
-    except h11.LocalProtocolError:
-        # Its message would show the header, which may be a key.
-        raise Broken("the request cannot be sent: a header or the path is not valid") from None
-    if body:
-        yield h11.Data(data=body)
-    yield h11.EndOfMessage()
+        fields.append(("Content-Length", str(len(body))))
+    target = f"{address.path}{path}"
+    valid = all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in fields)
+    framed = sum(name.lower() in _FRAMING for name, _ in fields)
+    if not (valid and _TARGET.fullmatch(target)) or framed > (1 if body is None else 2):
+        # Without the header itself, which may be a key.
+        raise Broken("the request cannot be sent: a header or the path is not valid")
+    lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in fields]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + (body or b"")
+
+
+_EACH = (("Accept-Encoding", "identity"), ("Connection", "close"))
+_FRAMING = ("host", "content-length", "transfer-encoding")
+"""Headers that say where a request goes and ends: nobody else may."""
+_TARGET = re.compile(r"[!-~]+")
+_NAME = re.compile(r"[!#-'*+.^-z|~\w-]+", re.ASCII)
+_VALUE = re.compile(r"(?:[!-~]+(?:[\t ]+[!-~]+)*)?")
+"""Headers as HTTP/1.1 has them (RFC 9110, section 5), in ASCII: nothing in them ends a line."""
+_ASKED = h11.Request(method="POST", target="/", headers=[("Host", "of"), ("Connection", "close")])
+"""A request as far as the reading of its response depends on it."""
 
 
 class _Wire:
@@ -95,8 +102,10 @@ class _Wire:
         self._begun = b""
         self._ended = False
 
-    def send(self, *events: h11.Event) -> None:
-        rest = memoryview(b"".join(self._http.send(event) or b"" for event in events))
+    def send(self, request: bytes) -> None:
+        for event in (_ASKED, h11.EndOfMessage()):
+            self._http.send(event)
+        rest = memoryview(request)
         # A server may refuse without reading the request: what it said is what counts.
         while rest:
             self._socket.settimeout(self._bounds.left())

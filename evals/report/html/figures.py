@@ -167,10 +167,9 @@ _WORST = ("error", "violation", "miss", "known")
 def _broke(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
     """Failed answers by outcome, layer and kind, each counted once, by what explains it."""
     found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for entry in map(list_entry, records):
-        if entry["outcome"] != "pass":
-            place = entry["outcome"], entry["layer"], entry["kind"]
-            found[place].append(entry["id"].rpartition("[")[0])
+    for entry in (list_entry(record) for record in records if record.status != Status.PASS):
+        place = entry["outcome"], entry["layer"], entry["kind"]
+        found[place].append(entry["id"].rpartition("[")[0])
     for place in sorted(found, key=lambda place: (_WORST.index(place[0]), -len(found[place]))):
         outcome, layer, kind = place
         yield {
