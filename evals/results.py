@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Self
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from evals.case import Case, KnownDefect, Tool
 from evals.observation import AGENT, DIRECT, SERVER, STREAM, Observation, Traits
@@ -170,6 +170,12 @@ class Verdict:
         values["layer"] = Layer(data["layer"]) if data.get("layer") else None
         values["differences"] = tuple(Difference(**d) for d in data.get("differences") or ())
         return cls(**values)
+
+
+@lru_cache(maxsize=256)
+def passed(check: str, reason: str = "") -> Verdict:
+    """The verdict of a check that passed; nearly all of a run are alike, and shared."""
+    return Verdict(check, True, reason)
 
 
 @dataclass(frozen=True)
@@ -358,7 +364,7 @@ class Record(Answer, Judgement):
         Raises:
             ValueError: the line is not a record of a schema that is read.
         """
-        data = json.loads(line)
+        data = _read(line)
         schema = data.pop("schema", None)
         if schema == 1:  # it knew four lanes, by name
             data["traits"] = asdict(_LANES_OF_SCHEMA_1[data.pop("lane")])
@@ -383,6 +389,13 @@ class Record(Answer, Judgement):
         return cls(**{**data, **evidence})
 
 
+def _read(line: str) -> Any:
+    try:
+        return from_json(line)  # in half of json's time
+    except ValueError:  # half of a surrogate pair, or no JSON at all
+        return json.loads(line)
+
+
 @lru_cache(maxsize=16)
 def _case(text: str) -> Case:
     """The case of this JSON; its lanes and repeats follow one another, and share it."""
@@ -399,14 +412,9 @@ def _tool(text: str) -> Tool:
 
 
 def _verdict(data: Mapping[str, Any]) -> Verdict:
-    """The verdict of this JSON; nearly all of a run say that a check passed, and are shared."""
+    """The verdict of this JSON."""
     told = data["passed"] and not (data.get("kind") or data.get("differences"))
-    return _passed(data["check"], data["reason"]) if told else Verdict.from_dict(data)
-
-
-@lru_cache(maxsize=256)
-def _passed(check: str, reason: str) -> Verdict:
-    return Verdict(check, True, reason)
+    return passed(data["check"], data["reason"]) if told else Verdict.from_dict(data)
 
 
 _AGENT_OF_OLD = replace(AGENT, has_token_ids=False, needs_plain=True)

@@ -104,6 +104,9 @@ def matcher_name(value: Any) -> str | None:
     return next((key for key in value if isinstance(key, str) and key.startswith("$")), None)
 
 
+_SIMPLE = re.compile(r"[\w$-]+")
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a comparison stands: the path, the schema there, and the matchers that there are.
@@ -118,7 +121,7 @@ class Place:
 
     def at(self, key: str | int, inside: Any) -> "Place":
         """The place of a key or an item of what came, which may lack it."""
-        simple = isinstance(key, int) or re.fullmatch(r"[\w$-]+", key)
+        simple = isinstance(key, int) or _SIMPLE.fullmatch(key)
         step = f"[{key}]" if isinstance(key, int) else f".{key}" if simple else f"[{to_text(key)}]"
         child = schemas.child(self.schema, key, self.root, inside) if self.schema else {}
         return Place(self.path + step, child, self.root, self.matchers)
@@ -129,6 +132,8 @@ class Place:
 
     def matcher(self, name: str | None) -> Matcher | None:
         """The matcher of this name, if there is one."""
+        if name is None:
+            return None
         return next((matcher for matcher in self.matchers if matcher.name == name), None)
 
 

@@ -91,6 +91,8 @@ def _accepts(expected: Any) -> Callable[[Any], bool]:
 
 def object_examples(expected: Mapping[str, Any], where: Where) -> Found:
     """As `examples`, of a mapping whose own keys are names and no matchers."""
+    if not any(isinstance(value, Mapping | list | tuple) for value in expected.values()):
+        return Found((dict(expected),), known=True)
     keys = list(expected)
     each = [examples(value, where.at(key)) for key, value in expected.items()]
     return _combined(each, lambda values: dict(zip(keys, values, strict=True)))
@@ -111,6 +113,8 @@ def _combined(each: Sequence[Found], make: Callable[[list[Any]], Any]) -> Found:
 
 def find(name: str | None) -> Matcher | None:
     """The matcher of this name; None if there is none."""
+    if name is None:  # of most values
+        return None
     return next((matcher for matcher in MATCHERS if matcher.name == name), None)
 
 

@@ -40,7 +40,7 @@ from evals.judging.matched import how_answered, how_chosen, how_matched, how_nam
 from evals.judging.request_keys import asks, check_request_keys
 from evals.judging.usage import check_prompt, check_usage
 from evals.observation import Observation, Traits
-from evals.results import Answer, Kind, Layer, Verdict
+from evals.results import Answer, Kind, Layer, Verdict, passed
 
 
 def _nothing(held: Held) -> str:
@@ -72,7 +72,7 @@ class Check:
         """The verdict on an answer that the check applies to."""
         finding = self.find(held)
         if finding is None:
-            return Verdict(self.name, True, self.note(held))
+            return passed(self.name, self.note(held))
         return verdict(self.name, finding, self.layer(held, finding))
 
 

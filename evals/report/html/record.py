@@ -99,7 +99,6 @@ def got_form(record: Record) -> str:
 def _asked(record: Record, show: Show) -> dict[str, Any]:
     case = record.case
     defect = record.known_defect
-    curl = view.curl_line(record.request)
     return {
         "place": f"{case.path}:{case.line}",
         "repeat": record.repeat,
@@ -111,7 +110,6 @@ def _asked(record: Record, show: Show) -> dict[str, Any]:
         "links": list(_links(case.link, defect.link if defect else None)),
         "defect": escape_controls(defect.reason) if defect else "",
         "request": show(view.as_json(record.request)),
-        "curl": show(curl),
     }
 
 

@@ -7,12 +7,14 @@ allows that one script and nothing else.
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
+from pydantic_core import to_json
 
 from evals.report import plots
 from evals.report.html.figures import Compared, figures
@@ -142,7 +144,11 @@ def _past(record: Record, history: History) -> dict[str, str]:
 
 
 def _json(value: Any) -> str:
-    """As `tojson` has it in a template: no `<`, `>`, `&` or `'` that could end the script."""
-    from jinja2.utils import htmlsafe_json_dumps
-
-    return str(htmlsafe_json_dumps(value, separators=(",", ":")))
+    """JSON without `<`, `>`, `&` and `'`, which could end the script."""
+    try:
+        text = to_json(value).decode()
+    except ValueError:  # half of a surrogate pair
+        text = json.dumps(value, separators=(",", ":"))
+    for character in "<>&'":
+        text = text.replace(character, rf"\u{ord(character):04x}")
+    return text

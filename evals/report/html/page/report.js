@@ -275,12 +275,16 @@ function sameCase(record) {
     [" ", make("span", { className: "other" }, make("a", { href: caseLink(other.id) }, place(other)), " ", chip(other.outcome))]));
 }
 
+/** The shell line that sends the request again; none of one that was cut. */
 function curlBlock(record) {
-  if (typeof record.curl !== "string") return evidence("curl", record.curl);
-  const base = "http://127.0.0.1:PORT/v1";
-  const line = make("pre", { tabIndex: 0, id: "curl" }, record.curl);
-  const url = make("input", { value: base, size: 28, "aria-label": "server's base URL" });
-  const current = () => record.curl.replace(base, () => url.value);
+  if (typeof record.request !== "string") return "";
+  // White space between the parts of JSON goes, numbers stay as they are written.
+  const body = record.request.replace(/("(?:\\.|[^"\\])*")|\s+/g, (_, text) => text ?? "");
+  const silent = /^  "stream": true/m.test(record.request) ? "-sN" : "-s";
+  const data = `'${body.replaceAll("'", `'"'"'`)}'`;
+  const url = make("input", { value: "http://127.0.0.1:PORT/v1", size: 28, "aria-label": "server's base URL" });
+  const current = () => `curl ${silent} ${url.value.replace(/\/+$/, "")}/chat/completions -H 'Content-Type: application/json' -d ${data}`;
+  const line = make("pre", { tabIndex: 0, id: "curl" }, current());
   url.addEventListener("input", () => { line.textContent = current(); });
   return make("div", {}, heading("Repeat it", make("span", {}, url, " ", copyButton(current))), line);
 }
