@@ -87,7 +87,8 @@ class CaseItem(pytest.Function):
             parent, name=name, callobj=_no_function, fixtureinfo=fixtures
         )
         item.fixturenames = [*item.fixturenames]  # a conftest.py may add to them, of one item
-        item.profile, item.question = profile, question
+        # All attributes here: one that comes later costs each item a table of its own.
+        item.profile, item.question, item.record = profile, question, None
         marks = [*case.tags, case.tier, *(["critical"] if case.critical else [])]
         for mark in marks:
             parent.config.addinivalue_line("markers", f"{mark}: a tag of a case")
