@@ -5,7 +5,8 @@ asks about formats reads that list: the reader of model text, the checks for lea
 closed set of a profile's `call_format`, the replay profiles and the reference.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -94,6 +95,20 @@ class Broken(Exception):  # noqa: N818
         if close < 0:
             return cls(reason, len(body), cut=True)
         return cls(reason, close + len(closer))
+
+
+def swallowed(
+    values: Iterable[tuple[str, str]], begun: "re.Pattern[str]", closer: str
+) -> list[str]:
+    """Why keys and values could have been meant in another way: they hold the beginning of a call.
+
+    A call that lacks a closing tag swallows what follows it, up to a tag that the next one has.
+    """
+    return [
+        f"the value of {key} holds a call that is not closed there"
+        for key, value in values
+        if begun.search(value, value.rfind(closer) + 1)
+    ]
 
 
 def skip_space(body: str, position: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evals.case import Tool
-from evals.formats.call_format import Broken, CallFormat, Opening, Section, skip_space
+from evals.formats.call_format import Broken, CallFormat, Opening, Section, skip_space, swallowed
 from evals.formats.reading import typed_call
 
 
@@ -42,6 +42,10 @@ class PairTags:
     def _pair(self) -> re.Pattern[str]:
         return re.compile(rf"<{self.key}>([^<>]+)</{self.key}>\s*<{self.value}>")
 
+    @cached_property
+    def _begun(self) -> re.Pattern[str]:
+        return re.compile(rf"{self.open}\s*[\w.-]+\s*<{self.key}>")
+
     def read(self, body: str, start: int, tools: Sequence[Tool]) -> Section | None:
         """The call whose opening tag stands at `start`; None if no name follows it."""
         name = self._name.match(body, skip_space(body, start + len(self.open)))
@@ -66,9 +70,9 @@ class PairTags:
             if values.setdefault(key[1], value) != value:
                 raise Broken.within(body, position, f"{key[1]} is given twice", self.close)
             position = skip_space(body, close + len(f"</{self.value}>"))
-        return Section(
-            [typed_call(name[1], values, self.format, tools)], position + len(self.close)
-        )
+        call = typed_call(name[1], values, self.format, tools)
+        ambiguous = swallowed(values.items(), self._begun, self.close)
+        return Section([call], position + len(self.close), ambiguous)
 
     def _closing(self, body: str, position: int) -> int | None:
         """The first tag that closes a value from `position` on and that the next tag follows."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evals.case import Tool
-from evals.formats.call_format import Broken, Section, skip_space
+from evals.formats.call_format import Broken, Section, skip_space, swallowed
 from evals.formats.reading import ReadCall, typed_call
 
 _CDATA = re.compile(r"\s*<!\[CDATA\[(.*?)\]\]>\s*", re.DOTALL)
@@ -74,17 +74,19 @@ class InvokeTags:
                 return None
             raise Broken.within(body, inside, f"no <{self.invoke} name=…> follows", self.close)
         calls: list[ReadCall] = []
+        ambiguous: list[str] = []
         position = inside
         while head := self.head.match(body, position):
             values, position = self._values(body, head.end())
             calls.append(typed_call(head["name"], values, self.format, tools))
+            ambiguous += swallowed(values.items(), self.head, self.invoke_close)
             if not self.section:
-                return Section(calls, position)
+                return Section(calls, position, ambiguous)
             position = skip_space(body, position)
         if not body.startswith(self.close, position):
             reason = f"neither <{self.invoke} name=…> nor {self.close} follows"
             raise Broken.within(body, position, reason, self.close)
-        return Section(calls, position + len(self.close))
+        return Section(calls, position + len(self.close), ambiguous)
 
     def _values(self, body: str, position: int) -> tuple[Mapping[str, str], int]:
         """The values of a call, and where its closing tag ends."""

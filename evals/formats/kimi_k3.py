@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from evals.case import Tool
-from evals.formats.call_format import Broken, CallFormat, Opening, Section, skip_space
+from evals.formats.call_format import (
+    Broken,
+    CallFormat,
+    Opening,
+    Section,
+    skip_space,
+    swallowed,
+)
 from evals.formats.reading import ReadCall, json_call
 from evals.json_text import parse_strict
 
@@ -22,19 +29,25 @@ _ENTITIES = (("&quot;", '"'), ("&amp;", "&"))
 
 def _read(body: str, start: int, tools: Sequence[Tool]) -> Section:
     calls: list[ReadCall] = []
+    ambiguous: list[str] = []
     position = skip_space(body, start + len(OPEN))
     while head := _CALL.match(body, position):
-        arguments, end = _arguments(body, skip_space(body, head.end()))
+        arguments, end, reasons = _arguments(body, skip_space(body, head.end()))
+        ambiguous += reasons
         calls.append(json_call(_plain(head[1]), arguments, KIMI_K3.name, tools))
         position = skip_space(body, end)
     if not calls or not body.startswith(CLOSE, position):
         raise Broken.within(body, position, f"neither a call nor {CLOSE} follows", CLOSE)
-    return Section(calls, position + len(CLOSE))
+    return Section(calls, position + len(CLOSE), ambiguous)
 
 
-def _arguments(body: str, position: int) -> tuple[dict[str, Any], int]:
-    """The arguments of the call whose inside begins at `position`, and where the call ends."""
+def _arguments(body: str, position: int) -> tuple[dict[str, Any], int, list[str]]:
+    """The arguments of the call whose inside begins at `position`, and where the call ends.
+
+    And why they can be read in another way.
+    """
     arguments: dict[str, Any] = {}
+    ambiguous: list[str] = []
     if head := _OBJECT.match(body, position):
         close = _closing(body, head.end(), _OBJECT_CLOSE)
         arguments = _json(body, head.end(), close, "the JSON block")
@@ -47,12 +60,13 @@ def _arguments(body: str, position: int) -> tuple[dict[str, Any], int]:
             raise Broken.within(body, position, f"{key} is given twice", CLOSE)
         close = _closing(body, head.end(), _ARGUMENT_CLOSE)
         text = body[head.end() : close]
+        ambiguous += swallowed([(key, text)], _CALL, _CALL_CLOSE)
         arguments[key] = text if kind == "string" else _json(body, head.end(), close, key)
         position = skip_space(body, close + len(_ARGUMENT_CLOSE))
     if not body.startswith(_CALL_CLOSE, position):
         reason = f"neither an argument nor {_CALL_CLOSE} follows"
         raise Broken.within(body, position, reason, CLOSE)
-    return arguments, position + len(_CALL_CLOSE)
+    return arguments, position + len(_CALL_CLOSE), ambiguous
 
 
 def _closing(body: str, position: int, closer: str) -> int:

@@ -16,6 +16,7 @@ from evals.formats.call_format import (
     Section,
     Unwritable,
     skip_space,
+    swallowed,
 )
 from evals.formats.reading import ReadCall, typed_call
 from evals.json_text import parse_strict, to_text
@@ -140,9 +141,7 @@ def _ambiguities(name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[To
     for key, value in pairs:
         inner = {found for found in PARAMETER.findall(value) if found in declared}
         reasons += [f"the value of {key} holds <parameter={found}>" for found in sorted(inner)]
-        # A call that lacks a closing tag swallows the beginning of the next one.
-        if _BEGUN.search(value, value.rfind(FUNCTION_CLOSE) + 1):
-            reasons.append(f"the value of {key} holds a call that is not closed there")
+        reasons += swallowed([(key, value)], _BEGUN, FUNCTION_CLOSE)
         if value.rstrip().endswith(PARAMETER_CLOSE):
             reasons.append(f"{PARAMETER_CLOSE} stands twice behind {key}")
     return reasons

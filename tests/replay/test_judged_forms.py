@@ -64,6 +64,7 @@ LONGCAT = (
     "<longcat_tool_call>read_file\n<longcat_arg_key>path</longcat_arg_key>\n"
     "<longcat_arg_value>{}</longcat_arg_value>\n</longcat_tool_call>"
 )
+GLM = "<tool_call>read_file<arg_key>path</arg_key><arg_value>{}</arg_value></tool_call>"
 FUNCTION_GEMMA = "<start_function_call>call:read_file{{path:<escape>{}<escape>}}<end_function_call>"
 MUSE = (
     '<atem:function_calls>\n<atem:invoke name="read_file">\n'
@@ -76,6 +77,7 @@ OF_PARSERS = [
     ("longcat", LONGCAT),
     ("function_gemma", FUNCTION_GEMMA),
     ("muse_spark", MUSE),
+    ("glm47", GLM),
 ]
 
 
@@ -107,6 +109,24 @@ def test_a_value_that_the_parser_changes_is_its_fault(parser, text, path):
     found = judged(text, parser, expect)
     assert found.cause.layer == PARSER, found.why
     assert found.cause.kind in (Kind.CHANGED_ARGUMENTS, Kind.LOST_CALL)
+
+
+ENDS_OF_VALUES = {
+    "minimax_m2": "</parameter>",
+    "minicpm5": "</param>",
+    "kimi_k3": "<|close|>argument<|sep|>",
+    "longcat": "</longcat_arg_value>",
+    "muse_spark": "</atem:parameter>",
+    "glm47": "</arg_value>",
+}
+
+
+@pytest.mark.parametrize(("parser", "form"), [(p, f) for p, f in OF_PARSERS if p in ENDS_OF_VALUES])
+def test_a_call_swallowed_by_one_that_is_not_closed_is_not_the_parsers_fault(parser, form):
+    unclosed = form.format("README.md").replace(ENDS_OF_VALUES[parser], "")
+    found = judged(f"{unclosed}\n{form.format('OTHER.md')}", parser, READ)
+    assert found.cause.layer == Layer.UNKNOWN, found.why
+    assert "holds a call that is not closed there" in found.cause.reason
 
 
 FOREIGN = [
