@@ -197,14 +197,15 @@ def faithful_finding(evidence: Evidence) -> Finding | None:
     if reading is None or reading.ambiguous:
         return None
     case, response = evidence.case, evidence.response
-    reads = [
-        item
-        for item in reading.read
-        if item.format == evidence.call_format or len(response.calls) >= len(reading.read)
-    ]
+    # A server may make a call of malformed markup: it is none of those that were read.
+    mended = [call for call in response.calls if _in_malformed(call, reading)]
+    names = {call.name for call in reading.calls}
+    delivered = [call for call in response.calls if call not in mended or call.name in names]
+    all_came = not mended and len(delivered) >= len(reading.read)
+    reads = [item for item in reading.read if item.format == evidence.call_format or all_came]
     unsound = [item for item in reads if item.unfit or case.tool(item.call.name) is None]
     excused = bool(reading.malformed) or len(reads) < len(reading.read)
-    finding = _compare_calls(case, reads, response.calls, unsound=unsound, salvaged=excused)
+    finding = _compare_calls(case, reads, delivered, unsound=unsound, salvaged=excused)
     if finding or excused or unsound or (evidence.traits.through_client and reading.calls):
         return finding
     return (
@@ -212,6 +213,11 @@ def faithful_finding(evidence: Evidence) -> Finding | None:
         or moved_answer(reading, response, evidence.opens_thought)
         or _compare_text(case, reading, response)
     )
+
+
+def _in_malformed(call: Call, reading: Reading) -> bool:
+    """Whether the name of a call that came stands in malformed markup."""
+    return any(call.name and call.name in malformed.text for malformed in reading.malformed)
 
 
 def _compare_calls(

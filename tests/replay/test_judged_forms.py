@@ -129,6 +129,31 @@ def test_a_call_swallowed_by_one_that_is_not_closed_is_not_the_parsers_fault(par
     assert "holds a call that is not closed there" in found.cause.reason
 
 
+TODO = "<function=todoread>\n</function>\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TODO}<tool_call>{xml().removeprefix('<tool_call>').removesuffix('</tool_call>')}",
+        f"{TODO}<tool_call>{xml('OTHER.md').replace('<parameter=path>', '<tool_call>')}",
+        f"{xml().removeprefix('<tool_call>')}<tool_call>"
+        + xml("OTHER.md").replace("<parameter=path>", "<tool_call>"),
+    ],
+)
+def test_what_a_server_makes_of_a_malformed_call_is_no_other_call_corrupted(text):
+    found = judged(text, "qwen3_coder", {"calls": [{"name": "todoread"}, READ["call"]]})
+    assert found.status == Status.FAIL
+    assert {v.layer for v in found.verdicts if not v.passed} == {MODEL}, found.why
+
+
+def test_a_call_behind_a_malformed_one_of_another_name_is_lost_and_not_corrupted():
+    unclean = xml().replace("</function>\n", "</function>\n<parameter=")
+    text = f"{unclean}<tool_call>\n{TODO}"
+    found = judged(text, "adaptive_xml", {"calls": [READ["call"], {"name": "todoread"}]})
+    assert {v.kind for v in found.verdicts if v.layer == PARSER} == {Kind.LOST_CALL}, found.why
+
+
 FOREIGN = [
     f"<tools>\n{OBJECT}\n</tools>",
     f"<function-call> {OBJECT}",
