@@ -5,7 +5,8 @@ counts only where the next tag of the format follows it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from evals import schema as schemas
 from evals.case import Tool
@@ -66,7 +67,10 @@ def read_functions(
         if not opening:
             raise Broken.within(body, position, _no_function(body, position), closer)
         pairs, position = _read_parameters(body, opening.end(), wrapped, closer)
-        ambiguous += _ambiguities(opening.group(1), pairs, tools)
+        schema = _schema(opening.group(1), tools)
+        if reason := _unopened(pairs, schema):
+            raise Broken.within(body, position, reason, closer)
+        ambiguous += _ambiguities(pairs, schema)
         name = QWEN_XML.name if wrapped else BARE_FUNCTION.name
         calls.append(typed_call(opening.group(1), dict(pairs), name, tools))
         if not wrapped:
@@ -131,11 +135,28 @@ def _strip_newline(value: str) -> str:
     return value.removeprefix("\n").removesuffix("\n")
 
 
-def _ambiguities(name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[Tool]) -> list[str]:
-    """Why the values could have been meant in another way."""
+def _schema(name: str, tools: Sequence[Tool]) -> Mapping[str, Any]:
+    """What the arguments of a tool are to be; empty for one that is not there."""
     tool = next((tool for tool in tools if tool.name == name), None)
-    properties = schemas.resolve(tool.parameters, tool.parameters) if tool else {}
-    declared = set(properties.get("properties") or ())
+    return schemas.resolve(tool.parameters, tool.parameters) if tool else {}
+
+
+def _unopened(pairs: Sequence[tuple[str, str]], schema: Mapping[str, Any]) -> str | None:
+    """What tells that an opening tag is missing: a value holds more, and an argument lacks."""
+    keys = {key for key, _ in pairs}
+    required = schema.get("required")
+    missing = [key for key in required if key not in keys] if isinstance(required, list) else []
+    long = [key for key, value in pairs if PARAMETER_CLOSE in value]
+    if not (missing and long):
+        return None
+    return (
+        f"the value of {long[0]} holds {PARAMETER_CLOSE}, and <parameter={missing[0]}> is missing"
+    )
+
+
+def _ambiguities(pairs: Sequence[tuple[str, str]], schema: Mapping[str, Any]) -> list[str]:
+    """Why the values could have been meant in another way."""
+    declared = set(schema.get("properties") or ())
     values = {key: {v for k, v in pairs if k == key} for key, _ in pairs}
     reasons = [f"parameter {key} comes twice" for key in values if len(values[key]) > 1]
     for key, value in pairs:

@@ -24,6 +24,14 @@ TOOLS = (
             "required": ["path"],
         },
     ),
+    Tool(
+        name="copy",
+        parameters={
+            "type": "object",
+            "properties": {"source": {"type": "string"}, "target": {"type": "string"}},
+            "required": ["source", "target"],
+        },
+    ),
 )
 OFFERED = [
     {"type": "function", "function": {"name": t.name, "parameters": dict(t.parameters)}}
@@ -127,6 +135,17 @@ def test_a_call_swallowed_by_one_that_is_not_closed_is_not_the_parsers_fault(par
     found = judged(f"{unclosed}\n{form.format('OTHER.md')}", parser, READ)
     assert found.cause.layer == Layer.UNKNOWN, found.why
     assert "holds a call that is not closed there" in found.cause.reason
+
+
+def test_a_value_that_swallowed_the_next_one_for_want_of_a_tag_is_not_the_parsers_fault():
+    text = (
+        "<tool_call>\n<function=copy>\n<parameter=source>\na\n</parameter>\nb\n</parameter>\n"
+        "</function>\n</tool_call>"
+    )
+    wanted = {"call": {"name": "copy", "arguments": {"source": "a", "target": "b"}}}
+    found = judged(text, "qwen3_coder", wanted)
+    assert {v.layer for v in found.verdicts if not v.passed} == {MODEL}, found.why
+    assert "<parameter=target> is missing" in found.cause.reason
 
 
 TODO = "<function=todoread>\n</function>\n</tool_call>"
