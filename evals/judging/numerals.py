@@ -32,7 +32,7 @@ _MOST_WORDS = 30
 _MOST_EXPONENT = 3
 
 _SPACES = " \u00a0\u202f\u2009"
-_GAP = "[ \t\u00a0]+"
+_GAP = "[ \t\u00a0\u202f\u2009]{1,4}"
 _HYPHENS = str.maketrans(dict.fromkeys("‐‑﹣－", "-"))
 _EMPHASIS = re.compile(r"(?<![\w*`])(\*{1,3}|_{1,3}|`)([^\s*_`][^\n*_`]{0,60})\1(?![\w*`])")
 """Markdown's: `**5** million` is five million."""
@@ -78,11 +78,13 @@ _SCALED = rf"(?P<scales>(?:(?:{_GAP}|-)?(?:{_LARGE})s?\b)+)"
 _AFTER_DIGITS = re.compile(
     rf"(?i:{_AND_A_PART})?(?:(?i:{_SCALED})|(?P<short>{'|'.join(_SHORT)})\b)?"
 )
-_POINT = rf"{_GAP}point(?P<point>(?:(?:{_GAP}|-)(?:{'|'.join(_SMALL[:10])})\b)+)"
+_POINT = rf"{_GAP}point(?P<point>(?:(?:{_GAP}|-)(?:{'|'.join(_SMALL[:10])})\b){{1,{_MOST_WORDS}}})"
 _AFTER_WORDS = re.compile(rf"(?:(?:{_AND_A_PART}|{_POINT}){_SCALED}?)?", re.IGNORECASE)
 
+_OF_DEGREES = r"\(?(?:Celsius|Fahrenheit|centigrade|[CF])\b\)?"
 _BELOW_ZERO = re.compile(
-    rf"(?:{_GAP})?(?:°[ ]?[CF]?|degrees?(?:{_GAP}(?:Celsius|Fahrenheit))?)?{_GAP}below{_GAP}zero\b",
+    rf"(?:(?:{_GAP})?(?:°[ ]?[CF]?|[℃℉]|deg(?:rees?|\.)?(?:{_GAP}{_OF_DEGREES})?))?"
+    rf"{_GAP}(?:below|under){_GAP}(?:zero|0)\b(?![.,]\d)",
     re.IGNORECASE,
 )
 _MINUS = re.compile(rf"\b(?P<word>minus|negative)\s+{_MONEY}$", re.IGNORECASE)
@@ -111,18 +113,27 @@ def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[s
         shown, readings = found.group(), list[tuple[str, Fraction]]()
         after = _AFTER_DIGITS.match(text, found.end())
         assert after is not None
-        taken |= {*range(after.start(), after.end())}
+        if found.start() in taken:  # the 0 of 5 below 0
+            continue
+        taken |= _places(text, after)
         if len(shown) <= _LONGEST and len(_exponent(found).strip("+-")) <= _MOST_EXPONENT:
             readings = list(_readings(found, after, wanted))
         yield from (_signed(text, found.start(), after.end(), *each) for each in readings)
     for words in _SPELLED.finditer(text):
-        # The million of 2 million, and five in three point five, are no numbers of their own.
+        # The million of 2 million, five in three point five and the zero of five below zero are no
+        # numbers of their own.
         if words.start() not in taken:
             tail = _AFTER_WORDS.match(text, words.end())
             assert tail is not None
-            taken |= {*range(tail.start(), tail.end())}
+            taken |= _places(text, tail)
             for at, each in _spelled_readings(words, tail):
                 yield _signed(text, at, at + len(each[0]), *each)
+
+
+def _places(text: str, after: re.Match[str]) -> set[int]:
+    """Where what follows a number stands that belongs to it."""
+    below = _BELOW_ZERO.match(text, after.end())
+    return {*range(after.start(), (below or after).end())}
 
 
 def _readings(

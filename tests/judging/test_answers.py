@@ -82,6 +82,12 @@ SPELLINGS = [
     ("5 °C below zero", -5),
     ("5°C below zero", -5),
     ("five degrees below zero", -5),
+    ("5 degrees (Celsius) below zero", -5),
+    ("5℃ below zero", -5),
+    ("5 degrees under 0 °C", -5),
+    ("Water freezes below zero", 0),
+    ("Water freezes below 0 °C", 0),
+    ("5\u202fmillions", 5000000),
     ("3 x 10", 3),
     ("2 1/2024", 2),
     ("two and a half hours", 2.5),
@@ -164,6 +170,11 @@ OTHERS = [
     ("3 × 10^99999", 3),
     ("5 degrees below zero", 5),
     ("five below zero", 5),
+    ("five degrees below zero", 0),
+    ("5 °C below zero", 0),
+    ("5 degrees below 0", 0),
+    ("5 deg. C below zero", 5),
+    ("5\u202fmillion", 5),
     ("two and a half", 2),
     ("three point five", 5),
     ("five thousand and six thousand", 11000),
@@ -199,6 +210,13 @@ def test_what_may_be_a_list_is_one_where_all_of_it_is_expected(text, numbers):
     assert problem(ExpectedAnswer(numbers=numbers), text) is None
     for number in numbers:
         assert problem(ExpectedAnswer(numbers=(number,)), text)
+
+
+@pytest.mark.parametrize(
+    "text", ["one point " + "one " * 9000, "one" + " " * 90_000, "5" + "\t" * 90_000 + "below"]
+)
+def test_a_model_that_does_not_end_is_read_all_the_same(text):
+    assert problem(ExpectedAnswer(numbers=(7,)), text)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
