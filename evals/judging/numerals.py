@@ -25,6 +25,20 @@ _SCALES = {
 }
 _SHORT = {"k": 1000, "K": 1000, "M": 1_000_000, "bn": 1_000_000_000}
 """Scales directly behind digits: `10k`. A small `m` may be metres or minutes."""
+_OF_MONEY = {
+    **_SHORT,
+    **dict.fromkeys(("m", "mn", "MM"), 1_000_000),
+    **dict.fromkeys(("b", "B"), 1_000_000_000),
+    **dict.fromkeys(("t", "tn", "T"), 1_000_000_000_000),
+}
+"""Those of a sum of money: what follows `$5` is no unit."""
+_ELSEWHERE = {
+    **dict.fromkeys(("lakh", "lakhs"), 100_000),
+    **dict.fromkeys(("Mio", "Millionen"), 1_000_000),
+    **dict.fromkeys(("crore", "crores"), 10_000_000),
+    **dict.fromkeys(("Mrd", "Milliarden", "milliard", "milliards"), 1_000_000_000),
+}
+"""Scales behind digits in India, German and French, as far as these are not those above."""
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4)}
 _THOUSANDS = ("thousand", "million", "billion", "trillion")
 _LONGEST = 40
@@ -36,20 +50,31 @@ _GAP = "[ \t\u00a0\u202f\u2009]{1,4}"
 _HYPHENS = str.maketrans(dict.fromkeys("‐‑﹣－", "-"))
 _EMPHASIS = re.compile(r"(?<![\w*`])(\*{1,3}|_{1,3}|`)([^\s*_`][^\n*_`]{0,60})\1(?![\w*`])")
 """Markdown's: `**5** million` is five million."""
-_MONEY = "[$€£¥]?"
+_SET = re.compile(r"(?<=\d)(?:\{,\}|\\,)(?=\d)|<sup>([-−+]?\d+)</sup>")
+"""How LaTeX and HTML set numbers: `1{,}840`, `10<sup>8</sup>`."""
+_CURRENCY = "$€£¥₹₩₽"
+_MONEY = f"(?:[A-Z]{{0,2}}[{_CURRENCY}])?"  # US$ and R$, too
 _FRACTION = "[¼-¾⅐-⅞]"
-_WITH_A_BAR = "(?:1[/⁄]2|[12][/⁄]3|[13][/⁄]4|[1-4][/⁄]5|[15][/⁄]6|[1357][/⁄]8)"
+_WITH_A_BAR = (
+    "(?:1[/⁄]2|[12][/⁄]3|[13][/⁄]4|[1-4][/⁄]5|[15][/⁄]6|[1357][/⁄]8|(?:[13579]|1[135])[/⁄]16)"
+    r"(?![\w/⁄])"
+)
+_AND = f"(?:[{_SPACES}]|{_GAP}and{_GAP})"
+_TIMES = rf"[{_SPACES}]?(?:[×x*·⋅]|\\times|\\cdot|times)[{_SPACES}]?10"
 _RAISED = r"(?:\^|\*\*)\{?(?P<raised>[-−+]?\d+)\}?|(?P<small>[⁺⁻]?[⁰¹²³⁴-⁹]+)"
 # A dash is a sign where a number may begin, and not within a range such as 10%-12%.
-_SIGN = rf"(?<![^\s(\[{{\"“„‘‚«‹'*_`=:<>~≈≠≤≥→|/,;$€£¥])[-−–]{_MONEY}"
+_SIGN = (
+    rf"(?<![^\s(\[{{\"“„‘‚«‹'*_`=:<>~≈≠≤≥→|/,;…\\（：，。、「{_CURRENCY}])"
+    rf"(?<!\d[{_CURRENCY}])(?<!\d[{_SPACES}][{_CURRENCY}])(?<!\+/)[-−–]{_MONEY}"
+)
 _DIGITS = re.compile(
     rf"(?<![\w.])(?:{_SIGN}|(?<!\d,))(?P<body>"
     rf"[1-9]\d{{0,2}}([{_SPACES}])\d{{3}}(?:\2\d{{3}})*(?!\d)(?![.,'’_]\d{{3}})(?:[.,]\d+)?"
     r"|(?:\d+|\.\d+)(?:[.,]\d+|['’_]\d{3}(?!\d))*"
     rf"|(?={_FRACTION})"
-    rf")(?:[{_SPACES}]?(?P<fraction>{_FRACTION}|(?<=\d[{_SPACES}]){_WITH_A_BAR}(?![\w/⁄])))?"
+    rf")(?:{_AND}?(?P<fraction>{_FRACTION})|(?<=\d)(?:{_AND}|-)(?P<bar>{_WITH_A_BAR}))?"
     rf"(?P<power>[eE](?P<exponent>[-+]?\d+)"
-    rf"|[{_SPACES}]?(?:[×x*·⋅]|\\times|\\cdot)[{_SPACES}]?10(?:{_RAISED}))?"
+    rf"|(?:{_TIMES}|(?P<ten>(?<=(?<![\d.,'’_])10)))(?:{_RAISED}))?"
 )
 _PLAIN = re.compile(
     r"\d*(?:\.\d+)?"
@@ -66,19 +91,28 @@ _GROUP = re.compile(r"\d{3}(?:\.\d+)?")
 
 _NAMES = "|".join([*_WORDS, *_SCALES])
 _LARGE = "|".join(_SCALES)
-_ORDINALS = "first|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|half|halve|quarter"
+_FRACTIONS = "third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth"
 _SPELLED = re.compile(
-    rf"(?<!quarter of )(?<!third of )\b(?>(?P<half>half{_GAP})?(?:an?{_GAP}(?=(?:{_LARGE})\b))?"
-    rf"(?:{_NAMES})\b(?:(?:{_GAP}and{_GAP}|{_GAP}|-)(?:{_NAMES})\b){{0,{_MOST_WORDS}}})"
-    rf"(?!-(?:{_ORDINALS})s?\b)(?!(?<=ty)-second\b)",
+    rf"(?<!quarter of )(?<!third of )(?<!\bno[ -])\b(?>(?P<half>half{_GAP})?"
+    rf"(?:an?{_GAP}(?=(?:{_LARGE})\b))?(?:{_NAMES})\b"
+    rf"(?:(?:{_GAP}and{_GAP}|{_GAP}|-)(?:{_NAMES})\b){{0,{_MOST_WORDS}}})"
+    rf"(?!-(?:first|half|halves|quarters?)\b)(?!(?<=ty)-second\b)"
+    rf"(?!(?:{_GAP}|-)(?:{_FRACTIONS})s?\b)(?!{_GAP}(?:half|halves|quarters?){_GAP}of\b)",
     re.IGNORECASE,
 )
 _AND_A_PART = rf"(?:{_GAP}|-)and(?:{_GAP}|-)an?(?:{_GAP}|-)(?P<part>half|quarter)\b"
 _SCALED = rf"(?P<scales>(?:(?:{_GAP}|-)?(?:{_LARGE})s?\b)+)"
+_FOREIGN = rf"{_GAP}(?P<foreign>{'|'.join(_ELSEWHERE)})\b"
 _AFTER_DIGITS = re.compile(
-    rf"(?i:{_AND_A_PART})?(?:(?i:{_SCALED})|(?P<short>{'|'.join(_SHORT)})\b)?"
+    rf"(?i:{_AND_A_PART})?(?:(?i:{_SCALED})|(?P<short>{'|'.join(_SHORT)}|{_GAP}bn)\b|{_FOREIGN})?"
 )
-_POINT = rf"{_GAP}point(?P<point>(?:(?:{_GAP}|-)(?:{'|'.join(_SMALL[:10])})\b){{1,{_MOST_WORDS}}})"
+_AFTER_MONEY = re.compile(
+    rf"(?i:{_AND_A_PART})?(?:(?i:{_SCALED})|(?P<short>(?:{_GAP})?(?:{'|'.join(_OF_MONEY)}))\b"
+    rf"|{_FOREIGN})?"
+)
+_POINT = (
+    rf"(?:{_GAP}|-)point(?P<point>(?:(?:{_GAP}|-)(?:{'|'.join(_SMALL[:10])})\b){{1,{_MOST_WORDS}}})"
+)
 _AFTER_WORDS = re.compile(rf"(?:(?:{_AND_A_PART}|{_POINT}){_SCALED}?)?", re.IGNORECASE)
 
 _OF_DEGREES = r"\(?(?:Celsius|Fahrenheit|centigrade|[CF])\b\)?"
@@ -87,9 +121,13 @@ _BELOW_ZERO = re.compile(
     rf"{_GAP}(?:below|under){_GAP}(?:zero|0)\b(?![.,]\d)",
     re.IGNORECASE,
 )
-_MINUS = re.compile(rf"\b(?P<word>minus|negative)\s+{_MONEY}$", re.IGNORECASE)
+_MINUS = re.compile(
+    rf"(?<!plus or )(?<!plus/)(?<!plus-)\b(?P<word>minus|negative)\s+{_MONEY}$"
+    rf"|(?P<sign>−)[{_SPACES}]{_MONEY}$",
+    re.IGNORECASE,
+)
 _TAKEN_FROM = re.compile(
-    rf"(?:\d|\b(?:{_NAMES}))[%°)]*[^\W\d]{{0,3}}"
+    rf"(?:\d|\b(?:{_NAMES}))[%°)]*(?:[{_SPACES}]?[{_CURRENCY}])?[^\W\d]{{0,3}}"
     rf"(?:{_GAP}(?!(?:or|and|to|is|are|was|at|by|plus|times|equals|than|from)\b)[^\W\d]+)?{_GAP}$",
     re.IGNORECASE,
 )
@@ -103,15 +141,16 @@ def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[s
     then is a decimal one; a point is one always, but for `1.840.000` and `1.840,50`. Where they may
     be a list as well (`101,102,103`, `12,5`), its items count only if all of them are `wanted`, so
     that no part of a number passes for another. What precedes or follows belongs to the number:
-    `minus five`, `5° below zero`, `2 million`, `10k`, `two and a half`, `2½`, `3 × 10⁸`. Versions,
-    addresses and ordinals in words are none. Emphasis and kinds of hyphens are no part of what is
-    said.
+    `minus five`, `5° below zero`, `2 million`, `$5m`, `two and a half`, `2½`, `3 × 10⁸`. Versions,
+    addresses, ordinals and fractions in words are none. Emphasis and kinds of hyphens are no part
+    of what is said.
     """
-    text = _EMPHASIS.sub(r"\2", text.translate(_HYPHENS))
+    text = _EMPHASIS.sub(r"\2", _SET.sub(_unset, text.translate(_HYPHENS)))
     taken = set[int]()
     for found in _DIGITS.finditer(text):
         shown, readings = found.group(), list[tuple[str, Fraction]]()
-        after = _AFTER_DIGITS.match(text, found.end())
+        money = found.start("body") and text[found.start("body") - 1] in _CURRENCY
+        after = (_AFTER_MONEY if money else _AFTER_DIGITS).match(text, found.end())
         assert after is not None
         if found.start() in taken:  # the 0 of 5 below 0
             continue
@@ -130,6 +169,13 @@ def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[s
                 yield _signed(text, at, at + len(each[0]), *each)
 
 
+def _unset(found: re.Match[str]) -> str:
+    """What LaTeX or HTML means by what it has within a number."""
+    if found[1]:
+        return f"^{found[1]}"
+    return "," if "{" in found.group() else "\u2009"
+
+
 def _places(text: str, after: re.Match[str]) -> set[int]:
     """Where what follows a number stands that belongs to it."""
     below = _BELOW_ZERO.match(text, after.end())
@@ -142,7 +188,9 @@ def _readings(
     """What digits may be: one number, several, or both."""
     body, power = found["body"], found["power"]
     sign = -1 if re.match("[-−–]", found.group()) else 1
-    value, fraction = _one(body or "0"), found["fraction"]
+    value, fraction = _one(body or "0"), found["fraction"] or found["bar"]
+    if found["ten"] is not None:
+        value = Fraction(1)
     if value is not None:
         scaled = sign * (value + _fraction(fraction)) * Fraction(f"1e{_exponent(found) or 0}")
         yield found.group() + after.group(), _enlarged(scaled, after)
@@ -186,7 +234,9 @@ def _enlarged(value: Fraction, after: re.Match[str]) -> Fraction:
     named = after.groupdict()
     part = _PARTS[named["part"].casefold()] if named["part"] else Fraction(0)
     scales = re.findall(_LARGE, (named["scales"] or "").casefold())
-    scale = prod(_SCALES[name] for name in scales) * _SHORT.get(named.get("short") or "", 1)
+    scale = prod(_SCALES[name] for name in scales)
+    scale *= _OF_MONEY.get((named.get("short") or "").strip(), 1)
+    scale *= _ELSEWHERE.get(named.get("foreign") or "", 1)
     return (value - part if value < 0 else value + part) * scale
 
 
@@ -202,7 +252,9 @@ def _signed(text: str, start: int, end: int, shown: str, value: Fraction) -> tup
     minus = _MINUS.search(before)
     if minus is None or value < 0:
         return shown, value
-    if minus["word"].casefold() == "minus" and _TAKEN_FROM.search(before[: minus.start()]):
+    if (minus["word"] or "").casefold() != "negative" and _TAKEN_FROM.search(
+        before[: minus.start()]
+    ):
         return shown, value
     return minus.group() + shown, -value
 
