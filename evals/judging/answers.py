@@ -66,7 +66,7 @@ _ALIKE = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛ʼ′‹›＇", "'"),
         **dict.fromkeys("“”„‟″«»＂", '"'),
-        **dict.fromkeys("‐‑", "-"),
+        **dict.fromkeys("‐‑‒–−﹣－", "-"),
     }
 )
 
