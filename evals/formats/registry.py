@@ -27,6 +27,9 @@ from evals.formats.qwen_xml import BARE_FUNCTION, QWEN_XML
 OTHER = CallFormat("other", doc="a form that no reader here knows: the model's text tells nothing")
 """For a server whose parser reads some other form: what the model wrote is then no evidence."""
 
+NOT_KNOWN = "unknown"
+"""The format of a server that runs already, where nothing tells which one its parser reads."""
+
 FORMATS: tuple[CallFormat, ...] = (
     QWEN_XML,
     HERMES_JSON,

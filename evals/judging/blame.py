@@ -152,7 +152,7 @@ def _blame(expected: Expected, finding: Finding, evidence: Evidence) -> Blame:
         return excuse
     if own:
         return Blame(_own_kind(own.kind), Layer.MODEL)
-    return excuse or Blame(finding.kind, Layer.UNKNOWN)
+    return excuse or Blame(finding.kind, Layer.UNKNOWN, evidence.unparsed or "")
 
 
 def _blame_without_text(finding: Finding, evidence: Evidence) -> Blame:
@@ -193,6 +193,8 @@ def blame_finish_reason(held: Held, finding: Finding) -> Blame:
         return evidence.excuse() or Blame(finding.kind, Layer.UNKNOWN)
     if evidence.faithful and evidence.faithful.kind == Kind.LOST_CALL:
         return Blame(finding.kind, Layer.PARSER)
+    if finding.kind == Kind.LOST_CALL and evidence.unparsed:
+        return evidence.excuse() or Blame(finding.kind, Layer.UNKNOWN, evidence.unparsed)
     cut_by_parser = reading.named and not reading.attempted
     layer = Layer.PARSER if cut_by_parser else Layer.SERVER
     return evidence.excuse() or Blame(Kind.FINISH_REASON, layer)

@@ -8,7 +8,7 @@ from functools import cached_property
 from evals.case import Case
 from evals.formats.markup import TURN_TOKENS
 from evals.formats.reading import ReadCall, Reading
-from evals.formats.registry import THINK, syntax
+from evals.formats.registry import NOT_KNOWN, THINK, syntax
 from evals.json_text import to_text
 from evals.judging.call_matching import match_calls
 from evals.judging.checks import (
@@ -92,6 +92,22 @@ class Evidence:
             unended = any(malformed.cut for malformed in self.reading.malformed)
         return is_cut_off(self.case, self.response, unended=unended)
 
+    @property
+    def unparsed(self) -> str | None:
+        """Why a call that did not come may be the model's fault or the server's; None: it is told.
+
+        Nobody said whether the server reads the format that it is written in.
+        """
+        reading = self.reading
+        if self.call_format != NOT_KNOWN or reading is None or self.faithful is not None:
+            return None
+        if len(self.response.calls) >= len(reading.read):
+            return None
+        return (
+            f"a call is written as {reading.format}, and nothing tells whether the server parses "
+            "that; say it as call_format of the profile"
+        )
+
     def excuse(self) -> Blame | None:
         """The model's own fault that explains why the response is not what the model meant."""
         reading = self.reading
@@ -109,7 +125,7 @@ class Evidence:
         if len(self.response.calls) >= len(reading.read):
             return None
         for item in reading.read:
-            if item.format != self.call_format:
+            if self.call_format not in (item.format, NOT_KNOWN):
                 reason = f"the call is written as {item.format}, the server parses"
                 return Blame(Kind.FORMAT_MISMATCH, Layer.MODEL, f"{reason} {self.call_format}")
             if item.unfit:

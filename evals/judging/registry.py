@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evals.case import Case
+from evals.formats.registry import NOT_KNOWN
 from evals.judging.blame import (
     Expected,
     Held,
@@ -196,6 +197,8 @@ def _format_applies(held: Held) -> bool:
 
 def _foreign_format(held: Held) -> Finding | None:
     reading, parsed = held.evidence.reading, held.answer.call_format
+    if parsed == NOT_KNOWN:
+        return None
     foreign = (
         next((r.format for r in reading.read if r.format != parsed), None) if reading else None
     )

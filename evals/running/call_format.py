@@ -5,7 +5,7 @@ from typing import Any
 from evals.config import Config, Profile
 from evals.errors import ConfigError
 from evals.formats.qwen_xml import QWEN_XML
-from evals.formats.registry import FORMATS, find_format
+from evals.formats.registry import FORMATS, NOT_KNOWN, find_format
 from evals.parsers.names import STOCK
 
 
@@ -22,7 +22,8 @@ def parsed_format(name: str, config: Config, tokenizer: Any) -> str:
     read = [format_.name for format_ in FORMATS if parser in format_.parsers]
     said = profile.call_format
     if said is None:
-        return read[0] if read else QWEN_XML.name
+        guess = QWEN_XML.name if target.url is None else NOT_KNOWN
+        return read[0] if read else guess
     # A server that runs already may have any parser, whatever the model's template is.
     if target.url is None and read and parser not in find_format(said).parsers:
         whose = "the model's template implies" if profile.parser == STOCK else "the profile names"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from evals import json_text
 from evals.case import Case, Tool
 from evals.errors import ConfigError
+from evals.formats.registry import NOT_KNOWN
 from evals.observation import Call, Event, Observation, Usage
 from evals.results import Kind, Layer, Record, Status
 from evals.stored import read_records
@@ -76,6 +77,24 @@ def test_a_right_response_in_another_format_is_faithful():
     raw = '<tool_call>\n{"name": "f", "arguments": {"n": 5}}\n</tool_call>'
     assert judge(case_of(CALL), called(raw=raw)).status == Status.PASS
     assert judge(case_of(CALL), called(raw=raw), call_format="hermes-json").status == Status.PASS
+
+
+def test_a_call_that_did_not_come_is_nobodys_where_the_servers_format_is_not_known():
+    raw = '<tool_call>\n{"name": "f", "arguments": {"n": 5}}\n</tool_call>'
+    lost = called(raw=raw, calls=())
+    found = judge(case_of(CALL), lost, call_format=NOT_KNOWN)
+    assert failed(found) == {
+        ("call_or_answer", Kind.MISSING_CALL, Layer.UNKNOWN),
+        ("finish_reason", Kind.LOST_CALL, Layer.UNKNOWN),
+    }
+    assert all("hermes-json" in v.reason for v in found.verdicts if not v.passed)
+    assert judge(case_of(CALL), called(raw=raw), call_format=NOT_KNOWN).status == Status.PASS
+    changed = judge(case_of(CALL), called('{"n": 6}', raw=raw), call_format=NOT_KNOWN)
+    assert ("faithful", Kind.CHANGED_ARGUMENTS, Layer.PARSER) in failed(changed)
+    unfit = called(raw=raw.replace("5", '"five"'), calls=())
+    assert {x for *_, x in failed(judge(case_of(CALL), unfit, call_format=NOT_KNOWN))} == {
+        Layer.MODEL
+    }
 
 
 def test_a_filled_in_default_is_no_change():

@@ -6,6 +6,7 @@ import pytest
 
 from evals.config import Config, cache_folder, read_config
 from evals.errors import ConfigError
+from evals.formats.registry import NOT_KNOWN
 from evals.lanes.tokens import load_tokenizer
 from evals.replay.build import cached_replay
 from evals.running.call_format import parsed_format
@@ -52,6 +53,14 @@ def test_the_profiles_own_parser_counts_more_than_the_template(tmp_path: Path) -
 def test_a_server_that_runs_already_may_have_any_parser(tmp_path: Path) -> None:
     text = '[profiles.default]\ncall_format = "mistral"\n[targets.default]\nurl = "http://h"\n'
     assert _format(_config(tmp_path, text), "hermes") == "mistral"
+
+
+def test_of_a_server_that_runs_already_nobody_knows_the_format_but_by_its_model(
+    tmp_path: Path,
+) -> None:
+    config = _config(tmp_path, '[targets.default]\nurl = "http://h"\n')
+    assert _format(config, "hermes") == "hermes-json"
+    assert parsed_format("default", config, None) == NOT_KNOWN
 
 
 @pytest.mark.parametrize("name", sorted(Config().implied))
