@@ -186,6 +186,8 @@ def blame_finish_reason(held: Held, finding: Finding) -> Blame:
         return Blame(finding.kind, Layer.MODEL)
     if finding.kind == Kind.FINISH_REASON:
         return Blame(finding.kind, Layer.SERVER)
+    if held.changed and held.behind and held.behind.response.calls:
+        return held.changed[1]  # the plain response has the call that is lost here
     reading = evidence.reading
     if reading is None:
         return Blame(finding.kind, Layer.UNKNOWN)

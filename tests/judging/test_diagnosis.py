@@ -271,6 +271,15 @@ def test_a_differing_stream_is_the_servers_unless_the_plain_one_is_as_wrong():
     assert ("arguments", Kind.WRONG_VALUE, Layer.MODEL) in failed(found)
 
 
+def test_a_call_that_the_stream_alone_lost_is_the_servers():
+    stream = called(calls=(), content="x", lane="stream", raw_text=None)
+    found = judge(case_of(CALL), stream, plain=called())
+    assert {layer for _, _, layer in failed(found)} == {Layer.SERVER}
+    assert found.scores.discrimination is False
+    both = judge(case_of(CALL), stream, plain=called(calls=()))
+    assert ("call_or_answer", Kind.LOST_CALL, Layer.PARSER) in failed(both)
+
+
 PIECES = st.sampled_from(
     [
         *[
