@@ -182,7 +182,7 @@ def accept(
 
     summary = or_exit(lambda: read_summary(run))
     if not summary.run.whole:
-        sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `make eval`")
+        sys.exit(f"{run} is a part of the suite, and no baseline; run all of it: `evals run`")
     if errors := sum(profile.errors for profile in summary.profiles.values()):
         sys.exit(
             f"{run} has {errors} incomplete response(s), with which no later run can be compared, "
