@@ -92,10 +92,15 @@ _GROUP = re.compile(r"\d{3}(?:\.\d+)?")
 _NAMES = "|".join([*_WORDS, *_SCALES])
 _LARGE = "|".join(_SCALES)
 _FRACTIONS = "third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth"
+# One thousand, eight hundred and forty; what begins behind the comma says its scale, too.
+_COMMA_BETWEEN = (
+    rf"(?:(?:(?<=thousand)|(?<=illion)),"
+    rf"(?={_GAP}(?:{_NAMES})(?:(?:{_GAP}|-)(?:{_NAMES}))?{_GAP}(?:hundred|thousand)\b))"
+)
 _SPELLED = re.compile(
     rf"(?<!quarter of )(?<!third of )(?<!\bno[ -])\b(?>(?P<half>half{_GAP})?"
     rf"(?:an?{_GAP}(?=(?:{_LARGE})\b))?(?:{_NAMES})\b"
-    rf"(?:(?:{_GAP}and{_GAP}|{_GAP}|-)(?:{_NAMES})\b){{0,{_MOST_WORDS}}})"
+    rf"(?:(?:{_COMMA_BETWEEN}?{_GAP}(?:and{_GAP})?|-)(?:{_NAMES})\b){{0,{_MOST_WORDS}}})"
     rf"(?!-(?:first|half|halves|quarters?)\b)(?!(?<=ty)-second\b)"
     rf"(?!(?:{_GAP}|-)(?:{_FRACTIONS})s?\b)(?!{_GAP}(?:half|halves|quarters?){_GAP}of\b)",
     re.IGNORECASE,
@@ -165,7 +170,7 @@ def numbers_in(text: str, wanted: Collection[Fraction] = ()) -> Iterator[tuple[s
             tail = _AFTER_WORDS.match(text, words.end())
             assert tail is not None
             taken |= _places(text, tail)
-            for at, each in _spelled_readings(words, tail):
+            for at, each in _spelled_readings(words, tail, wanted):
                 yield _signed(text, at, at + len(each[0]), *each)
 
 
@@ -260,13 +265,17 @@ def _signed(text: str, start: int, end: int, shown: str, value: Fraction) -> tup
 
 
 def _spelled_readings(
-    found: re.Match[str], after: re.Match[str]
+    found: re.Match[str], after: re.Match[str], wanted: Collection[Fraction]
 ) -> Iterator[tuple[int, tuple[str, Fraction]]]:
     """The numbers of a row of words, each with its place in the text."""
     start = found.start()
-    words = list(re.finditer(r"[a-z]+", found.group(), re.IGNORECASE))[bool(found["half"]) :]
+    words = list(re.finditer(r"[a-z]+|,", found.group(), re.IGNORECASE))[bool(found["half"]) :]
     names = [word.group().casefold() for word in words]
-    for first, end, value in _pieces(names):
+    pieces = list(_pieces(names))
+    listed = list(_pieces(names, apart=True)) if "," in names else []
+    if all(value in wanted for _, _, value in listed):
+        pieces += listed
+    for first, end, value in pieces:
         number, rest = Fraction(value), ""
         if first == 0 and found["half"]:
             number /= 2
@@ -279,26 +288,27 @@ def _spelled_readings(
         yield start + place, (found.group()[place : words[end - 1].end()] + rest, number)
 
 
-def _pieces(words: list[str]) -> Iterator[tuple[int, int, int]]:
-    """The numbers of a row of words, longest first: `five and six` are two; start, end, value."""
+def _pieces(words: list[str], *, apart: bool = False) -> Iterator[tuple[int, int, int]]:
+    """The numbers of a row of words, longest first: `five and six` are two; start, end, value.
+
+    A comma parts them as `and` does; with `apart` always.
+    """
     start = 0
     while start < len(words):
-        ends = [j for j in range(start + 1, len(words)) if words[j] == "and"] + [len(words)]
+        ends = [j for j in range(start + 1, len(words)) if words[j] in ("and", ",")] + [len(words)]
+        if apart and "," in words[start:]:
+            ends = [j for j in ends if j <= words.index(",", start)]
         values = ((end, _spelled(words[start:end])) for end in reversed(ends))
-        end, value = next(((e, v) for e, v in values if v is not None), (0, None))
+        end, value = next(((e, v) for e, v in values if v is not None), (ends[0], None))
         if value is not None:
             yield start, end, value
-        elif "and" in words[start:]:
-            end = words.index("and", start)
-        else:
-            return
         start = end + 1
 
 
 def _spelled(words: list[str]) -> int | None:
     """`two hundred and five thousand` is 205000; None for a row of numbers such as `one two`."""
     total, below, group = 0, 10**15, list[str]()
-    for word in words:
+    for word in (word for word in words if word != ","):
         if word not in _THOUSANDS:
             group.append(word)
             continue

@@ -39,6 +39,11 @@ SPELLINGS = [
     ("one hundred and five", 105),
     ("two hundred five thousand and six", 205006),
     ("Two million three hundred thousand five hundred and six", 2300506),
+    ("one thousand, eight hundred and forty", 1840),
+    ("Two million, three hundred thousand, five hundred and six", 2300506),
+    ("forty-two thousand, one hundred", 42100),
+    ("one thousand, two thousand and three thousand", 2000),
+    ("one million, two", 2),
     ("a hundred", 100),
     ("A hundred and twenty", 120),
     ("a hundred thousand", 100000),
@@ -170,6 +175,8 @@ OTHERS = [
     ("...5", 5),
     ("forty-two thousand", 42),
     ("twenty-one", 1),
+    ("one thousand, eight hundred and forty", 840),
+    ("one thousand, eight hundred and forty", 1000),
     ("twenty-first", 20),
     ("one hundred twenty-first", 100),
     ("one-third", 1),
@@ -262,6 +269,7 @@ def test_a_part_of_another_number_is_not_it(text, number):
         ("101 102", (101, 102)),
         ("12,5", (12, 5)),
         ("1,840", (840, 1)),
+        ("one thousand, two hundred", (1000, 200)),
     ],
 )
 def test_what_may_be_a_list_is_one_where_all_of_it_is_expected(text, numbers):
