@@ -15,6 +15,11 @@ class Finding:
     result: Result
     said: str
 
+    @property
+    def passed(self) -> bool:
+        """Whether all is well; what cannot be told is neither that nor a failure."""
+        return self.result == "pass"
+
 
 def passes(name: str, right: bool, said: str) -> Finding:
     """A finding that passes or fails."""

@@ -20,6 +20,7 @@ from evals.lanes import stream as stream_lane
 from evals.observation import Call, Observation
 from evals.probing.finding import Finding, passes
 
+CALLS, FORMAT = "a call comes as a call", "call format"
 _CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"name": "get_weather", "description": "The weather of a city.", "parameters": _CITY}
 TODOS = {"name": "list_todos", "description": "The list of things to do."}
@@ -115,7 +116,7 @@ def version(server: Server, timeout: float) -> str:
 
 
 def _call(seen: Observation) -> Iterator[Finding]:
-    name = "a call comes as a call"
+    name = CALLS
     if failed := _failed(name, seen):
         yield failed
         return
@@ -153,8 +154,8 @@ def _format(seen: Observation) -> Finding:
     text = seen.raw_text or seen.content or ""
     found = read_model_text(text, _case("").tools).format
     if found:
-        return Finding("call format", "pass", found)
-    return Finding("call format", "cannot tell", "no raw text of a call was seen")
+        return Finding(FORMAT, "pass", found)
+    return Finding(FORMAT, "cannot tell", "no raw text of a call was seen")
 
 
 def _evidence(server: Server, seen: Observation) -> Finding:

@@ -12,7 +12,7 @@ from evals.engines.evidence import NONE
 from evals.engines.greeting import Wishes, greet
 from evals.engines.server import Server
 from evals.probing.finding import Finding, table_lines
-from evals.probing.probe import probe, version
+from evals.probing.probe import CALLS, FORMAT, probe, version
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,14 @@ class Probed:
         return json.dumps(self.server.dialect.hide(content), indent=2, ensure_ascii=False) + "\n"
 
     def target_lines(self) -> Iterator[str]:
-        """The target for evals.toml; it names the key's variable, never the key."""
+        """The target for evals.toml and a profile that asks it; the key's variable, never the key.
+
+        What the server made a call of is the format that it parses.
+        """
         host = re.sub(r"[^a-z0-9]+", "-", (urlsplit(self.server.url).hostname or "").lower())
+        name = host.strip("-") or "server"
         dialect = self.server.dialect
-        yield f"[targets.{host.strip('-') or 'server'}]"
+        yield f"[targets.{name}]"
         yield f"url = {json.dumps(self.server.url)}"
         yield f"engine = {json.dumps(self.server.engine)}"
         if self.server.engine != "mlx_lm":
@@ -56,6 +60,11 @@ class Probed:
             yield "logprobs = false"
         if "stream_options" in dialect.omit:
             yield "stream_options = false"
+        yield f"[profiles.{name}]"
+        yield f"target = {json.dumps(name)}"
+        passed = {finding.name: finding.said for finding in self.findings if finding.passed}
+        if CALLS in passed and FORMAT in passed:
+            yield f"call_format = {json.dumps(passed[FORMAT])}"
 
     def lines(self) -> Iterator[str]:
         """The table and the target."""

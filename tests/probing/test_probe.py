@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from evals.engines.blas import one_thread
 from evals.engines.mlx_lm import boot
 from evals.engines.registry import LLAMA_CPP, OPENAI_COMPATIBLE
 from evals.probing.doctor import engine_findings, model_findings
-from evals.probing.finding import Finding, table_lines
+from evals.probing.finding import Finding, Result, table_lines
+from evals.probing.probe import CALLS, FORMAT
 from evals.probing.report import Probed, probe_url
 from evals.replay.copy_model import CopyModel
 
@@ -166,6 +168,15 @@ def test_the_findings_as_json_and_as_a_target() -> None:
     lines = list(found.target_lines())
     assert lines[0] == "[targets.127-0-0-1]"
     assert f'url = "{found.server.url}"' in lines
+    assert lines[-2:] == ["[profiles.127-0-0-1]", 'target = "127-0-0-1"']
+
+
+@pytest.mark.parametrize(("came", "said"), [("pass", True), ("fail", False)])
+def test_what_a_call_was_made_of_is_the_format_of_the_profile(came: Result, said: bool) -> None:
+    found, _ = probed(lambda body, told: None)
+    findings = (Finding(CALLS, came, "f({})"), Finding(FORMAT, "pass", "hermes-json"))
+    lines = list(replace(found, findings=findings).target_lines())
+    assert ('call_format = "hermes-json"' in lines) == said
 
 
 def test_a_table_shows_hostile_text_as_text() -> None:
