@@ -182,7 +182,8 @@ def _value_end(
     for tag in _ENDS.finditer(source.text, start):
         place, after = tag.span()
         if tag.group() == CALL_OPEN:
-            if _at_line_end(source.text, start, place):
+            behind_call = source.text.endswith(CALL_CLOSE, start, place)
+            if behind_call or _at_line_end(source.text, start, place):
                 if likely:
                     return likely
                 opened = True

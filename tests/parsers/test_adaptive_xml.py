@@ -307,6 +307,14 @@ def test_a_tag_that_is_written_twice_or_names_nothing_costs_no_call(text: str) -
         assert split(text, place) == whole, text[:place]
 
 
+@pytest.mark.parametrize("junk", ["\n<parameter=", "Paris"])
+def test_a_call_directly_behind_one_with_too_much_in_it_is_no_part_of_its_value(junk: str) -> None:
+    one = "<tool_call>\n<function=get>\n<parameter=city>\nParis\n</parameter>\n</function>"
+    text = f"{one}{junk}</tool_call><tool_call>\n<function=todoread>\n{CLOSED}"
+    for place in range(len(text)):
+        assert calls(split(text, place)) == [("get", READ), ("todoread", {})]
+
+
 def test_a_closing_tag_behind_words_is_a_part_of_them() -> None:
     text = f"<tool_call>\n<function=get>\n{ONE}{CLOSED}\nSo </tool_call>"
     assert content(parse(text, TOOLS)) == "\nSo </tool_call>"

@@ -167,9 +167,11 @@ def test_what_a_server_makes_of_a_malformed_call_is_no_other_call_corrupted(text
 
 
 def test_a_call_behind_a_malformed_one_of_another_name_is_lost_and_not_corrupted():
-    unclean = xml().replace("</function>\n", "</function>\n<parameter=")
-    text = f"{unclean}<tool_call>\n{TODO}"
-    found = judged(text, "adaptive_xml", {"calls": [READ["call"], {"name": "todoread"}]})
+    text = xml().replace("</function>\n", "") + f"<tool_call>\n{TODO}"
+    made = Call("read_file", '{"path": "README.md"}', id="c")
+    seen = builders.observation(calls=(made,), finish_reason="tool_calls", raw_text=text)
+    wanted = {"calls": [READ["call"], {"name": "todoread"}]}
+    found = builders.judge(builders.case(wanted, tools=TOOLS), seen)
     assert {v.kind for v in found.verdicts if v.layer == PARSER} == {Kind.LOST_CALL}, found.why
 
 
