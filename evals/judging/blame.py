@@ -17,7 +17,7 @@ from evals.judging.checks import (
 )
 from evals.judging.contract import legacy_call
 from evals.judging.evidence import LAYERS, Blame, Evidence, attempted_call
-from evals.judging.thoughts import call_in_reasoning
+from evals.judging.thoughts import call_in_reasoning, closes_nothing
 from evals.judging.usage import check_tools_seen
 from evals.observation import Observation
 from evals.results import Answer, Kind, Layer, Verdict
@@ -219,6 +219,9 @@ def _blame_markup(evidence: Evidence, finding: Finding) -> Blame:
         return excuse
     if leaked_marks(evidence.case, reading.text):
         return Blame(finding.kind, Layer.MODEL, "the model wrote it outside any call")
+    marks = leaked_marks(evidence.case, evidence.response.content or "")
+    if evidence.opens_thought is False and closes_nothing(evidence.raw_text, reading, marks):
+        return Blame(finding.kind, Layer.MODEL, "the model closes a thought that nobody opened")
     return Blame(finding.kind, Layer.PARSER)
 
 

@@ -1,11 +1,12 @@
 """Reasoning, held against what the model wrote, as the text of the answer is."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from evals.case import Case
 from evals.formats.model_text import read_model_text
 from evals.formats.reading import Reading
-from evals.formats.registry import syntax
+from evals.formats.registry import THINK, syntax
 from evals.judging.checks import Finding, show
 from evals.observation import Observation
 from evals.results import Difference, Kind
@@ -59,6 +60,13 @@ def moved_answer(
     )
     reason = "the answer was moved into the reasoning"
     return Finding(Kind.CHANGED_CONTENT, reason, (difference,))
+
+
+def closes_nothing(raw: str, reading: Reading, marks: Sequence[str]) -> bool:
+    """Whether `marks` are the end of a thought alone, with which the text begins."""
+    opened = any(raw.lstrip().startswith(opening) for opening, _ in THINK)
+    empty = reading.reasoning is not None and not reading.reasoning.strip()
+    return empty and not opened and {*marks} <= {closing for _, closing in THINK}
 
 
 def call_in_reasoning(case: Case, response: Observation) -> bool:

@@ -12,7 +12,7 @@ from in_process import Setting, respond
 from evals.case import Tool
 from evals.formats.registry import format_of_parser
 from evals.observation import Call
-from evals.results import Kind, Layer, Status
+from evals.results import Kind, Layer, Prompt, Status
 
 TOOLS = (
     Tool(name="todoread"),
@@ -146,6 +146,27 @@ def test_a_value_that_swallowed_the_next_one_for_want_of_a_tag_is_not_the_parser
     found = judged(text, "qwen3_coder", wanted)
     assert {v.layer for v in found.verdicts if not v.passed} == {MODEL}, found.why
     assert "<parameter=target> is missing" in found.cause.reason
+
+
+@pytest.mark.parametrize(
+    ("opens", "text", "layer"),
+    [
+        (False, f"</think>\n{xml()}", MODEL),
+        (True, f"</think>\n{xml()}", PARSER),
+        (False, f"<think></think>\n{xml()}", PARSER),
+        (False, f"Let me see.</think>\n{xml()}", PARSER),
+    ],
+)
+def test_the_end_of_a_thought_that_nobody_began_is_the_models(opens, text, layer):
+    content = text.removesuffix(xml()).replace("<think>", "")
+    made = Call("read_file", '{"path": "README.md"}', id="c")
+    seen = builders.observation(calls=(made,), finish_reason="tool_calls", raw_text=text)
+    case = builders.case(READ, tools=TOOLS)
+    prompt = Prompt(opens_thought=opens)
+    found = builders.judge(case, replace(seen, content=content), prompt=prompt)
+    assert {(v.kind, v.layer) for v in found.verdicts if v.check == "markup"} == {
+        (Kind.LEAKED_MARKUP, layer)
+    }
 
 
 TODO = "<function=todoread>\n</function>\n</tool_call>"
