@@ -58,6 +58,8 @@ class ProfileScore:
     rates: Mapping[str, Rate]
     violations: Mapping[str, int]
     misses: Mapping[str, int]
+    violated: int
+    """Answers with a violation; one may have several kinds."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def score(records: Iterable[Record], thresholds: Mapping[str, float] | None = No
         },
         violations=_violations(failed),
         misses=_misses(failed),
+        violated=sum(any(v.is_violation for v in record.verdicts) for record in failed),
     )
 
 
@@ -151,7 +154,10 @@ def check_gate(
     found = sum(figures.violations.values())
     if found > violations:
         kinds = ", ".join(f"{count} {kind}" for kind, count in figures.violations.items())
-        reasons.append(f"{profile}: {found} violation(s), at most {violations} allowed: {kinds}")
+        several = f" in {figures.violated} answer(s)" if figures.violated < found else ""
+        reasons.append(
+            f"{profile}: {found} violation(s){several}, at most {violations} allowed: {kinds}"
+        )
     if figures.scored:
         reasons += check_rates(profile, figures, on)
     reasons += [

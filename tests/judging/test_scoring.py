@@ -78,9 +78,9 @@ def test_k_beyond_the_attempts_is_refused():
         pass_at_k(3, 1, 4)
 
 
-def _figures(value=None, n=0, threshold=0.8, errors=0, scored=1, violations=None):
+def _figures(value=None, n=0, threshold=0.8, errors=0, scored=1, violations=None, violated=1):
     rate = Rate.of(value * n if n else 0, n, threshold)
-    return ProfileScore(scored, errors, 0, {"case": rate}, violations or {}, {})
+    return ProfileScore(scored, errors, 0, {"case": rate}, violations or {}, {}, violated)
 
 
 def test_the_gate_holds_on_the_lower_bound():
@@ -99,7 +99,11 @@ def test_too_few_cases_are_their_own_answer():
     ("figures", "reason"),
     [
         (_figures(1.0, 200, errors=1), "incomplete response"),
-        (_figures(1.0, 200, violations={"lost_call": 1}), "1 violation"),
+        (_figures(1.0, 200, violations={"lost_call": 1}), "1 violation(s), at most 0"),
+        (
+            _figures(1.0, 200, violations={"lost_call": 2, "usage": 1}, violated=2),
+            "3 violation(s) in 2 answer(s), at most 0 allowed: 2 lost_call, 1 usage",
+        ),
         (_figures(1.0, 200, scored=0), "no case was scored"),
         (_figures(0.0, 0), "no case asks for it"),
         (_figures(0.5, 200), "below 0.800"),
@@ -118,6 +122,7 @@ def test_lanes_and_repeats_of_a_case_are_one_case():
 
     right = [answered("a", lane, "Paris.", n) for lane in ("server", "stream") for n in (0, 1)]
     wrong = [answered("b", "server", "", n) for n in (0, 1)]
+    assert score([*right, *wrong]).violated == 0
     rate = score([*right, *wrong]).rates["case"]
     assert (rate.n, rate.value) == (2, 0.5)
     assert score([*right, *wrong]).scored == 6

@@ -149,16 +149,23 @@ def test_a_stream_tells_what_the_plain_answer_saw():
     assert CALL_TEXT.splitlines()[1] in test.trace
 
 
-def test_a_passed_test_tells_what_came_and_has_no_files():
-    record = RECORDS["pass"]
-    test = allure_test(record, SERVED, URL)
+def test_a_passed_test_has_no_files():
+    test = allure_test(RECORDS["pass"], SERVED, URL)
     assert [step.name for step in test.steps] == ["checks"]
     assert not any(step.attachments for step in test.steps)
+
+
+@pytest.mark.parametrize(
+    ("status", "response"), [("pass", "call: look({})"), ("miss", "content: I can not look.")]
+)
+def test_a_test_tells_at_once_what_came(status, response):
+    record = RECORDS[status]
+    test = allure_test(record, SERVED, URL)
     wrote, came = re.findall(
         r"^(?:The model wrote|Response):\n\n```\n(.*?)\n```$", test.description, re.M | re.S
     )
     assert wrote == record.model_text
-    assert "call: look({})" in came
+    assert response in came
 
 
 def test_a_passed_test_tells_the_beginning_of_a_long_text_in_a_fence_of_its_own():
@@ -287,6 +294,7 @@ def files_of(record, folder):
             attachment["source"] = attachment["source"].partition("-attachment")[2]
     for key in ("uuid", "statusDetails"):
         del result[key]
+    result["description"] = re.sub(r"(?ms)^(`{3,})\n.*?\n\1$", "", result["description"])
     result["steps"][-1]["steps"] = [step["name"] for step in result["steps"][-1]["steps"]]
     return result, content
 

@@ -2,8 +2,8 @@
 
 One test per case, profile, lane and repeat. Its history goes by the case's node, so that it
 survives edits of the question; model and quantisation are shown and are no part of it. Text of a
-model comes only into attachments of plain text or JSON, the message and the trace, with its control
-characters made visible.
+model comes only into attachments of plain text or JSON, the message, the trace and code blocks of
+the description, with its control characters made visible.
 """
 
 import re
@@ -148,20 +148,19 @@ def _title(record: Record) -> str:
 
 
 def _description(record: Record) -> str:
-    """Markdown: what is expected, in a code block, and where the case stands.
+    """Markdown: what is expected, what came, in code blocks, and where the case stands.
 
-    Without files it has what came, too, up to 2,000 characters of each.
+    Of what came up to 2,000 characters each; the files of a test that failed have all of it.
     """
     case, seen = record.case, record.observation
     tools = ", ".join(f"`{tool.name.replace('`', '')}`" for tool in case.tools) or "none"
     parts = [f"Expected:\n\n{block(expected_text(record), language='')}"]
-    if not _has_files(record):
-        told = (("The model wrote", record.model_text), ("Response", response_text(seen)))
-        parts += [
-            f"{title}:\n\n{block(text, language='', longest=_LONGEST_TOLD)}"
-            for title, text in told
-            if text is not None
-        ]
+    told = (("The model wrote", record.model_text), ("Response", response_text(seen)))
+    parts += [
+        f"{title}:\n\n{block(text, language='', longest=_LONGEST_TOLD)}"
+        for title, text in told
+        if text is not None
+    ]
     parts += [f"Available tools: {tools}", f"Case: `{case.path}:{case.line}`, `{case.id}`"]
     if defect := record.known_defect:
         parts.append(f"Known defect:\n\n{block(defect.reason, language='')}")
