@@ -189,6 +189,8 @@ def test_a_test_has_all_that_a_reader_needs():
         ("model", "m", True),
         ("quantisation", "5 bits, group 64", True),
     ]
+    unknown = allure_test(RECORDS["known"], replace(SERVED, model=None, quantization=None), URL)
+    assert [parameter.name for parameter in unknown.parameters] == ["profile", "lane"]
     assert test.links == (("o/r#12", "https://github.com/o/r/issues/12"),)
     assert ("known defect", "o/r#12: loses calls") in test.labels
     assert {("epic", "cases"), ("feature", "a"), ("story", "x"), ("severity", "normal")} <= set(

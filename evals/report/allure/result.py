@@ -175,16 +175,13 @@ def _message(record: Record) -> str:
 
 
 def parameters(record: Record, served: ProfileServed) -> tuple[Parameter, ...]:
-    """Where a case was asked, and of what."""
-    model, bits = served.model, served.quantization
+    """Where a case was asked, and of what, as far as it is known."""
     counted = [Parameter("profile", record.profile), Parameter("lane", record.lane)]
     if record.repeat:
         counted.append(Parameter("repeat", str(record.repeat + 1)))
-    return (
-        *counted,
-        Parameter("model", escape_controls(model or "unknown"), excluded=True),
-        Parameter("quantisation", escape_controls(bits or "unknown"), excluded=True),
-    )
+    shown = (("model", served.model), ("quantisation", served.quantization))
+    excluded = (Parameter(name, escape_controls(told), True) for name, told in shown if told)
+    return (*counted, *excluded)
 
 
 def _labels(record: Record) -> Iterator[tuple[str, str]]:
