@@ -89,7 +89,8 @@ def sentence(detail: Any, place: Sequence[str | int], model: type[BaseModel]) ->
     """A mistake that pydantic found at `place` of a value of `model`, in our words."""
     kind, context = detail["type"], detail.get("ctx") or {}
     if kind == "extra_forbidden":
-        return _unknown_key(str(place[-1]) if place else "", place, model)
+        key = str(place[-1]) if place else ""
+        return _unknown_key(key, place, model, empty=detail["input"] is None)
     if kind == "value_error":
         return str(detail["msg"]).removeprefix("Value error, ")
     said = (
@@ -117,13 +118,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def _unknown_key(key: str, place: Sequence[str | int], model: type[BaseModel]) -> str:
+def _unknown_key(
+    key: str, place: Sequence[str | int], model: type[BaseModel], *, empty: bool
+) -> str:
+    """Of a key without a value, too, what it may be: the end of `{ask: Well, why}`."""
     allowed = list(_model_at(place[:-1], model).model_fields)
     close = get_close_matches(key, allowed, n=1) or [
         name for name in [_OF_OTHERS.get(key)] if name in allowed
     ]
     meant = f"did you mean {close[0]}? " if close else ""
-    return f"unknown key; {meant}allowed here: {', '.join(allowed)}"
+    quotes = "; within {…} a text with a comma needs quotes" if empty and not close else ""
+    return f"unknown key; {meant}allowed here: {', '.join(allowed)}{quotes}"
 
 
 def _model_at(place: Sequence[str | int], model: type[BaseModel]) -> type[BaseModel]:

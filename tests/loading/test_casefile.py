@@ -77,6 +77,7 @@ MISTAKES = [
     ("    ask: Hello\n", "", 6, "exactly one of ask and messages"),
     ("{answer: {}}", "{}", 9, "exactly one of call, calls, any_of, some_call"),
     ("{answer: {}}", "{answer: {contain: [x]}}", 9, "contains, not_contains"),
+    ("{answer: {}}", "{answer: {regex: Oh, no}}", 9, "a text with a comma needs quotes"),
     ("tools: []", "tools: [get_wether]", 7, "did you mean get_weather?"),
     ("tools: []", "max_tokens: '5'", 7, "a whole number, not '5'"),
     ("city: Oslo}", "city: 5}", 5, "not what the tool's own schema allows"),
