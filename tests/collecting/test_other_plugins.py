@@ -31,6 +31,25 @@ def test_all_that_is_asked_is_the_whole(run):
     assert (ran.code, ran.summary["run"]["whole"]) == (0, True), ran.output
 
 
+def test_a_fixture_that_a_hook_gives_one_item_is_its_alone(run, project):
+    (project / "conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture(autouse=True)\n"
+        "def each(request):\n"
+        "    print('each', request.node.name)\n"
+        "@pytest.fixture\n"
+        "def only(request):\n"
+        "    print('only', request.node.name)\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    items[1].fixturenames.append('only')\n"
+    )
+    ran = run("-s")
+    assert ran.code == 0, ran.output
+    named = re.findall(r"(each|only) (\w+)\[", ran.output)
+    assert [n for n in named if n[0] == "each"] == [("each", i) for i in ("a1", "a2", "b1", "b2")]
+    assert [n for n in named if n[0] == "only"] == [("only", "a2")]
+
+
 @pytest.hookimpl(wrapper=True)
 def leave_two(items):
     del items[2:]
