@@ -223,15 +223,21 @@ def _wait_until_ready(
         if not asked and ports.answers(port) and not is_loading(port, engine):
             # Asked after `answers`: our own server, once it answers, is certainly seen to listen,
             # unless nobody may look. Then the first token says whose it is.
-            if ports.listens(child.pid, port) is False and not child.ended(within=0.5):
+            if ports.listens(child.pid, port) is False:
+                if child.ended(within=0.5):
+                    continue  # who answers there now is another program's server
                 raise child.error(f"port {port} was taken by another program during the boot")
             _ask_in_background(port, left, outcome, engine, wishes)
             asked = True
         with contextlib.suppress(queue.Empty):
             answer = outcome.get(timeout=_POLL)
-            if isinstance(answer, Dialect):
+            if isinstance(answer, Dialect) and not child.ended():
                 return answer
-            if not child.ended(within=0.5) and not _is_unhealthy(port):
+            if (
+                isinstance(answer, ServerError)
+                and not child.ended(within=0.5)
+                and not _is_unhealthy(port)
+            ):
                 raise child.error(str(answer))
     raise child.error(f"the server gave no first token within {timeout:g} s")
 

@@ -244,6 +244,46 @@ def test_another_program_that_takes_the_port_during_the_boot_is_not_taken_for_th
         pass
 
 
+def test_a_server_that_dies_while_another_programs_answers_at_its_port_is_not_ready(
+    folder: Path, tmp_path: Path
+) -> None:
+    port = ports.free_port()
+    dies = (
+        "import os, socket, sys, time\n"
+        "where = ('127.0.0.1', int(sys.argv[sys.argv.index('--port') + 1]))\n"
+        "while socket.socket().connect_ex(where): time.sleep(0.02)\n"
+        "os.kill(os.getpid(), 11)"
+    )
+    other = [*stand_in(), "--model", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+
+    def start() -> None:
+        time.sleep(0.5)
+        started.append(subprocess.Popen(other))
+
+    started: list[subprocess.Popen[bytes]] = []
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        with (
+            pytest.raises(ServerError, match=r"was killed by SIGSEGV before it was ready"),
+            boot(
+                folder,
+                log=tmp_path / "log",
+                cache=tmp_path,
+                port=port,
+                launcher=(sys.executable, "-c", dies),
+                timeout=20,
+            ),
+        ):
+            pass
+        assert exchange(f"http://127.0.0.1:{port}/v1", "/models", timeout=5.0)[0] == 200
+    finally:
+        thread.join()
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
 def test_where_nobody_may_look_at_ports_the_first_token_says_whose_the_server_is(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
