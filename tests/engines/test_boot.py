@@ -265,7 +265,8 @@ def test_a_server_that_dies_while_another_programs_answers_at_its_port_is_not_re
     thread.start()
     try:
         with (
-            pytest.raises(ServerError, match=r"was killed by SIGSEGV before it was ready"),
+            # On a busy machine its death is heard of after the other has been.
+            pytest.raises(ServerError, match=r"was killed by SIGSEGV before|taken by another"),
             boot(
                 folder,
                 log=tmp_path / "log",
