@@ -48,7 +48,7 @@ def escape_in_json(text: str) -> str:
     return escape_unprintable(text, lambda c: json.dumps(c)[1:-1])
 
 
-def curl_line(request: Mapping[str, Any], url: str = NO_SERVER) -> str:
+def curl_line(request: Mapping[str, Any], url: str) -> str:
     """The shell line that sends `request` again, all of it printable."""
     return escape_in_json(as_curl(request, url))
 

@@ -24,6 +24,7 @@ from evals.disk import replace_file
 from evals.report import plots
 from evals.report.allure import result as allure
 from evals.report.allure import run as allure_run
+from evals.report.evidence_view import NO_SERVER
 from evals.report.pictures import pictures
 from evals.report.summary import ProfileServed, Summary
 from evals.report.text import print_summary
@@ -33,7 +34,6 @@ from evals.stored import whole
 Save = Callable[[bytes, str], None]
 """Writes a content under a file name."""
 _EXTENSION = {allure.TEXT: "txt", allure.JSON: "json"}
-_NO_SERVER = "http://127.0.0.1:PORT/v1"
 
 
 def fill(result: Any, test: allure.Test, save: Save) -> None:
@@ -154,7 +154,7 @@ def write_results(records: Sequence[Record], summary: Summary, folder: Path) -> 
     writer = open_writer(folder)
     profiles = summary.fingerprint.profiles
     for record in whole(records):
-        test = allure.allure_test(record, profiles.get(record.profile, ProfileServed()), _NO_SERVER)
+        test = allure.allure_test(record, profiles.get(record.profile, ProfileServed()), NO_SERVER)
         result = model2.TestResult(uuid=str(uuid.uuid4()))
         fill(result, test, writer.report_attached_data)
         result.historyId = history_id(test.full_name, test.parameters)
