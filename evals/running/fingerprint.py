@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -30,27 +30,39 @@ _GRADERS = (
 
 
 def suite_digest(cases: Iterable[Case]) -> str:
-    """Digest of all in the cases that an answer or a verdict can depend on."""
-    return digests(cases)[0]
+    """Digest of all in the cases that an answer or a verdict can depend on.
+
+    A case counts once, however many profiles, lanes and repeats it comes from; twice, where it is
+    another one in two of them.
+    """
+    whole = hashlib.sha256()
+    for _, contents in _contents(cases):
+        _add(whole, contents)
+    return whole.hexdigest()[:16]
 
 
 def digests(cases: Iterable[Case]) -> tuple[str, dict[str, str]]:
-    """The suite's digest, and one of each case by its node: of all that a verdict depends on.
-
-    A case counts once, however many profiles, lanes and repeats it comes from; in the suite's
-    twice, where it is another one in two of them. Its own is not of its name.
-    """
-    by_node: dict[str, dict[int, Case]] = {}
-    for case in cases:
-        by_node.setdefault(case.node, {})[id(case)] = case
+    """The suite's digest, and one of each case by its node, which is not of its name."""
     whole, each = hashlib.sha256(), dict[str, str]()
-    for node, same in sorted(by_node.items()):
-        contents = [_content(case) for case in same.values()]
-        for text in sorted({_text_of(content) for content in contents}):
-            whole.update(text.encode())
+    for node, contents in _contents(cases):
+        _add(whole, contents)
         unnamed = {key: value for key, value in contents[-1].items() if key not in _NAMES}
         each[node] = _digest_of(unnamed)
     return whole.hexdigest()[:16], each
+
+
+def _contents(cases: Iterable[Case]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The different cases of each node, by node: of one node at a time, for they are large."""
+    by_node: dict[str, dict[int, Case]] = {}
+    for case in cases:
+        by_node.setdefault(case.node, {})[id(case)] = case
+    for node, same in sorted(by_node.items()):
+        yield node, [_content(case) for case in same.values()]
+
+
+def _add(whole: Any, contents: Iterable[dict[str, Any]]) -> None:
+    for text in sorted({_text_of(content) for content in contents}):
+        whole.update(text.encode())
 
 
 _NAMES = ("id", "path", "category")
